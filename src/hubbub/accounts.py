@@ -1,0 +1,95 @@
+"""Who may log in: names, password hashes, session tokens."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+from argon2 import PasswordHasher
+from argon2.exceptions import InvalidHashError, VerificationError
+
+from hubbub.engine import Account, Grant, Vault
+from hubbub.errors import ErrorCode, Refused
+from hubbub.otp import digest, new_secret
+from hubbub.policy import check_user_name
+
+__all__ = ["Accounts"]
+
+# argon2id at the library's default cost takes tens of milliseconds and 64 MiB: two at once keep a core
+# and most of the memory free, and a queue much longer than this would time out at the client anyway.
+HASHERS = 2
+MAX_WAITING_LOGINS = 64
+
+MAX_PASSWORD_CHARS = 1024
+
+
+class Accounts:
+    """Logs users in and out.
+
+    Args:
+        session_ttl_s: seconds a token is good for.
+    """
+
+    def __init__(self, vault: Vault, clock: Callable[[], float], *, session_ttl_s: float, max_user_name: int) -> None:
+        self._vault = vault
+        self._clock = clock
+        self.session_ttl_s = session_ttl_s
+        self._max_user_name = max_user_name
+        self._hasher = PasswordHasher()
+        self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2")
+        self._waiting = 0
+        # Verified when there is no such user, so that the answer takes as long as for a wrong password.
+        self._nobody = self._hasher.hash(new_secret())
+
+    async def add(self, user: str, password: str) -> None:
+        """Add an account, or change its password.
+
+        Raises:
+            Refused: `bad_payload` for a name or password that cannot be.
+        """
+        check_user_name(user, self._max_user_name)
+        if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
+            raise Refused(ErrorCode.BAD_PAYLOAD, f"a password has 1 to {MAX_PASSWORD_CHARS} characters")
+        hashed = await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
+        await self._vault.put_account(Account(user, hashed))
+
+    async def log_in(self, user: str, password: str) -> tuple[str, Grant] | None:
+        """Check a password: a new session token and its grant, or None for a wrong name or password.
+
+        Raises:
+            Refused: `rate_limited` when too many logins are waiting.
+        """
+        if self._waiting >= MAX_WAITING_LOGINS:
+            raise Refused(ErrorCode.RATE_LIMITED, "too many logins at this moment; try again soon", 1.0)
+        self._waiting += 1
+        try:
+            account = await self._vault.account(user)
+            hashed = account.password_hash if account else self._nobody
+            is_right = await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, hashed, password)
+        finally:
+            self._waiting -= 1
+        if account is None or not is_right:
+            return None
+        token = new_secret()
+        grant = Grant(user, digest(token))
+        await self._vault.put_session(grant, self._clock() + self.session_ttl_s)
+        return token, grant
+
+    async def grant_of(self, token: str) -> Grant | None:
+        """Who a session token stands for, while it lives."""
+        return await self._vault.session(digest(token))
+
+    async def log_out(self, grant: Grant) -> None:
+        """End a session: its token and its unused one-time passwords are dead on return."""
+        await self._vault.end_session(grant.session)
+
+    def close(self) -> None:
+        """Stop the hashing threads."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _verify(self, hashed: str, password: str) -> bool:
+        try:
+            return self._hasher.verify(hashed, password)
+        except (VerificationError, InvalidHashError):
+            return False

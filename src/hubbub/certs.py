@@ -1,0 +1,210 @@
+"""The local certificate: a CA of this machine's own, and a leaf that it issues for this machine's names.
+
+Both are made once, in the data folder, and renewed before they expire.  A browser that trusts the CA file trusts the
+server; until then it shows its warning, and the fingerprint printed at start is there to compare.
+"""
+
+from __future__ import annotations
+
+import datetime
+import ipaddress
+import os
+import socket
+import ssl
+from pathlib import Path
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from hubbub.errors import ConfigError
+
+__all__ = ["Certificate", "load_context", "local_certificate", "local_names"]
+
+CA_LIFE = datetime.timedelta(days=3650)
+# Browsers take no leaf that lives longer than 398 days.
+LEAF_LIFE = datetime.timedelta(days=365)
+RENEW_BEFORE = datetime.timedelta(days=30)
+
+
+class Certificate(NamedTuple):
+    """Where a certificate chain and its key are; for a local one also its CA and that one's SHA-256 fingerprint."""
+
+    chain: Path
+    key: Path
+    ca: Path | None = None
+    fingerprint: str | None = None
+
+
+def local_names() -> list[str]:
+    """The names and addresses by which this machine reaches itself."""
+    return list(dict.fromkeys(["localhost", "127.0.0.1", "::1", socket.gethostname()]))
+
+
+def local_certificate(folder: Path, names: list[str], now: datetime.datetime) -> Certificate:
+    """The certificate in `folder` for `names`: made when there is none, renewed when it is about to expire.
+
+    Raises:
+        ConfigError: the folder or a file in it cannot be read or written.
+    """
+    ca_file, ca_key_file = folder / "ca.pem", folder / "ca.key"
+    leaf_file, leaf_key_file = folder / "localhost.pem", folder / "localhost.key"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        ca = read_pair(ca_file, ca_key_file)
+        if ca is None or ca[0].not_valid_after_utc < now + LEAF_LIFE + RENEW_BEFORE:
+            ca = new_ca(now)
+            write_pair(ca_file, ca_key_file, *ca)
+        leaf = read_pair(leaf_file, leaf_key_file)
+        if leaf is None or not is_good_leaf(leaf[0], ca[0], names, now):
+            leaf = new_leaf(ca, names, now)
+            write_pair(leaf_file, leaf_key_file, *leaf)
+    except OSError as error:
+        raise ConfigError(f"--data-dir {folder}: the certificate cannot be kept there: {error.strerror}") from None
+    fingerprint = ca[0].fingerprint(hashes.SHA256()).hex(":").upper()
+    return Certificate(leaf_file, leaf_key_file, ca_file, fingerprint)
+
+
+def load_context(certificate: Certificate) -> ssl.SSLContext:
+    """A server's TLS 1.2+ context.
+
+    Raises:
+        ConfigError: a file cannot be read, is no PEM, or the key is another certificate's.
+    """
+    for flag, path in (("--tls-cert", certificate.chain), ("--tls-key", certificate.key)):
+        try:
+            path.read_bytes()
+        except OSError as error:
+            raise ConfigError(f"{flag} {path}: {error.strerror}; name a readable PEM file") from None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    try:
+        # The function keeps a key with a passphrase from asking for it on the terminal.
+        context.load_cert_chain(certificate.chain, certificate.key, password=lambda: "")
+    except ssl.SSLError as error:
+        if error.reason == "KEY_VALUES_MISMATCH":
+            raise ConfigError(
+                f"--tls-key {certificate.key} is not the key of --tls-cert {certificate.chain}; name the pair"
+            ) from None
+        raise ConfigError(
+            f"--tls-cert {certificate.chain}, --tls-key {certificate.key}: not a PEM certificate and its unencrypted key"
+        ) from None
+    return context
+
+
+Pair = tuple[x509.Certificate, ec.EllipticCurvePrivateKey]
+
+
+def read_pair(certificate_file: Path, key_file: Path) -> Pair | None:
+    """A certificate and its key; None when either is missing or broken."""
+    try:
+        certificate = x509.load_pem_x509_certificate(certificate_file.read_bytes())
+        key = serialization.load_pem_private_key(key_file.read_bytes(), None)
+    except (FileNotFoundError, ValueError):
+        return None
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.public_key() != certificate.public_key():
+        return None
+    return certificate, key
+
+
+def write_pair(certificate_file: Path, key_file: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+    """Write both, each whole or not at all, the key readable by its owner alone."""
+    pem = key.private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    )
+    write_whole(key_file, pem, 0o600)
+    write_whole(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
+
+
+def write_whole(path: Path, data: bytes, mode: int) -> None:
+    """Replace a file in one step."""
+    new = path.with_name(f"{path.name}.{os.getpid()}")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(data)
+    new.replace(path)
+
+
+def new_ca(now: datetime.datetime) -> Pair:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name(
+        [
+            x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Hubbub"),
+            x509.NameAttribute(NameOID.COMMON_NAME, f"Hubbub local CA on {socket.gethostname()[:40]}"),
+        ]
+    )
+    builder = (
+        unsigned(name, name, key, now, CA_LIFE)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
+    )
+    return builder.sign(key, hashes.SHA256()), key
+
+
+def new_leaf(ca: Pair, names: list[str], now: datetime.datetime) -> Pair:
+    ca_certificate, ca_key = ca
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    builder = (
+        unsigned(subject, ca_certificate.subject, key, now, LEAF_LIFE)
+        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(key_usage(digital_signature=True), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
+        .add_extension(
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
+        )
+    )
+    return builder.sign(ca_key, hashes.SHA256()), key
+
+
+def unsigned(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, life: datetime.timedelta
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        # An hour back, for a client whose clock is a little behind.
+        .not_valid_before(now - datetime.timedelta(hours=1))
+        .not_valid_after(now + life)
+    )
+
+
+def key_usage(*, digital_signature: bool = False, key_cert_sign: bool = False, crl_sign: bool = False) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=digital_signature,
+        key_cert_sign=key_cert_sign,
+        crl_sign=crl_sign,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        encipher_only=False,
+        decipher_only=False,
+    )
+
+
+def general_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
+
+
+def is_good_leaf(leaf: x509.Certificate, ca: x509.Certificate, names: list[str], now: datetime.datetime) -> bool:
+    """Whether a leaf is this CA's, covers the names, and will live a while."""
+    if leaf.not_valid_after_utc < now + RENEW_BEFORE or leaf.issuer != ca.subject:
+        return False
+    try:
+        leaf.verify_directly_issued_by(ca)
+        covered = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except Exception:
+        return False
+    return {general_name(name) for name in names} <= set(covered)

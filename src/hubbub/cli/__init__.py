@@ -1,0 +1,94 @@
+"""The command line."""
+
+from __future__ import annotations
+
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import cyclopts
+from cyclopts.config import Env, Toml
+
+from hubbub.cli.serve import load_hub
+from hubbub.errors import ConfigError
+from hubbub.settings import Settings
+
+if TYPE_CHECKING:
+    from hubbub.hub import Hub
+
+__all__ = ["main", "run_hub"]
+
+HELP = """A real-time messaging server: rooms, typed events, a TLS chat in the browser.
+
+Every option of `serve` can also be set in the environment (`--client-rate 10` is `HUBBUB_CLIENT_RATE=10`)
+and in a file `hubbub.toml` in the working folder (`client-rate = 10`). Flags come first, then the environment,
+then the file.
+"""
+
+
+def new_app(help_: str = HELP) -> cyclopts.App:
+    """An empty command line that reads its options from flags, the environment and hubbub.toml."""
+    return cyclopts.App(
+        name="hubbub",
+        help=help_,
+        help_format="markdown",
+        version=version("hubbub"),
+        config=[Env("HUBBUB_", command=False), Toml("hubbub.toml", use_commands_as_keys=False)],
+    )
+
+
+app = new_app()
+
+
+@app.command
+def serve(hub: str | None = None, /, *, settings: Settings = Settings()) -> None:  # noqa: B008  # frozen
+    """Serve the built-in chat, or a hub of your own.
+
+    `hubbub serve --demo` is a TLS chat at https://localhost:8080 with three accounts to try.
+
+    Parameters
+    ----------
+    hub
+        MODULE:HUB, the hub to serve: `votes:hub` is the variable `hub` in votes.py.
+    """
+    from hubbub.hub import Hub
+    from hubbub.server import serve as run
+
+    run(load_hub(hub) if hub else Hub(), settings)
+
+
+def run_hub(hub: Hub) -> None:
+    """Serve a hub with the options on this program's command line."""
+    own = new_app(f"Serves the hub of {Path(sys.argv[0]).name}.")
+
+    @own.default
+    def serve_own(*, settings: Settings = Settings()) -> None:  # noqa: B008  # frozen
+        from hubbub.server import serve as run
+
+        run(hub, settings)
+
+    run_app(own)
+
+
+def main() -> None:
+    """Run the command line."""
+    run_app(app)
+
+
+def run_app(app: cyclopts.App) -> None:
+    """Run a command line; what the operator got wrong is one line and exit code 2."""
+    try:
+        app(exit_on_error=False, print_error=False)
+    except cyclopts.CycloptsError as error:
+        fail(str(error).strip().replace("\n", " "), f"see {' '.join(error.command_chain or ('hubbub',))} --help")
+    except ConfigError as error:
+        fail(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def fail(*parts: str) -> None:
+    """Say what is wrong, on one line, and exit."""
+    print(f"hubbub: {'; '.join(parts)}", file=sys.stderr)
+    sys.exit(2)

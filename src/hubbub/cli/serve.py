@@ -1,0 +1,42 @@
+"""Finding the hub that `hubbub serve MODULE:HUB` names."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hubbub.errors import ConfigError
+
+if TYPE_CHECKING:
+    from hubbub.hub import Hub
+
+__all__ = ["load_hub"]
+
+
+def load_hub(target: str) -> Hub:
+    """The hub that `MODULE:HUB` names; the working folder is searched first.
+
+    Raises:
+        ConfigError: there is no such module, or nothing in it of that name, or that is no hub.
+    """
+    from hubbub.hub import Hub
+
+    module_name, colon, name = target.partition(":")
+    if not colon or not module_name or not name:
+        raise ConfigError(f"{target!r} names no hub; write MODULE:HUB, as in votes:hub for the hub in votes.py")
+    sys.path.insert(0, str(Path.cwd()))
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
+            raise
+        raise ConfigError(f"{target}: there is no module {module_name!r} in this folder or among the installed") from None
+    found = getattr(module, name, None)
+    if not isinstance(found, Hub):
+        hubs = [other for other, value in vars(module).items() if isinstance(value, Hub)]
+        hint = f"it has {', '.join(hubs)}" if hubs else "it has no hub"
+        raise ConfigError(f"{target}: {name!r} in {module_name} is no hub; {hint}")
+    return found

@@ -1,0 +1,85 @@
+"""Every error a caller can get, with its code.
+
+    HubbubError
+    ├── ConfigError      the operator asked for something impossible
+    ├── EngineError      shared state could not be reached or changed
+    └── Refused          a request was understood and turned down; carries a code for the client
+"""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+__all__ = ["CloseCode", "ConfigError", "EngineError", "ErrorCode", "HubbubError", "Refused"]
+
+
+class ErrorCode(StrEnum):
+    """What an `error` event says: one code, and whether asking again can help."""
+
+    BAD_JSON = "bad_json"  # the frame is not JSON: mend the client
+    BAD_ENVELOPE = "bad_envelope"  # no `type`, or one of the wrong kind: mend the client
+    BAD_PAYLOAD = "bad_payload"  # the message names the field: mend the request
+    UNKNOWN_TYPE = "unknown_type"  # nobody handles this type here
+    NOT_IN_ROOM = "not_in_room"  # join first
+    NO_SUCH_ROOM = "no_such_room"
+    FORBIDDEN = "forbidden"
+    TOO_LARGE = "too_large"
+    RATE_LIMITED = "rate_limited"  # again after `retry_after` seconds
+    CONFLICT = "conflict"
+    UNAVAILABLE = "unavailable"  # nothing was kept; again later, with the same key
+    INTERNAL = "internal"  # our fault; the log has the details
+
+
+class CloseCode(IntEnum):
+    """Why a connection was closed: RFC 6455 section 7.4.1 and its registry, then ours from 4000."""
+
+    NORMAL = 1000
+    GOING_AWAY = 1001
+    PROTOCOL_ERROR = 1002
+    UNSUPPORTED_DATA = 1003
+    INVALID_TEXT = 1007
+    TOO_LARGE = 1009
+    INTERNAL_ERROR = 1011
+    RESTART = 1012
+    OVERLOADED = 1013
+    # 4000 to 4099: come back and resume.
+    NO_HEARTBEAT = 4000
+    TOO_SLOW = 4001
+    # 4100 to 4199: stay away.
+    SESSION_ENDED = 4100
+    KICKED = 4101
+    FLOODING = 4102
+
+
+class HubbubError(Exception):
+    """The base of all errors raised by Hubbub."""
+
+
+class ConfigError(HubbubError):
+    """The server cannot start like this. The text is one line: what is wrong, and how to mend it."""
+
+
+class EngineError(HubbubError):
+    """Shared state could not be read or changed; nothing of the attempt was kept."""
+
+
+class Refused(HubbubError):
+    """A request is turned down.
+
+    Raise it in a handler: a v1 client gets `error` with this code and message, a classic one
+    hears nothing, and the connection stays up.
+
+    Args:
+        code: a short machine-readable word, one of `ErrorCode` where one fits.
+        message: a sentence for a person: what was wrong and what would be right.
+        retry_after: seconds until asking again makes sense, where that is known.
+    """
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(code, message, retry_after)
+        self.code = str(code)
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"

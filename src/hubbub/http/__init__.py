@@ -1,0 +1,1 @@
+"""The HTTP side: logging in, the page, and what a load balancer asks."""

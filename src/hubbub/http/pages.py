@@ -1,0 +1,37 @@
+"""The page's files, read once and served from memory: there are few, and none can be asked for but these."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import NamedTuple
+
+__all__ = ["WEB", "Page", "read_pages"]
+
+WEB = Path(__file__).parent.parent / "web"
+
+MEDIA_TYPES = {
+    ".html": "text/html; charset=utf-8",
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".svg": "image/svg+xml",
+}
+
+
+class Page(NamedTuple):
+    """One file of the page."""
+
+    media_type: str
+    content: bytes
+    etag: str
+
+
+def read_pages(folder: Path = WEB) -> dict[str, Page]:
+    """The files of the folder, by name."""
+    pages = {}
+    for file in sorted(folder.iterdir()):
+        if file.suffix in MEDIA_TYPES:
+            content = file.read_bytes()
+            etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
+            pages[file.name] = Page(MEDIA_TYPES[file.suffix], content, etag)
+    return pages

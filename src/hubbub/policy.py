@@ -1,0 +1,172 @@
+"""Who may do what, how often, how much: the rules that need no state beyond their own few numbers."""
+
+from __future__ import annotations
+
+import math
+import re
+import unicodedata
+from collections import Counter
+
+from hubbub.errors import ErrorCode, Refused
+
+__all__ = [
+    "Places",
+    "Rate",
+    "RateLimit",
+    "check_room_name",
+    "check_text",
+    "check_user_name",
+    "is_allowed_origin",
+    "is_loopback",
+    "retry_after",
+]
+
+# A client may run over its rate for this long at ten times the rate before it counts as flooding.
+FLOOD_FACTOR = 10
+FLOOD_S = 5.0
+
+_user_name = re.compile(r"[a-z0-9._-]+")
+# Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
+_room_punctuation = frozenset(" ._-")
+
+
+def check_user_name(name: str, longest: int) -> None:
+    """Refuse (`bad_payload`) what is not a user name."""
+    if not _user_name.fullmatch(name) or len(name) > (longest or len(name)):
+        raise Refused(
+            ErrorCode.BAD_PAYLOAD,
+            f"{name[:40]!r} is not a user name: 1 to {longest or 'any number of'} of a-z 0-9 . _ -",
+        )
+
+
+def check_room_name(name: str, longest: int) -> str:
+    """The name in its one spelling (Unicode NFC), or `Refused` (`bad_payload`) for what is not a room name."""
+    name = name if name.isascii() else unicodedata.normalize("NFC", name)
+    if not name or (longest and len(name) > longest) or not all(map(_is_room_character, name)) or name.isspace():
+        raise Refused(
+            ErrorCode.BAD_PAYLOAD,
+            f"{name[:80]!r} is not a room name: 1 to {longest or 'any number of'} letters, digits, spaces and . _ -",
+        )
+    return name
+
+
+def _is_room_character(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _room_punctuation
+    return unicodedata.category(character)[0] in "LM" or unicodedata.category(character) == "Nd"
+
+
+def check_text(text: str, longest: int) -> None:
+    """Refuse a message that is empty (`bad_payload`) or longer than `longest` characters (`too_large`)."""
+    if not text:
+        raise Refused(ErrorCode.BAD_PAYLOAD, "a message has at least 1 character - at `payload.message`")
+    if longest and len(text) > longest:
+        raise Refused(ErrorCode.TOO_LARGE, f"a message has at most {longest} characters, this one {len(text)}")
+
+
+class RateLimit:
+    """How many events a client may send: `rate` a second on average, `burst` at once; a rate of 0 is no limit."""
+
+    __slots__ = ("burst", "flood", "rate")
+
+    def __init__(self, rate: float, burst: float) -> None:
+        self.rate = rate
+        self.burst = max(burst, 1.0)
+        self.flood = rate * FLOOD_FACTOR
+
+
+class Rate:
+    """One client's use of a `RateLimit`: a token bucket, and a second one for what ran over the first."""
+
+    __slots__ = ("_at", "_excess", "_limit", "_tokens")
+
+    def __init__(self, limit: RateLimit, now: float) -> None:
+        self._limit = limit
+        self._tokens = limit.burst
+        self._excess = 0.0
+        self._at = now
+
+    def take(self, now: float) -> bool:
+        """Count one event at `now`, in seconds; False when it is over the rate."""
+        limit = self._limit
+        elapsed = now - self._at
+        self._at = now
+        tokens = self._tokens + elapsed * limit.rate
+        if self._excess:
+            self._excess = max(0.0, self._excess - elapsed * limit.flood)
+        if tokens >= 1.0:
+            self._tokens = min(tokens, limit.burst) - 1.0
+            return True
+        self._tokens = tokens
+        self._excess += 1.0
+        return False
+
+    @property
+    def is_flooding(self) -> bool:
+        """Whether the events over the rate have come faster than ten times the rate for about five seconds."""
+        return self._excess > self._limit.flood * FLOOD_S
+
+    @property
+    def retry_after(self) -> float:
+        """Seconds until the next event will be let in."""
+        return max(0.0, (1.0 - self._tokens) / self._limit.rate)
+
+
+class Places:
+    """How many connections there may be, in all and from one address; 0 is no limit."""
+
+    def __init__(self, in_all: int, per_address: int) -> None:
+        self._most = in_all
+        self._most_per_address = per_address
+        self._taken = 0
+        self._by_address: Counter[str] = Counter()
+
+    def take(self, address: str) -> str | None:
+        """Take a place; a sentence instead of None when there is none."""
+        if self._most and self._taken >= self._most:
+            return f"this server is full: {self._most} connections"
+        is_counted = bool(self._most_per_address) and not is_loopback(address)
+        if is_counted and self._by_address[address] >= self._most_per_address:
+            return f"too many connections from {address}: {self._most_per_address}"
+        self._taken += 1
+        if is_counted:
+            self._by_address[address] += 1
+        return None
+
+    def free(self, address: str) -> None:
+        """Give a taken place back."""
+        self._taken -= 1
+        if address in self._by_address:
+            self._by_address[address] -= 1
+            if not self._by_address[address]:
+                del self._by_address[address]
+
+
+def retry_after(seconds: float) -> str:
+    """A `Retry-After` header's value (RFC 9110 section 10.2.3): whole seconds, at least one."""
+    return str(max(1, math.ceil(seconds)))
+
+
+def is_loopback(address: str) -> bool:
+    """Whether a peer's address is this machine's own."""
+    return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")
+
+
+DEFAULT_PORTS = {"http": ":80", "https": ":443"}
+
+
+def is_allowed_origin(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
+    """Whether a page of this origin may connect: the server's own (the same host and port as `Host`), or a listed one.
+
+    A request without an Origin comes from a program, not from a page, and is let in (RFC 6455 section 10.2).
+    """
+    if origin is None:
+        return True
+    origin = origin.lower()
+    if origin in (listed.lower().rstrip("/") for listed in allowed):
+        return True
+    scheme, separator, netloc = origin.partition("://")
+    if not separator or scheme not in DEFAULT_PORTS:
+        return False
+    default = DEFAULT_PORTS[scheme]
+    return netloc.removesuffix(default) == host.lower().removesuffix(default)

@@ -1,0 +1,324 @@
+"""The front door: settings, engine, hub, HTTP and WebSocket brought together; run, drain, stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import datetime
+import errno
+import functools
+import gc
+import os
+import signal
+import socket
+import ssl
+import time
+from collections.abc import Iterator
+from importlib.metadata import version
+from urllib.parse import urlsplit
+
+import structlog
+import uvicorn
+import uvloop
+
+from hubbub.accounts import Accounts
+from hubbub.certs import Certificate, load_context, local_certificate, local_names
+from hubbub.engine import open_engine
+from hubbub.errors import CloseCode, ConfigError
+from hubbub.heartbeat import Wheel
+from hubbub.http.app import make_app
+from hubbub.hub import Hub
+from hubbub.logs import configure_logging
+from hubbub.otp import OneTimePasswords
+from hubbub.policy import is_loopback
+from hubbub.settings import Settings, raise_file_limit
+from hubbub.wire.http import http_protocol
+from hubbub.wire.upgrade import Door, Upgrade
+from hubbub.wire.websocket import WireSettings
+
+__all__ = ["Server", "serve"]
+
+log = structlog.get_logger("hubbub")
+
+DEMO_ACCOUNTS = ("percy", "alice", "bob")
+DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
+
+# The parts of a stop, together well below ten seconds.
+DRAIN_S = 3.0
+GOODBYE_S = 3.0
+HTTP_S = 2
+
+BACKLOG = 2048
+DAY_S = 24 * 3600.0
+
+
+class HttpServer(uvicorn.Server):
+    """uvicorn's server without its signal handling, and with a deadline for TLS handshakes."""
+
+    def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
+        super().__init__(config)
+        self._handshake_timeout_s = handshake_timeout_s
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        loop = asyncio.get_running_loop()
+        tls = self.config.ssl
+        # uvloop gives a handshake that has no other limit a minute; there is no way to have none.
+        handshake = {"ssl_handshake_timeout": self._handshake_timeout_s} if tls and self._handshake_timeout_s else {}
+        self.servers = [
+            await loop.create_server(self._connection, sock=sock, ssl=tls, backlog=self.config.backlog, **handshake)
+            for sock in sockets or []
+        ]
+        self.started = True
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Leave the signals to `Server`: uvicorn would raise them again after an orderly stop."""
+        yield
+
+    def _connection(self) -> asyncio.Protocol:
+        make = self.config.http_protocol_class
+        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
+
+
+class Server:
+    """One running Hubbub.
+
+    Args:
+        hub: the application.
+        sockets: bound sockets to listen on.
+        certificate: what TLS is served with; None for none.
+    """
+
+    def __init__(
+        self, hub: Hub, settings: Settings, sockets: list[socket.socket], certificate: Certificate | None
+    ) -> None:
+        clock = time.monotonic
+        self._hub = hub
+        self._settings = settings
+        self._sockets = sockets
+        self._certificate = certificate
+        self._tls = load_context(certificate) if certificate else None
+        self._engine = open_engine(settings.engine, clock=clock)
+        self._wheel = (
+            Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
+        )
+        self._wire = WireSettings(settings.max_frame, self._wheel)
+        self._accounts = Accounts(
+            self._engine, clock, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
+        )
+        otps = OneTimePasswords(
+            self._engine,
+            clock,
+            ttl_s=settings.otp_ttl,
+            per_account=settings.max_otps_per_account,
+            in_all=settings.max_otps,
+        )
+        self._door = Door(hub, otps, settings, self._wire)
+        self._stop = asyncio.Event()
+        hub.bind(self._engine, settings, clock)
+
+    async def run(self) -> None:
+        """Serve until a signal says stop."""
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, self._on_signal, signal_number)
+        await self._engine.open(self._hub.deliver)
+        try:
+            if self._settings.demo:
+                for user in DEMO_ACCOUNTS:
+                    await self._accounts.add(user, DEMO_PASSWORD)
+            http = self._new_http_server()
+            async with asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(self._hub.pump())]
+                if self._wheel is not None:
+                    background.append(tasks.create_task(turn(self._wheel)))
+                if self._certificate is not None and self._certificate.ca is not None:
+                    background.append(tasks.create_task(self._renew_certificate()))
+                serving = tasks.create_task(http.serve(sockets=self._sockets))
+                self._announce()
+                await self._stop.wait()
+                await self._drain()
+                http.should_exit = True
+                await serving
+                for task in background:
+                    task.cancel()
+        finally:
+            self._accounts.close()
+            await self._engine.close()
+
+    def _new_http_server(self) -> HttpServer:
+        settings = self._settings
+        config = uvicorn.Config(
+            make_app(self._door, self._accounts, settings),  # type: ignore[arg-type]
+            http=http_protocol(settings.request_timeout),
+            ws=functools.partial(Upgrade, self._door),  # type: ignore[arg-type]
+            ssl_context_factory=(lambda _config, _default: self._tls) if self._tls else None,  # type: ignore[arg-type, return-value]
+            lifespan="off",
+            log_config=None,
+            access_log=settings.log_level == "debug",
+            server_header=False,
+            backlog=BACKLOG,
+            timeout_graceful_shutdown=HTTP_S,
+        )
+        return HttpServer(config, settings.request_timeout)
+
+    # Stopping
+
+    def _on_signal(self, signal_number: int) -> None:
+        if self._stop.is_set():
+            # Asked twice: someone is waiting.
+            os._exit(128 + signal_number)
+        log.info("stopping", clients=len(self._hub.clients))
+        self._door.is_draining = True
+        self._stop.set()
+
+    async def _drain(self) -> None:
+        """Deliver what was taken, say goodbye to every client, and wait for those that answer."""
+        try:
+            async with asyncio.timeout(DRAIN_S):
+                await self._hub.drained()
+        except TimeoutError:
+            log.warning("stopping with handlers still at work")
+            await self._hub.cancel_handlers()
+        for websocket in list(self._wire.sockets):
+            websocket.close(CloseCode.RESTART, "the server is restarting")
+        # Each is cut when it does not answer in time, so that this ends.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(GOODBYE_S):
+                while self._wire.sockets or self._door.tasks:
+                    await asyncio.sleep(0.01)
+
+    # The background
+
+    async def _renew_certificate(self) -> None:
+        """Renew our own certificate before it expires, in a server that runs for months; new connections get it."""
+        while True:
+            await asyncio.sleep(DAY_S)
+            try:
+                local_certificate(self._settings.data_dir, local_names(), utc_now())
+                assert self._certificate is not None
+                assert self._tls is not None
+                self._tls.load_cert_chain(self._certificate.chain, self._certificate.key)
+            except (ConfigError, OSError, ssl.SSLError) as error:
+                log.error("certificate not renewed", error=str(error))
+
+    def _announce(self) -> None:
+        """Tell the operator where the server listens and how to trust it."""
+        scheme = "https" if self._tls else "http"
+        host, port = self._sockets[0].getsockname()[:2]
+        shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
+        lines = [f"Hubbub {version('hubbub')} listens on {scheme}://{shown}:{port}"]
+        if self._certificate is not None and self._certificate.ca is not None:
+            lines.append(f"  trust its CA: {self._certificate.ca}")
+            lines.append(f"  CA fingerprint (SHA-256): {self._certificate.fingerprint}")
+        if self._settings.demo:
+            lines.append(f"  demo accounts: {', '.join(DEMO_ACCOUNTS)}; password {DEMO_PASSWORD}")
+        print("\n".join(lines), flush=True)
+        clients = self._settings.clients_limit
+        log.info("serving", engine=self._settings.engine, max_clients=clients or "unlimited")
+
+
+def serve(hub: Hub, settings: Settings) -> None:
+    """Serve a hub until it is told to stop.
+
+    Raises:
+        ConfigError: with one line that says what is wrong and how to mend it.
+    """
+    configure_logging(settings.log_format, settings.log_level)
+    raise_file_limit()
+    check(settings)
+    certificate = certificate_for(settings)
+    sockets = bind(settings.host, settings.port)
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        server = Server(hub, settings, sockets, certificate)
+        # What was made so far stays; the collector need not look at it again.
+        gc.collect()
+        gc.freeze()
+        runner.run(server.run())
+
+
+def check(settings: Settings) -> None:
+    """Refuse what cannot be, before anything is opened."""
+    if settings.demo and not is_loopback(settings.host) and settings.host != "localhost":
+        raise ConfigError(
+            f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
+        )
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        given, missing = ("--tls-cert", "--tls-key") if settings.tls_cert else ("--tls-key", "--tls-cert")
+        raise ConfigError(f"{given} needs {missing} beside it")
+    if settings.tls_cert is not None and not settings.tls:
+        raise ConfigError("--tls-cert and --no-tls exclude each other; leave one of them out")
+    for name, value in vars(settings).items():
+        if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: a number from 0 on, 0 for none")
+    for name in ("otp_ttl", "session_ttl"):
+        if not getattr(settings, name):
+            raise ConfigError(f"--{name.replace('_', '-')} 0: a number of seconds above 0")
+    if settings.heartbeat_interval and not settings.heartbeat_timeout:
+        raise ConfigError("--heartbeat-timeout 0: a number of seconds above 0, or --heartbeat-interval 0 for no heartbeat")
+    for origin in settings.allow_origin:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
+            raise ConfigError(f"--allow-origin {origin!r}: an origin looks like https://chat.example.com, with no path or *")
+
+
+def certificate_for(settings: Settings) -> Certificate | None:
+    """The certificate that the settings name, or this machine's own."""
+    if not settings.tls:
+        return None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        return Certificate(settings.tls_cert, settings.tls_key)
+    return local_certificate(settings.data_dir, local_names(), utc_now())
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of the host.
+
+    Raises:
+        ConfigError: the host has no address here, or the port cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError, OverflowError):
+        raise ConfigError(f"--host {host}: no such address; it is one of this machine's, or 0.0.0.0 for all") from None
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _name, address in dict.fromkeys(found):
+        sock = socket.socket(family, kind, protocol)
+        sockets.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            # With port 0, all addresses get the port that the first one was given.
+            sock.bind((address[0], port or sockets[0].getsockname()[1], *address[2:]))
+        except OSError as error:
+            for opened in sockets:
+                opened.close()
+            raise ConfigError(cannot_bind(host, port, error)) from None
+    return sockets
+
+
+def cannot_bind(host: str, port: int, error: OSError) -> str:
+    """Why a port cannot be had, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"--port {port} is taken on {host}; stop what listens there, or name another port"
+    if error.errno == errno.EACCES:
+        return f"--port {port} is not for this user; name one from 1024 on"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host} is no address of this machine; name one that is, or 0.0.0.0 for all"
+    return f"cannot listen on {host} port {port}: {error.strerror}"
+
+
+async def turn(wheel: Wheel) -> None:
+    """Turn the heartbeat's wheel for ever, never faster to catch up."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due = max(due + wheel.tick_s, loop.time())
+        await asyncio.sleep(due - loop.time())
+        wheel.turn()
+
+
+def utc_now() -> datetime.datetime:
+    """The time, for certificates."""
+    return datetime.datetime.now(datetime.UTC)

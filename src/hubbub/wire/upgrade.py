@@ -1,0 +1,326 @@
+"""The door: what happens between an upgrade request and its 101, or its refusal.
+
+uvicorn makes one `Upgrade` for each request that asks for a WebSocket, hands it the request head, and makes it the
+transport's protocol.  The checks run in the order of the protocol page, all before the 101, so that a refused client
+never holds a WebSocket and a foreign page cannot burn a one-time password.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import functools
+import secrets
+from http import HTTPStatus
+from typing import Any
+from urllib.parse import parse_qs
+
+import msgspec
+import structlog
+
+from hubbub.client import Client
+from hubbub.engine import Grant
+from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.events import encode
+from hubbub.hub import Hub
+from hubbub.otp import OneTimePasswords
+from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin
+from hubbub.settings import Settings
+from hubbub.wire.dialects import CLASSIC, SUBPROTOCOL, V1
+from hubbub.wire.websocket import WireSettings, open_websocket
+
+__all__ = ["Door", "Upgrade", "UpgradeRequest", "parse_head"]
+
+log = structlog.get_logger("hubbub.wire")
+
+PATHS = ("/ws", "/")
+RETRY_AFTER_S = 5
+MAX_QUERY_FIELDS = 64
+
+# Closes that need no one's attention: the peer left, its login ended, or we did.
+EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED})
+
+
+class Denied(Exception):
+    """An upgrade request is answered with plain HTTP instead of a 101."""
+
+    def __init__(self, status: HTTPStatus, code: str, message: str, *headers: str) -> None:
+        super().__init__(status, code, message)
+        self.status = status
+        self.code = code
+        self.message = message
+        self.headers = headers
+
+    def response(self) -> bytes:
+        """The whole HTTP response."""
+        body = encode({"error": {"code": self.code, "message": self.message}})
+        lines = [
+            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(body)}",
+            "Cache-Control: no-store",
+            "X-Content-Type-Options: nosniff",
+            "Connection: close",
+            *self.headers,
+        ]
+        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+class UpgradeRequest(msgspec.Struct, frozen=True):
+    """What an upgrade request says, as far as anything depends on it."""
+
+    method: str
+    path: str
+    query: dict[str, list[str]]
+    headers: dict[str, list[str]]
+
+    def header(self, name: str) -> str | None:
+        """A header's only value; None without one.  `Denied` (400) when there are several."""
+        values = self.headers.get(name, [])
+        if len(values) > 1:
+            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", f"{len(values)} {name} headers, one is right")
+        return values[0] if values else None
+
+    @property
+    def subprotocols(self) -> list[str]:
+        """What the client offers in Sec-WebSocket-Protocol."""
+        offered = ",".join(self.headers.get("sec-websocket-protocol", []))
+        return [item for item in (part.strip() for part in offered.split(",")) if item]
+
+    @property
+    def otp(self) -> str | None:
+        """The one-time password, from the second subprotocol or from the URL."""
+        for offered in self.subprotocols:
+            if offered.startswith("otp."):
+                return offered.removeprefix("otp.")
+        return next(iter(self.query.get("otp", ())), None)
+
+
+def parse_head(head: bytes) -> UpgradeRequest:
+    """Read a request head as uvicorn hands it over: checked by its parser, header names in lower case; or `Denied`."""
+    request_line, *lines = head.decode("latin-1").split("\r\n")
+    try:
+        method, target, _version = request_line.split(" ")
+        path, _, text = target.partition("?")
+        query = parse_qs(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+    except ValueError:
+        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read") from None
+    headers: dict[str, list[str]] = {}
+    for line in lines:
+        name, colon, value = line.partition(":")
+        if colon:
+            headers.setdefault(name, []).append(value.strip())
+    return UpgradeRequest(method, path, query, headers)
+
+
+class Door:
+    """Lets clients in, one upgrade request after the other.
+
+    Args:
+        hub: what they are let into.
+        wire: what their connections share.
+    """
+
+    def __init__(self, hub: Hub, otps: OneTimePasswords, settings: Settings, wire: WireSettings) -> None:
+        self.hub = hub
+        self.wire = wire
+        self.is_draining = False
+        self.places = Places(settings.clients_limit, settings.max_clients_per_address)
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.otps = otps
+        self._settings = settings
+        self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
+
+    def take_place(self, address: str) -> None:
+        """Take a place for a client that may come in.  `Denied` (503) while draining or full."""
+        if self.is_draining:
+            raise self._unavailable("the server is restarting")
+        why_not = self.places.take(address)
+        if why_not is not None:
+            raise self._unavailable(why_not)
+
+    def check(self, request: UpgradeRequest) -> bytes:
+        """Check all that needs no waiting; the request's Sec-WebSocket-Key, or `Denied`."""
+        if request.path not in PATHS:
+            raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
+        key = check_handshake(request)
+        host = request.header("host") or ""
+        if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin):
+            raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
+        return key
+
+    async def admit(self, request: UpgradeRequest, address: str) -> Client:
+        """Take the one-time password and make the client that it stands for, or `Denied`."""
+        try:
+            otp = request.otp
+            grant = await self.otps.take(otp) if otp else None
+            if grant is None:
+                raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password: log in for a new one")
+            client = self._new_client(request, grant, address)
+            await self.hub.connect(client)
+        except EngineError as error:
+            raise self._unavailable(str(error)) from None
+        except Refused as refused:
+            raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
+        return client
+
+    def _new_client(self, request: UpgradeRequest, grant: Grant, address: str) -> Client:
+        is_v1 = SUBPROTOCOL in request.subprotocols
+        # The Node page puts its user's name in the URL and shows what it sends by itself.
+        echo = is_v1 or "name" not in request.query
+        client = Client(
+            grant.user,
+            grant.session,
+            V1 if is_v1 else CLASSIC,
+            address=address,
+            echo=echo,
+            rate=Rate(self._rate_limit, self.hub.now()) if self._rate_limit else None,
+        )
+        if is_v1:
+            client.write_frame(V1.event("welcome", encode(self._welcome(client))))
+        return client
+
+    def _welcome(self, client: Client) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "user": client.user,
+            "session": secrets.token_hex(8),
+            "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
+            "limits": {
+                "max_frame": settings.max_frame,
+                "max_message": settings.max_message,
+                "max_room_name": settings.max_room_name,
+                "client_rate": settings.client_rate,
+                "client_burst": settings.client_burst,
+            },
+            "rooms": [],
+        }
+
+    def _unavailable(self, message: str) -> Denied:
+        return Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, f"Retry-After: {RETRY_AFTER_S}")
+
+
+def check_handshake(request: UpgradeRequest) -> bytes:
+    """Check what RFC 6455 section 4.2.1 asks of the request; its key, or `Denied`."""
+    if request.method != "GET":
+        raise Denied(HTTPStatus.METHOD_NOT_ALLOWED, "bad_request", "a WebSocket opens with GET", "Allow: GET")
+    if not request.header("host"):
+        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "no Host header")
+    if request.header("sec-websocket-version") != "13":
+        raise Denied(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "bad_request",
+            "Sec-WebSocket-Version must be 13",
+            "Sec-WebSocket-Version: 13",
+            "Upgrade: websocket",
+        )
+    key = (request.header("sec-websocket-key") or "").encode("latin-1")
+    try:
+        is_key = len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        is_key = False
+    if not is_key:
+        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "Sec-WebSocket-Key must be 16 bytes in base64")
+    return key
+
+
+class Upgrade(asyncio.Protocol):
+    """One upgrade request: the protocol of its transport until the 101.
+
+    The keyword arguments are uvicorn's, which calls this as its `ws=` class.
+    """
+
+    def __init__(self, door: Door, *, config: object, server_state: object, app_state: object) -> None:
+        self._door = door
+        self._transport: Any = None
+        self._is_begun = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_begun:
+            # RFC 6455 section 4.1: a client must wait for the answer.  What it sends before cannot be a frame.
+            self._transport.abort()
+            return
+        self._is_begun = True
+        self._transport.pause_reading()
+        peer = self._transport.get_extra_info("peername")
+        address = str(peer[0]) if peer else ""
+        try:
+            self._door.take_place(address)
+        except Denied as denied:
+            self._deny(denied)
+            return
+        task = asyncio.get_running_loop().create_task(self._open(data, address))
+        self._door.tasks.add(task)
+        task.add_done_callback(self._door.tasks.discard)
+
+    async def _open(self, head: bytes, address: str) -> None:
+        door = self._door
+        try:
+            request = parse_head(head)
+            key = door.check(request)
+            client = await door.admit(request, address)
+        except Denied as denied:
+            door.places.free(address)
+            self._deny(denied)
+            return
+        except Exception:
+            log.exception("upgrade failed")
+            door.places.free(address)
+            self._deny(Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why"))
+            return
+        visitor = Visitor(door, client)
+        if self._transport.is_closing():
+            visitor.closed(1006, "", by_us=False)
+            return
+        subprotocol = SUBPROTOCOL if client.dialect is V1 else None
+        client.attach(open_websocket(self._transport, key, visitor, door.wire, subprotocol=subprotocol))
+
+    def _deny(self, denied: Denied) -> None:
+        log.debug("upgrade denied", status=denied.status.value, message=denied.message)
+        if not self._transport.is_closing():
+            self._transport.write(denied.response())
+            self._transport.close()
+            # A client that does not take the answer is not waited for.
+            asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._transport.abort)
+
+
+class Visitor:
+    """Stands between a client of the hub and its connection."""
+
+    __slots__ = ("_client", "_door", "receive_text")
+
+    def __init__(self, door: Door, client: Client) -> None:
+        self._door = door
+        self._client = client
+        self.receive_text = functools.partial(door.hub.receive, client)
+
+    def receive_binary(self, _data: bytes) -> None:
+        self._door.hub.receive_binary(self._client)
+
+    def admit_ping(self) -> bool:
+        return self._door.hub.admit(self._client)
+
+    def writing_paused(self) -> None:
+        self._door.hub.mark_slow(self._client)
+
+    def writing_resumed(self) -> None:
+        self._door.hub.mark_caught_up(self._client)
+
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
+        client = self._client
+        write = log.debug if code in EXPECTED else log.warning
+        write(
+            "client left",
+            user=client.user,
+            code=code,
+            reason=reason,
+            by="server" if by_us else "client",
+            refused=client.refused,
+            dropped=client.dropped,
+        )
+        self._door.hub.disconnect(client)
+        self._door.places.free(client.address)

@@ -1,0 +1,433 @@
+"""The fast path: a WebSocket connection on a transport that uvicorn accepted, its frames read by picows.
+
+picows turns bytes into frames and checks part of RFC 6455; joining frames to messages, UTF-8, the closing
+handshake and the other duties are done here.  Nothing here knows JSON: a connection hands whole messages to its
+`Peer`.  picows only reads: all writes are prepared frames, made here and written straight to the transport.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import codecs
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol, cast
+
+import structlog
+from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
+from picows.picows import WSAutoPingStrategy, WSProtocol
+
+from hubbub.errors import CloseCode
+from hubbub.heartbeat import Wheel
+from hubbub.wire.frames import PING, PONG, TEXT, close_frame, control_frame
+
+__all__ = ["Peer", "WebSocket", "WireSettings", "open_websocket"]
+
+log = structlog.get_logger("hubbub.wire")
+
+# How long a peer may take to answer our CLOSE, or to take it, before its connection is cut.
+CLOSE_TIMEOUT_S = 2.0
+
+# picows' read buffer starts small, doubles whenever a read fills it, and never shrinks: a burst would cost its
+# connection megabytes for life.  One that has held this much is traded for a new one as soon as it is empty.
+LARGE_READ = 4096
+SMALL_BUFFER = 2048
+
+UNLIMITED_FRAME = 1 << 40
+HIGH_WATER = 64 * 1024
+
+PING_FRAME = control_frame(PING)
+
+
+class Peer(Protocol):
+    """What a connection talks to."""
+
+    def receive_text(self, text: str) -> None:
+        """Take a whole text message."""
+        ...
+
+    def receive_binary(self, data: bytes) -> None:
+        """Take a whole binary message."""
+        ...
+
+    def admit_ping(self) -> bool:
+        """Whether one more PING may be answered now."""
+        ...
+
+    def writing_paused(self) -> None:
+        """The connection takes frames slower than they are written."""
+        ...
+
+    def writing_resumed(self) -> None:
+        """The connection has taken what was written."""
+        ...
+
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
+        """The connection is gone.  The code is the first CLOSE's, ours or the peer's; 1006 where there was none."""
+        ...
+
+
+@dataclass(frozen=True)
+class WireSettings:
+    """What the connections of one server share."""
+
+    max_frame: int
+    wheel: Wheel | None = None
+    sockets: dict[WebSocket, None] = field(default_factory=dict)
+
+
+class WebSocket(WSListener):  # type: ignore[misc]  # picows' stubs leave the base untyped
+    """One connection: frames in, messages out, and the closing handshake.
+
+    Its life: open, then closing (our CLOSE is out, the peer's is awaited), then dead (nothing more is heard),
+    then gone.  Each step only goes forward.
+    """
+
+    __slots__ = (
+        "_closing",
+        "_dead",
+        "_decoder",
+        "_has_large_buffer",
+        "_joined",
+        "_peer",
+        "_settings",
+        "_timer",
+        "_transport",
+        "bucket",
+        "is_alive",
+        "is_reading_paused",
+        "pinged_at",
+        "write",
+    )
+
+    def __init__(self, transport: asyncio.Transport, peer: Peer, settings: WireSettings) -> None:
+        self._transport = transport
+        self._peer = peer
+        self._settings = settings
+        self._joined: bytearray | None = None
+        # A text message in fragments is checked as it comes; None while there is none, or a binary one.
+        self._decoder: codecs.IncrementalDecoder | None = None
+        self._closing: tuple[int, str, bool] | None = None
+        self._dead = False
+        self._has_large_buffer = False
+        self._timer: asyncio.TimerHandle | None = None
+        self.write: Callable[[bytes], None] = transport.write
+        self.is_alive = True
+        self.is_reading_paused = False
+        self.pinged_at = 0
+        self.bucket = 0
+
+    @property
+    def max_frame(self) -> int:
+        """The most bytes in a frame that picows should take."""
+        return self._settings.max_frame or UNLIMITED_FRAME
+
+    # Receiving
+
+    def on_ws_connected(self, _transport: WSTransport) -> None: ...
+
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
+        if self._dead:
+            return
+        self.is_alive = True
+        try:
+            self._receive(frame)
+        except Exception:
+            log.exception("connection failed")
+            self.fail(CloseCode.INTERNAL_ERROR, "")
+        unread = frame.tail_size
+        if unread > LARGE_READ or frame.payload_size > LARGE_READ:
+            self._has_large_buffer = True
+        if self._has_large_buffer and not unread and not self._dead:
+            self._has_large_buffer = False
+            self._transport.set_protocol(new_reader(self))
+
+    def _receive(self, frame: WSFrame) -> None:
+        kind = frame.msg_type
+        if frame.rsv1 or frame.rsv2 or frame.rsv3:
+            self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+        elif kind == WSMsgType.CLOSE:
+            self._receive_close(frame)
+        elif self._closing is not None:
+            pass  # after our CLOSE only the peer's matters
+        elif kind == TEXT and frame.fin and self._joined is None:
+            self._receive_text(frame)
+        elif kind == WSMsgType.PING:
+            if self._peer.admit_ping():
+                self.write(control_frame(PONG, frame.get_payload_as_bytes()))
+        elif kind != WSMsgType.PONG:
+            self._receive_part(frame, kind)
+
+    def _receive_text(self, frame: WSFrame) -> None:
+        """The usual case: one text message in one frame, whose size picows has checked."""
+        try:
+            text = frame.get_payload_as_utf8_text()
+        except UnicodeDecodeError:
+            self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
+            return
+        self._peer.receive_text(text)
+
+    def _receive_part(self, frame: WSFrame, kind: WSMsgType) -> None:
+        """A binary message, or a part of a message in fragments (RFC 6455 section 5.4)."""
+        if (kind == WSMsgType.CONTINUATION) != (self._joined is not None):
+            self.fail(CloseCode.PROTOCOL_ERROR, "a fragment out of turn")
+            return
+        if self._joined is None:
+            self._joined = bytearray()
+            self._decoder = codecs.getincrementaldecoder("utf-8")() if kind == WSMsgType.TEXT else None
+        data = frame.get_payload_as_bytes()
+        if self._is_too_large(len(self._joined) + len(data)):
+            return
+        try:
+            if self._decoder is not None:
+                self._decoder.decode(data, bool(frame.fin))
+        except UnicodeDecodeError:
+            self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
+            return
+        self._joined += data
+        if frame.fin:
+            self._finish_message()
+
+    def _finish_message(self) -> None:
+        assert self._joined is not None
+        data, self._joined = bytes(self._joined), None
+        is_text, self._decoder = self._decoder is not None, None
+        if is_text:
+            self._peer.receive_text(data.decode())
+        else:
+            self._peer.receive_binary(data)
+
+    def _is_too_large(self, size: int) -> bool:
+        most = self._settings.max_frame
+        if not most or size <= most:
+            return False
+        self.fail(CloseCode.TOO_LARGE, f"a message has at most {most} bytes")
+        return True
+
+    # Closing
+
+    def close(self, code: int, reason: str = "") -> None:
+        """Begin the closing handshake; the peer has two seconds to answer before the connection is cut."""
+        if self._closing is not None or self._dead:
+            return
+        self._closing = (code, reason, True)
+        self._write_last(close_frame(code, reason))
+        self._cut_later()
+
+    def fail(self, code: int, reason: str) -> None:
+        """Close because the peer broke a rule: nothing more of it is heard (RFC 6455 section 7.1.7)."""
+        self.close(code, reason)
+        self._dead = True
+
+    def abort(self) -> None:
+        """Cut the connection at once."""
+        self._dead = True
+        self._transport.abort()
+
+    def fail_by_library(self, code: int, reason: str) -> None:
+        """picows has found a broken rule; the CLOSE that it wrote has gone nowhere, so ours goes out."""
+        if not self._dead:
+            self.fail(code, reason)
+
+    def _receive_close(self, frame: WSFrame) -> None:
+        """The peer's CLOSE: echo it, unless it answers ours, then the server ends TCP (section 7.1.1)."""
+        code = int(frame.get_close_code()) if frame.payload_size else None
+        if code is not None and not is_sendable(code):
+            self.fail(CloseCode.PROTOCOL_ERROR, f"{code} is no close code")
+            return
+        self._dead = True
+        if self._closing is None:
+            self._closing = (code or 1005, frame.get_close_reason() or "", False)
+            self._write_last(close_frame(code))
+        self._transport.close()
+        self._cut_later()
+
+    def _write_last(self, frame: bytes) -> None:
+        try:
+            self.write(frame)
+        except RuntimeError:
+            pass  # the transport is closed already; its connection_lost is on the way
+
+    def _cut_later(self) -> None:
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
+
+    def on_ws_disconnected(self, _transport: WSTransport) -> None:
+        self._dead = True
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._settings.wheel is not None:
+            self._settings.wheel.remove(self)
+        self._settings.sockets.pop(self, None)
+        code, reason, by_us = self._closing or (1006, "", False)
+        self._peer.closed(code, reason, by_us=by_us)
+
+    # Heartbeat
+
+    def ping(self) -> None:
+        """Ask for a sign of life.  A connection that we do not read from cannot give one, and need not."""
+        if self.is_reading_paused:
+            self.is_alive = True
+        elif self._closing is None:
+            self._write_last(PING_FRAME)
+
+    def pulse_lost(self) -> None:
+        """No sign of life came."""
+        self.fail(CloseCode.NO_HEARTBEAT, "no answer to a ping")
+
+    # Flow
+
+    @property
+    def outbox_size(self) -> int:
+        """Bytes written that the peer has not taken yet."""
+        return self._transport.get_write_buffer_size()
+
+    def pause_reading(self) -> None:
+        """Stop reading; what has been read is still delivered."""
+        self.is_reading_paused = True
+        self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Read on."""
+        self.is_reading_paused = False
+        if not self._transport.is_closing():
+            self._transport.resume_reading()
+
+    def pause_writing(self) -> None:
+        self._peer.writing_paused()
+
+    def resume_writing(self) -> None:
+        self._peer.writing_resumed()
+
+
+def is_sendable(code: int) -> bool:
+    """Whether a CLOSE may carry this code (RFC 6455 section 7.4)."""
+    return 1000 <= code <= 1014 and code not in (1004, 1005, 1006) or 3000 <= code <= 4999
+
+
+class LibraryLog:
+    """Stands in for picows' logger.
+
+    picows makes a child logger for each connection, which costs more memory than the connection; and when it
+    closes one for a broken rule, its log line is the only notice that the listener gets.
+    """
+
+    __slots__ = ("_socket",)
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    def isEnabledFor(self, _level: int) -> bool:  # noqa: N802  # logging's name
+        return False
+
+    def log(self, *_args: object) -> None: ...
+
+    debug = info = warning = log
+
+    def error(self, _message: str, arguments: object = (), *_more: object) -> None:
+        """`arguments` are those of the WSProtocolError: the close code and the reason."""
+        code, reason = arguments if isinstance(arguments, tuple) and len(arguments) == 2 else (1011, "")
+        self._socket.fail_by_library(int(code), str(reason))
+
+    def exception(self, message: str, *_args: object) -> None:
+        log.exception("picows failed", what=message)
+        self._socket.fail_by_library(CloseCode.INTERNAL_ERROR, "")
+
+
+class Nowhere:
+    """The transport that picows is told to write to.  It only has to look like one.
+
+    All writes are ours.  That keeps what we write in one order with what is written to many, and lets a connection
+    change its reader in mid-life: the new one believes that it answers a handshake.
+    """
+
+    def get_extra_info(self, name: str) -> object:
+        return self if name == "socket" else None
+
+    def fileno(self) -> int:
+        return -1
+
+    def setsockopt(self, *_args: object) -> None: ...
+
+    def getsockopt(self, *_args: object) -> int:
+        return 0
+
+    def get_write_buffer_size(self) -> int:
+        return 1  # not empty, or picows would write to the descriptor itself
+
+    def write(self, _data: object) -> None: ...
+
+    writelines = write
+
+    def close(self) -> None: ...
+
+    abort = close
+
+
+NOWHERE = Nowhere()
+
+# The request was checked before it came here; picows gets one that it cannot find fault with, always the same.
+HEAD = (
+    b"GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n"
+)
+
+# RFC 6455 section 1.3.
+ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+
+
+def open_websocket(
+    transport: asyncio.Transport, key: bytes, peer: Peer, settings: WireSettings, *, subprotocol: str | None = None
+) -> WebSocket:
+    """Answer a checked upgrade request with 101 and hand the transport to a new connection.
+
+    Args:
+        transport: the client's; reading must be paused.
+        key: the request's Sec-WebSocket-Key.
+        subprotocol: what to answer as Sec-WebSocket-Protocol.
+    """
+    accept = base64.b64encode(hashlib.sha1(key + ACCEPT_GUID, usedforsecurity=False).digest())
+    protocol_line = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode() if subprotocol else b""
+    transport.write(
+        b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol_line)
+    )
+    socket = WebSocket(transport, peer, settings)
+    transport.set_write_buffer_limits(high=HIGH_WATER)
+    transport.set_protocol(new_reader(socket))
+    settings.sockets[socket] = None
+    if settings.wheel is not None:
+        settings.wheel.add(socket)
+    transport.resume_reading()
+    return socket
+
+
+def new_reader(socket: WebSocket) -> asyncio.BaseProtocol:
+    """A picows protocol past its handshake that hands its frames to `socket`.
+
+    Its constructor is undocumented: pyproject.toml pins picows to the minor version that this one call fits.
+    """
+    reader: Any = WSProtocol(
+        host_port=None,
+        ws_path=None,
+        is_client_side=False,
+        ws_listener_factory=lambda _request: socket,
+        logger=LibraryLog(socket),
+        disconnect_on_exception=True,
+        websocket_handshake_timeout=None,
+        enable_auto_ping=False,
+        auto_ping_idle_timeout=0,
+        auto_ping_reply_timeout=0,
+        auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
+        enable_auto_pong=False,
+        max_frame_size=socket.max_frame,
+        extra_headers=None,
+        read_buffer_init_size=SMALL_BUFFER,
+    )
+    reader.connection_made(NOWHERE)
+    reader.get_buffer(len(HEAD))[: len(HEAD)] = HEAD
+    reader.buffer_updated(len(HEAD))
+    return cast(asyncio.BaseProtocol, reader)
