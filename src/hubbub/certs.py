@@ -56,11 +56,11 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
         ca = read_pair(ca_file, ca_key_file)
         if ca is None or ca[0].not_valid_after_utc < now + LEAF_LIFE + RENEW_BEFORE:
             ca = new_ca(now)
-            write_pair(ca_file, ca_key_file, *ca)
+            write_pair(ca_file, ca_key_file, ca)
         leaf = read_pair(leaf_file, leaf_key_file)
         if leaf is None or not is_good_leaf(leaf[0], ca[0], names, now):
             leaf = new_leaf(ca, names, now)
-            write_pair(leaf_file, leaf_key_file, *leaf)
+            write_pair(leaf_file, leaf_key_file, leaf)
     except OSError as error:
         raise ConfigError(f"--data-dir {folder}: the certificate cannot be kept there: {error.strerror}") from None
     fingerprint = ca[0].fingerprint(hashes.SHA256()).hex(":").upper()
@@ -90,7 +90,7 @@ def load_context(certificate: Certificate) -> ssl.SSLContext:
                 f"--tls-key {certificate.key} is not the key of --tls-cert {certificate.chain}; name the pair"
             ) from None
         raise ConfigError(
-            f"--tls-cert {certificate.chain}, --tls-key {certificate.key}: not a PEM certificate and its unencrypted key"
+            f"--tls-cert {certificate.chain} --tls-key {certificate.key}: not a PEM certificate and its unencrypted key"
         ) from None
     return context
 
@@ -110,11 +110,10 @@ def read_pair(certificate_file: Path, key_file: Path) -> Pair | None:
     return certificate, key
 
 
-def write_pair(certificate_file: Path, key_file: Path, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+def write_pair(certificate_file: Path, key_file: Path, pair: Pair) -> None:
     """Write both, each whole or not at all, the key readable by its owner alone."""
-    pem = key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
+    certificate, key = pair
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
     write_whole(key_file, pem, 0o600)
     write_whole(certificate_file, certificate.public_bytes(serialization.Encoding.PEM), 0o644)
 
@@ -155,15 +154,17 @@ def new_leaf(ca: Pair, names: list[str], now: datetime.datetime) -> Pair:
         .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
-        .add_extension(
-            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False
-        )
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
     )
     return builder.sign(ca_key, hashes.SHA256()), key
 
 
 def unsigned(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, now: datetime.datetime, life: datetime.timedelta
+    subject: x509.Name,
+    issuer: x509.Name,
+    key: ec.EllipticCurvePrivateKey,
+    now: datetime.datetime,
+    life: datetime.timedelta,
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -79,9 +79,9 @@ class Client:
         "address",
         "audience",
         "backlog",
+        "closing",
         "dialect",
         "dropped",
-        "closing",
         "is_paused",
         "rate",
         "refused",
@@ -93,7 +93,14 @@ class Client:
     )
 
     def __init__(
-        self, user: str, session: str, dialect: Dialect, *, address: str = "", echo: bool = True, rate: Rate | None = None
+        self,
+        user: str,
+        session: str,
+        dialect: Dialect,
+        *,
+        address: str = "",
+        echo: bool = True,
+        rate: Rate | None = None,
     ) -> None:
         self.user = user
         self.session = session
@@ -133,8 +140,7 @@ class Client:
 
     def send(self, event: Event) -> None:
         """Send an event to this client alone, unkept.  A classic client hears nothing."""
-        config = type(event).__struct_config__
-        self.write_frame(self.dialect.event(str(config.tag), encode_payload(event)))
+        self.write_frame(self.dialect.event(type(event).tag, encode_payload(event)))
 
     def close(self, code: int = CloseCode.KICKED, reason: str = "") -> None:
         """Close the connection; by default with 4101, which tells the client to stay away."""

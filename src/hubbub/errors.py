@@ -1,9 +1,9 @@
 """Every error a caller can get, with its code.
 
-    HubbubError
-    ├── ConfigError      the operator asked for something impossible
-    ├── EngineError      shared state could not be reached or changed
-    └── Refused          a request was understood and turned down; carries a code for the client
+HubbubError
+├── ConfigError      the operator asked for something impossible
+├── EngineError      shared state could not be reached or changed
+└── Refused          a request was understood and turned down; carries a code for the client
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import time
+import typing
 from typing import Any
 
 import msgspec
@@ -22,8 +23,15 @@ encode = msgspec.json.Encoder().encode
 RESERVED = frozenset({"room", "seq", "sent", "from", "type"})
 
 
+@typing.dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
 class EventType(msgspec.StructMeta):
     """Checks an event class when it is defined, so that no reserved name surprises anyone on the wire."""
+
+    tag: str
+    """The event's type on the wire."""
+
+    tag_size: int
+    """How much of the event's JSON is its type, and is cut to get the payload."""
 
     def __new__(mcls, name: str, bases: tuple[type, ...], namespace: dict[str, Any], **config: Any) -> EventType:
         cls = super().__new__(mcls, name, bases, namespace, **config)
@@ -37,7 +45,8 @@ class EventType(msgspec.StructMeta):
             raise TypeError(
                 f"event {name} cannot have a field {sorted(taken)[0]!r}: kept events carry that name on the wire"
             )
-        cls.__tag_size__ = len(encode({"type": settings.tag})) - 1
+        cls.tag = settings.tag
+        cls.tag_size = len(encode({"type": settings.tag})) - 1
         return cls
 
 
@@ -126,7 +135,7 @@ def decode_payload(decoder: msgspec.json.Decoder[Any], payload: msgspec.Raw) -> 
 def encode_payload(event: Event) -> bytes:
     """The event's fields as one JSON object, its type left out."""
     text = encode(event)
-    rest = text[type(event).__tag_size__ :]
+    rest = text[type(event).tag_size :]
     return b"{" + rest[1:] if len(rest) > 1 else b"{}"
 
 

@@ -315,14 +315,19 @@ class Hub:
     async def _work_off(self, client: Client, request: Request, work: Awaitable[Any]) -> None:
         """Await a handler, then take the client's waiting events in turn."""
         await self._finish(client, request, work)
-        backlog, client.backlog = client.backlog or deque(), None
-        while backlog and client in self.clients:
-            self._handle(client, backlog.popleft())
-            if client.backlog is not None:
-                # The next asynchronous handler has begun, with a task of its own: hand the rest of the line on.
-                client.backlog.extend(backlog)
+        waiting, client.backlog = client.backlog or deque(), None
+        while waiting and client in self.clients:
+            self._handle(client, waiting.popleft())
+            if self._is_at_work(client, waiting):
                 return
         client.resume()
+
+    def _is_at_work(self, client: Client, waiting: deque[str]) -> bool:
+        """Whether the next asynchronous handler has begun, with a task of its own; it gets the rest of the line."""
+        if client.backlog is None:
+            return False
+        client.backlog.extend(waiting)
+        return True
 
     async def _finish(self, client: Client, request: Request, work: Awaitable[Any]) -> None:
         mine: list[Posting] = []
@@ -395,7 +400,7 @@ class Hub:
             if self._gathering:
                 self._idle.clear()
             await self._idle.wait()
-        while any(room.is_flushing for room in self.rooms.values()):
+        while any(room.is_flushing for room in self.rooms.values()):  # noqa: ASYNC110  # a slice each turn
             await asyncio.sleep(0)
 
     async def cancel_handlers(self) -> None:
@@ -408,7 +413,7 @@ class Hub:
         try:
             receipts = await self.engine.append(batch)
         except EngineError as error:
-            log.error("messages not kept", count=len(batch), error=str(error))
+            log.error("messages not kept", count=len(batch), error=str(error))  # noqa: TRY400  # expected; no traceback
             for posting in batch:
                 posting.settle(None, error)
         except Exception as error:
@@ -457,9 +462,9 @@ def event_type_of(handler: Handle) -> type[msgspec.Struct]:
     parameters = list(inspect.signature(handler).parameters)
     hint = hints.get(parameters[0]) if parameters else None
     if not (isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint.__struct_config__.tag):
-        raise TypeError(f"handler {name}: annotate its first parameter with an Event, as in (vote: Vote, client: Client)")
+        raise TypeError(f"handler {name}: annotate its first parameter with an Event, as (vote: Vote, client: Client)")
     if len(parameters) > 2:
-        raise TypeError(f"handler {name} takes {len(parameters)} parameters; it is called with the event and the client")
+        raise TypeError(f"handler {name} has {len(parameters)} parameters; it is called with the event and the client")
     return hint
 
 

@@ -35,7 +35,9 @@ class OneTimePasswords:
         in_all: most outstanding at once together; 0 for no limit.
     """
 
-    def __init__(self, vault: Vault, clock: Callable[[], float], *, ttl_s: float, per_account: int, in_all: int) -> None:
+    def __init__(
+        self, vault: Vault, clock: Callable[[], float], *, ttl_s: float, per_account: int, in_all: int
+    ) -> None:
         self._vault = vault
         self._clock = clock
         self._ttl_s = ttl_s

@@ -60,9 +60,9 @@ class Posting(Draft, gc=True):
 
 
 class Room:
-    """A room, live while it has members.  Get one from `hub.room(name)`; a room without members can be posted to as well."""
+    """A room, live while it has members.  `hub.room(name)` finds it; one without members can be posted to as well."""
 
-    __slots__ = ("_audiences", "is_flushing", "_hub", "_newcomers", "_pending", "last_seq", "members", "name")
+    __slots__ = ("_audiences", "_hub", "_newcomers", "_pending", "is_flushing", "last_seq", "members", "name")
 
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
@@ -95,8 +95,7 @@ class Room:
         Returns:
             The message on its way: await it, or return it from a handler, to know that it was kept.
         """
-        config = type(event).__struct_config__
-        posting = Posting(self.name, str(config.tag), encode_payload(event), sender.user if sender else None, key)
+        posting = Posting(self.name, type(event).tag, encode_payload(event), sender.user if sender else None, key)
         self._hub.gather(posting)
         of_handler = posted.get()
         if of_handler is not None:
@@ -105,8 +104,7 @@ class Room:
 
     def cast(self, event: Event) -> None:
         """Say something in the room that is not kept: typing, cursors.  Classic members hear nothing."""
-        config = type(event).__struct_config__
-        self._hub.cast(self.name, str(config.tag), encode_payload(event))
+        self._hub.cast(self.name, type(event).tag, encode_payload(event))
 
     # Coming and going
 

@@ -32,7 +32,7 @@ from hubbub.logs import configure_logging
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings, raise_file_limit
-from hubbub.wire.http import http_protocol
+from hubbub.wire.http import HurriedProtocol
 from hubbub.wire.upgrade import Door, Upgrade
 from hubbub.wire.websocket import WireSettings
 
@@ -49,6 +49,8 @@ GOODBYE_S = 3.0
 HTTP_S = 2
 
 BACKLOG = 2048
+MAX_PORT = 65535
+MAX_NUMBER = 1 << 48
 DAY_S = 24 * 3600.0
 
 
@@ -63,9 +65,11 @@ class HttpServer(uvicorn.Server):
         loop = asyncio.get_running_loop()
         tls = self.config.ssl
         # uvloop gives a handshake that has no other limit a minute; there is no way to have none.
-        handshake = {"ssl_handshake_timeout": self._handshake_timeout_s} if tls and self._handshake_timeout_s else {}
+        handshake_s = (self._handshake_timeout_s or None) if tls else None
         self.servers = [
-            await loop.create_server(self._connection, sock=sock, ssl=tls, backlog=self.config.backlog, **handshake)
+            await loop.create_server(
+                self._connection, sock=sock, ssl=tls, backlog=self.config.backlog, ssl_handshake_timeout=handshake_s
+            )
             for sock in sockets or []
         ]
         self.started = True
@@ -132,8 +136,8 @@ class Server:
                 background = [tasks.create_task(self._hub.pump())]
                 if self._wheel is not None:
                     background.append(tasks.create_task(turn(self._wheel)))
-                if self._certificate is not None and self._certificate.ca is not None:
-                    background.append(tasks.create_task(self._renew_certificate()))
+                if self._tls is not None and self._settings.tls_cert is None:
+                    background.append(tasks.create_task(self._renew_certificate(self._tls)))
                 serving = tasks.create_task(http.serve(sockets=self._sockets))
                 self._announce()
                 await self._stop.wait()
@@ -149,8 +153,8 @@ class Server:
     def _new_http_server(self) -> HttpServer:
         settings = self._settings
         config = uvicorn.Config(
-            make_app(self._door, self._accounts, settings),  # type: ignore[arg-type]
-            http=http_protocol(settings.request_timeout),
+            make_app(self._door, self._accounts, settings),
+            http=functools.partial(HurriedProtocol, settings.request_timeout),  # type: ignore[arg-type]
             ws=functools.partial(Upgrade, self._door),  # type: ignore[arg-type]
             ssl_context_factory=(lambda _config, _default: self._tls) if self._tls else None,  # type: ignore[arg-type, return-value]
             lifespan="off",
@@ -185,22 +189,20 @@ class Server:
         # Each is cut when it does not answer in time, so that this ends.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                while self._wire.sockets or self._door.tasks:
+                while self._wire.sockets or self._door.tasks:  # noqa: ASYNC110  # they end one by one, and soon
                     await asyncio.sleep(0.01)
 
     # The background
 
-    async def _renew_certificate(self) -> None:
+    async def _renew_certificate(self, tls: ssl.SSLContext) -> None:
         """Renew our own certificate before it expires, in a server that runs for months; new connections get it."""
         while True:
             await asyncio.sleep(DAY_S)
             try:
-                local_certificate(self._settings.data_dir, local_names(), utc_now())
-                assert self._certificate is not None
-                assert self._tls is not None
-                self._tls.load_cert_chain(self._certificate.chain, self._certificate.key)
+                renewed = local_certificate(self._settings.data_dir, local_names(), utc_now())
+                tls.load_cert_chain(renewed.chain, renewed.key)
             except (ConfigError, OSError, ssl.SSLError) as error:
-                log.error("certificate not renewed", error=str(error))
+                log.error("certificate not renewed", error=str(error))  # noqa: TRY400  # the reason says it all
 
     def _announce(self) -> None:
         """Tell the operator where the server listens and how to trust it."""
@@ -239,6 +241,7 @@ def serve(hub: Hub, settings: Settings) -> None:
 
 def check(settings: Settings) -> None:
     """Refuse what cannot be, before anything is opened."""
+    check_numbers(settings)
     if settings.demo and not is_loopback(settings.host) and settings.host != "localhost":
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
@@ -246,25 +249,33 @@ def check(settings: Settings) -> None:
     if (settings.tls_cert is None) != (settings.tls_key is None):
         given, missing = ("--tls-cert", "--tls-key") if settings.tls_cert else ("--tls-key", "--tls-cert")
         raise ConfigError(f"{given} needs {missing} beside it")
-    if settings.tls_cert is not None and not settings.tls:
+    if settings.tls_cert is not None and settings.no_tls:
         raise ConfigError("--tls-cert and --no-tls exclude each other; leave one of them out")
+    for origin in settings.allow_origin:
+        parts = urlsplit(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
+            raise ConfigError(
+                f"--allow-origin {origin!r}: an origin is like https://chat.example.com, without path or *"
+            )
+
+
+def check_numbers(settings: Settings) -> None:
+    """Refuse numbers that mean nothing."""
     for name, value in vars(settings).items():
-        if isinstance(value, (int, float)) and not isinstance(value, bool) and value < 0:
+        if isinstance(value, (int, float)) and not 0 <= value <= MAX_NUMBER:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: a number from 0 on, 0 for none")
+    if settings.port > MAX_PORT:
+        raise ConfigError(f"--port {settings.port}: a number from 0 to {MAX_PORT}, 0 for a free one")
     for name in ("otp_ttl", "session_ttl"):
         if not getattr(settings, name):
             raise ConfigError(f"--{name.replace('_', '-')} 0: a number of seconds above 0")
     if settings.heartbeat_interval and not settings.heartbeat_timeout:
-        raise ConfigError("--heartbeat-timeout 0: a number of seconds above 0, or --heartbeat-interval 0 for no heartbeat")
-    for origin in settings.allow_origin:
-        parts = urlsplit(origin)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
-            raise ConfigError(f"--allow-origin {origin!r}: an origin looks like https://chat.example.com, with no path or *")
+        raise ConfigError("--heartbeat-timeout 0: a number of seconds above 0 (--heartbeat-interval 0 sends no pings)")
 
 
 def certificate_for(settings: Settings) -> Certificate | None:
     """The certificate that the settings name, or this machine's own."""
-    if not settings.tls:
+    if settings.no_tls:
         return None
     if settings.tls_cert is not None and settings.tls_key is not None:
         return Certificate(settings.tls_cert, settings.tls_key)

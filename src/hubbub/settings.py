@@ -65,8 +65,8 @@ class Settings:
     log_level: Annotated[Literal["debug", "info", "warning", "error"], Parameter(group=SERVING)] = "info"
     """The least important log lines to write."""
 
-    tls: Annotated[bool, Parameter(group=TLS)] = True
-    """Serve https and wss; --no-tls serves http and ws."""
+    no_tls: Annotated[bool, Parameter(group=TLS, negative=())] = False
+    """Serve http and ws instead of https and wss."""
 
     tls_cert: Annotated[Path | None, Parameter(group=TLS)] = None
     """Certificate chain, PEM. Without one, a local CA in the data folder issues one for this machine."""
@@ -121,7 +121,7 @@ class Settings:
     """Silence after a ping that closes a connection with 4000."""
 
     request_timeout: Annotated[float, Parameter(group=TIMES)] = 10.0
-    """Time for a client to finish a request, its TLS handshake or its next step; then it is cut off. 0 waits for ever."""
+    """Time for a client to finish its TLS handshake or a request; then it is cut off. 0 waits for ever."""
 
     @property
     def clients_limit(self) -> int:

@@ -81,7 +81,8 @@ def run_app(app: cyclopts.App) -> None:
     try:
         app(exit_on_error=False, print_error=False)
     except cyclopts.CycloptsError as error:
-        fail(str(error).strip().replace("\n", " "), f"see {' '.join(error.command_chain or ('hubbub',))} --help")
+        what = " ".join(str(error).split()).rstrip(".").replace("TOMLDecodeError:", "hubbub.toml is not TOML:")
+        fail(what, f"see {' '.join(dict.fromkeys(['hubbub', *(error.command_chain or ())]))} --help")
     except ConfigError as error:
         fail(str(error))
     except KeyboardInterrupt:

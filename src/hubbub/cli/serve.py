@@ -33,7 +33,7 @@ def load_hub(target: str) -> Hub:
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
             raise
-        raise ConfigError(f"{target}: there is no module {module_name!r} in this folder or among the installed") from None
+        raise ConfigError(f"{target}: there is no module {module_name!r} here or among the installed ones") from None
     found = getattr(module, name, None)
     if not isinstance(found, Hub):
         hubs = [other for other, value in vars(module).items() if isinstance(value, Hub)]

@@ -14,7 +14,20 @@ import msgspec
 from hubbub.errors import ConfigError
 from hubbub.events import Message
 
-__all__ = ["Account", "Bus", "Deliver", "Draft", "Engine", "Grant", "Head", "Log", "Page", "Receipt", "Vault", "open_engine"]
+__all__ = [
+    "Account",
+    "Bus",
+    "Deliver",
+    "Draft",
+    "Engine",
+    "Grant",
+    "Head",
+    "Log",
+    "Page",
+    "Receipt",
+    "Vault",
+    "open_engine",
+]
 
 
 class Draft(msgspec.Struct, gc=False):
@@ -62,7 +75,6 @@ class Account(msgspec.Struct, frozen=True):
 
     user: str
     password_hash: str
-
 
 
 Deliver = Callable[[str, Sequence[Message]], None]

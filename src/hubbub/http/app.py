@@ -9,6 +9,7 @@ import structlog
 from litestar import Litestar, Request, Response, get, post, route
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException, NotFoundException
+from litestar.handlers import HTTPRouteHandler
 from litestar.types import Message, Scope
 
 from hubbub.accounts import Accounts
@@ -66,6 +67,31 @@ class HttpError(Exception):
 
 def make_app(door: Door, accounts: Accounts, settings: Settings) -> Litestar:
     """The ASGI application."""
+    headers = SECURITY_HEADERS if settings.no_tls else [*SECURITY_HEADERS, HSTS]
+
+    async def add_security_headers(message: Message, _scope: Scope) -> None:
+        if message["type"] == "http.response.start":
+            message["headers"] = [*message["headers"], *headers]
+
+    return Litestar(
+        [*page_routes(), *login_routes(door, accounts), *operator_routes(door, settings)],
+        before_send=[add_security_headers],
+        cors_config=cors(settings),
+        exception_handlers={
+            HttpError: lambda _request, error: error_response(error),
+            Refused: lambda _request, error: error_response(from_refused(error)),
+            EngineError: lambda _request, error: error_response(unavailable(str(error))),
+            HTTPException: lambda _request, error: error_response(from_litestar(error)),
+            Exception: failed,
+        },
+        logging_config=None,
+        openapi_config=None,
+        request_max_body_size=MAX_BODY,
+    )
+
+
+def page_routes() -> list[HTTPRouteHandler]:
+    """The page and its files."""
     pages = read_pages()
 
     @get("/", sync_to_thread=False)
@@ -77,6 +103,12 @@ def make_app(door: Door, accounts: Accounts, settings: Settings) -> Litestar:
         if name not in pages:
             raise NotFoundException(f"there is no {name[:80]!r} here")
         return page_response(request, pages[name])
+
+    return [index, page]
+
+
+def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
+    """Logging in and out, and tickets for the door."""
 
     @post("/login", status_code=200)
     async def login(request: AnyRequest) -> dict[str, Any]:
@@ -94,7 +126,7 @@ def make_app(door: Door, accounts: Accounts, settings: Settings) -> Litestar:
     @post("/otp", status_code=200)
     async def another_otp(request: AnyRequest) -> dict[str, str]:
         refuse_while_draining(door)
-        await request.body()
+        await request.body()  # nothing is in it; read, it counts against the limit
         return {"otp": await door.otps.issue(await bearer(request, accounts))}
 
     @post("/logout", status_code=204)
@@ -104,6 +136,12 @@ def make_app(door: Door, accounts: Accounts, settings: Settings) -> Litestar:
         await accounts.log_out(grant)
         door.hub.end_session(grant.session)
         log.info("logout", user=grant.user, address=address_of(request))
+
+    return [login, another_otp, logout]
+
+
+def operator_routes(door: Door, settings: Settings) -> list[HTTPRouteHandler]:
+    """What an operator, a load balancer or a lost client asks."""
 
     @get("/debug", media_type="text/plain", sync_to_thread=False)
     def debug(request: AnyRequest) -> str:
@@ -120,27 +158,7 @@ def make_app(door: Door, accounts: Accounts, settings: Settings) -> Litestar:
         message = "this is a WebSocket: connect with Upgrade: websocket, and Connection: Upgrade"
         return error_response(HttpError(426, "upgrade_required", message, {"Upgrade": "websocket"}))
 
-    headers = [*SECURITY_HEADERS, HSTS] if settings.tls else SECURITY_HEADERS
-
-    async def add_security_headers(message: Message, _scope: Scope) -> None:
-        if message["type"] == "http.response.start":
-            message["headers"] = [*message["headers"], *headers]
-
-    return Litestar(
-        [index, page, login, another_otp, logout, debug, healthz, no_upgrade],
-        before_send=[add_security_headers],
-        cors_config=cors(settings),
-        exception_handlers={
-            HttpError: lambda _request, error: error_response(error),
-            Refused: lambda _request, error: error_response(from_refused(error)),
-            EngineError: lambda _request, error: error_response(unavailable(str(error))),
-            HTTPException: lambda _request, error: error_response(from_litestar(error)),
-            Exception: failed,
-        },
-        logging_config=None,
-        openapi_config=None,
-        request_max_body_size=MAX_BODY,
-    )
+    return [debug, healthz, no_upgrade]
 
 
 def cors(settings: Settings) -> CORSConfig | None:
@@ -148,7 +166,7 @@ def cors(settings: Settings) -> CORSConfig | None:
     if not settings.allow_origin:
         return None
     return CORSConfig(
-        allow_origins=[origin.rstrip("/").replace("*", "") for origin in settings.allow_origin],
+        allow_origins=[origin.rstrip("/") for origin in settings.allow_origin],
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type"],
     )

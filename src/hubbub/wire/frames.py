@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from struct import pack
 
-__all__ = ["CLOSE", "PING", "PONG", "TEXT", "close_frame", "control_frame", "text_frame"]
+__all__ = ["CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "close_frame", "control_frame", "text_frame"]
 
-TEXT, CLOSE, PING, PONG = 0x1, 0x8, 0x9, 0xA
+CONTINUATION, TEXT, CLOSE, PING, PONG = 0x0, 0x1, 0x8, 0x9, 0xA
 
 # A control frame's payload has 125 bytes at most (section 5.5), and a close reason is what the code leaves of them.
 MAX_REASON = 123

@@ -21,7 +21,7 @@ import structlog
 
 from hubbub.client import Client
 from hubbub.engine import Grant
-from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.errors import CloseCode, EngineError, Refused
 from hubbub.events import encode
 from hubbub.hub import Hub
 from hubbub.otp import OneTimePasswords
@@ -156,7 +156,7 @@ class Door:
             otp = request.otp
             grant = await self.otps.take(otp) if otp else None
             if grant is None:
-                raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password: log in for a new one")
+                raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password; log in for one")
             client = self._new_client(request, grant, address)
             await self.hub.connect(client)
         except EngineError as error:

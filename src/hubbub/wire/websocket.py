@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol, cast
 
 import structlog
-from picows import WSFrame, WSListener, WSMsgType, WSTransport, WSUpgradeRequest
-from picows.picows import WSAutoPingStrategy, WSProtocol
+from picows import WSAutoPingStrategy, WSFrame, WSListener, WSTransport
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in the stubs: see new_reader
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
-from hubbub.wire.frames import PING, PONG, TEXT, close_frame, control_frame
+from hubbub.wire.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
 
 __all__ = ["Peer", "WebSocket", "WireSettings", "open_websocket"]
 
@@ -78,7 +78,7 @@ class WireSettings:
     sockets: dict[WebSocket, None] = field(default_factory=dict)
 
 
-class WebSocket(WSListener):  # type: ignore[misc]  # picows' stubs leave the base untyped
+class WebSocket(WSListener):
     """One connection: frames in, messages out, and the closing handshake.
 
     Its life: open, then closing (our CLOSE is out, the peer's is awaited), then dead (nothing more is heard),
@@ -145,19 +145,19 @@ class WebSocket(WSListener):  # type: ignore[misc]  # picows' stubs leave the ba
             self._transport.set_protocol(new_reader(self))
 
     def _receive(self, frame: WSFrame) -> None:
-        kind = frame.msg_type
+        kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
         if frame.rsv1 or frame.rsv2 or frame.rsv3:
             self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-        elif kind == WSMsgType.CLOSE:
+        elif kind == CLOSE:
             self._receive_close(frame)
         elif self._closing is not None:
             pass  # after our CLOSE only the peer's matters
         elif kind == TEXT and frame.fin and self._joined is None:
             self._receive_text(frame)
-        elif kind == WSMsgType.PING:
+        elif kind == PING:
             if self._peer.admit_ping():
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
-        elif kind != WSMsgType.PONG:
+        elif kind != PONG:
             self._receive_part(frame, kind)
 
     def _receive_text(self, frame: WSFrame) -> None:
@@ -169,14 +169,14 @@ class WebSocket(WSListener):  # type: ignore[misc]  # picows' stubs leave the ba
             return
         self._peer.receive_text(text)
 
-    def _receive_part(self, frame: WSFrame, kind: WSMsgType) -> None:
+    def _receive_part(self, frame: WSFrame, kind: int) -> None:
         """A binary message, or a part of a message in fragments (RFC 6455 section 5.4)."""
-        if (kind == WSMsgType.CONTINUATION) != (self._joined is not None):
+        if (kind == CONTINUATION) != (self._joined is not None):
             self.fail(CloseCode.PROTOCOL_ERROR, "a fragment out of turn")
             return
         if self._joined is None:
             self._joined = bytearray()
-            self._decoder = codecs.getincrementaldecoder("utf-8")() if kind == WSMsgType.TEXT else None
+            self._decoder = codecs.getincrementaldecoder("utf-8")() if kind == TEXT else None
         data = frame.get_payload_as_bytes()
         if self._is_too_large(len(self._joined) + len(data)):
             return
@@ -233,7 +233,8 @@ class WebSocket(WSListener):  # type: ignore[misc]  # picows' stubs leave the ba
 
     def _receive_close(self, frame: WSFrame) -> None:
         """The peer's CLOSE: echo it, unless it answers ours, then the server ends TCP (section 7.1.1)."""
-        code = int(frame.get_close_code()) if frame.payload_size else None
+        given: Any = frame.get_close_code()
+        code = int(given) if frame.payload_size else None
         if code is not None and not is_sendable(code):
             self.fail(CloseCode.PROTOCOL_ERROR, f"{code} is no close code")
             return
@@ -305,7 +306,7 @@ class WebSocket(WSListener):  # type: ignore[misc]  # picows' stubs leave the ba
 
 def is_sendable(code: int) -> bool:
     """Whether a CLOSE may carry this code (RFC 6455 section 7.4)."""
-    return 1000 <= code <= 1014 and code not in (1004, 1005, 1006) or 3000 <= code <= 4999
+    return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
 
 
 class LibraryLog:
