@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
+
 from hubbub.errors import CloseCode, ErrorCode, Refused
-from hubbub.events import Event, Message, Request, encode_payload
+from hubbub.events import Event, Message, encode_payload
 from hubbub.policy import Rate
 
 if TYPE_CHECKING:
     from hubbub.room import Room
 
-__all__ = ["Audience", "Client", "Dialect", "Socket"]
+__all__ = ["Audience", "Client", "Dialect", "Envelope", "Socket"]
 
 
 class Socket(Protocol):
@@ -38,6 +40,19 @@ class Socket(Protocol):
     def resume_reading(self) -> None: ...
 
 
+class Envelope(Protocol):
+    """What every dialect's requests have."""
+
+    @property
+    def type(self) -> str: ...
+
+    @property
+    def payload(self) -> msgspec.Raw: ...
+
+    @property
+    def id(self) -> str | int | None: ...
+
+
 class Dialect(Protocol):
     """How events look on one kind of connection.  Frames come prepared; empty ones are not for this dialect's ears."""
 
@@ -45,7 +60,7 @@ class Dialect(Protocol):
     first_room: str | None
     takes_binary: bool
 
-    def decode(self, text: str) -> Request: ...
+    def decode(self, text: str) -> Envelope: ...
 
     def id_of(self, text: str) -> str | int | None: ...
 

@@ -140,7 +140,7 @@ def encode_payload(event: Event) -> bytes:
 
 
 @functools.lru_cache(maxsize=256)
-def rfc3339(milliseconds: int) -> str:
+def rfc3339(milliseconds: int) -> bytes:
     """A time as RFC 3339 in UTC with milliseconds.  Cached: all messages of a batch share one time."""
     seconds, rest = divmod(milliseconds, 1000)
-    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z"
+    return f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{rest:03d}Z".encode()

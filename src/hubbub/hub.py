@@ -15,10 +15,10 @@ import msgspec
 import structlog
 
 from hubbub import chat
-from hubbub.client import Client
+from hubbub.client import Client, Envelope
 from hubbub.engine import Engine
 from hubbub.errors import CloseCode, ConfigError, EngineError, ErrorCode, Refused
-from hubbub.events import Event, Message, Request, decode_payload, encode, encode_payload, rfc3339
+from hubbub.events import Event, Message, decode_payload, encode, encode_payload, rfc3339
 from hubbub.policy import check_room_name
 from hubbub.room import Posting, Room, posted
 from hubbub.settings import Settings
@@ -242,7 +242,7 @@ class Hub:
 
     def receive(self, client: Client, text: str) -> None:
         """Handle one message of a client.  Never raises: what is wrong with it is the client's to hear."""
-        if not self.admit(client):
+        if (client.rate is not None or self._slow) and not self.admit(client):
             client.error(client.dialect.id_of(text), rate_limited(client))
         elif client.backlog is not None:
             self._queue(client, text)
@@ -300,7 +300,7 @@ class Hub:
         else:
             # Postings of one handler call are in one batch: when one is kept all are.
             awaited = result if isinstance(result, Posting) else postings[-1]
-            awaited.reply = functools.partial(self._reply, client, id_, result)
+            awaited.reply_with(functools.partial(self._reply, client, id_, result))
 
     def _reply(self, client: Client, id_: str | int, result: Any, posting: Posting) -> None:
         if posting.error is None:
@@ -308,11 +308,11 @@ class Hub:
         else:
             client.error(id_, unavailable(posting.error))
 
-    def _handle_async(self, client: Client, request: Request, work: Awaitable[Any]) -> None:
+    def _handle_async(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
         client.backlog = deque()
         self._start(self._work_off(client, request, work))
 
-    async def _work_off(self, client: Client, request: Request, work: Awaitable[Any]) -> None:
+    async def _work_off(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
         """Await a handler, then take the client's waiting events in turn."""
         await self._finish(client, request, work)
         waiting, client.backlog = client.backlog or deque(), None
@@ -329,7 +329,7 @@ class Hub:
         client.backlog.extend(waiting)
         return True
 
-    async def _finish(self, client: Client, request: Request, work: Awaitable[Any]) -> None:
+    async def _finish(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
         mine: list[Posting] = []
         posted.set(mine)
         try:
@@ -356,7 +356,7 @@ class Hub:
         log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)
         client.error(id_, refused)
 
-    def _failed(self, client: Client, request: Request) -> None:
+    def _failed(self, client: Client, request: Envelope) -> None:
         log.exception("handler failed", type=request.type, user=client.user)
         client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
 
@@ -414,15 +414,15 @@ class Hub:
             receipts = await self.engine.append(batch)
         except EngineError as error:
             log.error("messages not kept", count=len(batch), error=str(error))  # noqa: TRY400  # expected; no traceback
-            for posting in batch:
-                posting.settle(None, error)
+            fail(batch, error)
         except Exception as error:
             log.exception("messages not kept", count=len(batch))
-            for posting in batch:
-                posting.settle(None, EngineError(f"the engine failed: {error!r}"))
+            fail(batch, EngineError(f"the engine failed: {error!r}"))
         else:
             for posting, receipt in zip(batch, receipts, strict=True):
-                posting.settle(receipt, None)
+                posting.receipt = receipt
+                if posting.is_awaited:
+                    posting.settle()
 
     def flush(self) -> None:
         """Write what the tick brought to each room's members, then look at those who cannot keep up."""
@@ -487,10 +487,17 @@ def ack_payload(result: Any) -> bytes:
         return b"{}"
     if isinstance(result, Posting):
         assert result.receipt is not None
-        return encode({"room": result.room, "seq": result.receipt.seq, "sent": rfc3339(result.receipt.sent)})
+        return encode({"room": result.room, "seq": result.receipt.seq, "sent": rfc3339(result.receipt.sent).decode()})
     if isinstance(result, Event):
         return encode_payload(result)
     return encode(result)
+
+
+def fail(batch: list[Posting], error: EngineError) -> None:
+    """Tell whoever waits for these postings that they were not kept."""
+    for posting in batch:
+        posting.error = error
+        posting.settle()
 
 
 def rate_limited(client: Client) -> Refused:

@@ -34,25 +34,30 @@ class Posting(Draft, gc=True):
     Return it from a handler to acknowledge the request with its `room`, `seq` and `sent`.
     """
 
-    reply: Callable[[Posting], None] | None = None
     receipt: Receipt | None = None
     error: EngineError | None = None
+    is_awaited: bool = False
+    reply: Callable[[Posting], None] | None = None
     waiter: asyncio.Future[None] | None = None
 
     def __await__(self) -> Generator[Any, None, Receipt]:
         if self.receipt is None and self.error is None:
             if self.waiter is None:
                 self.waiter = asyncio.get_running_loop().create_future()
+                self.is_awaited = True
             yield from asyncio.shield(self.waiter).__await__()
         if self.error is not None:
             raise self.error
         assert self.receipt is not None
         return self.receipt
 
-    def settle(self, receipt: Receipt | None, error: EngineError | None) -> None:
+    def reply_with(self, reply: Callable[[Posting], None]) -> None:
+        """Call `reply` once it is known how it went."""
+        self.reply = reply
+        self.is_awaited = True
+
+    def settle(self) -> None:
         """Tell whoever waits how it went."""
-        self.receipt = receipt
-        self.error = error
         if self.reply is not None:
             self.reply(self)
         if self.waiter is not None and not self.waiter.done():
@@ -133,18 +138,20 @@ class Room:
         """Write what is pending to every member: one encoding a message and dialect, one write a member."""
         if self.is_flushing or not self._pending:
             return
-        encoded = Encoded(self._pending)
+        batch = Batch(self._pending)
         self._pending = []
         if len(self.members) > SLICE_MEMBERS:
             self.is_flushing = True
-            jobs = [(encoded.for_audience(audience), list(members)) for audience, members in self._audiences.items()]
-            self._settle_newcomers(encoded)
+            jobs = [(batch.joined(audience), list(members)) for audience, members in self._audiences.items()]
+            self._settle_newcomers(batch)
             self._write_slices(jobs)
             return
         for audience, members in self._audiences.items():
-            write_to(members, encoded.for_audience(audience))
+            data = batch.joined(audience)
+            if data:
+                write_to(members, data)
         if self._newcomers:
-            self._settle_newcomers(encoded)
+            self._settle_newcomers(batch)
 
     def cast_frames(self, type_: str, payload: bytes) -> None:
         """Write an unkept event to every member at once."""
@@ -154,10 +161,10 @@ class Room:
                 frames[client.dialect] = client.dialect.event(type_, payload)
             client.write_frame(frames[client.dialect])
 
-    def _settle_newcomers(self, encoded: Encoded) -> None:
+    def _settle_newcomers(self, batch: Batch) -> None:
         newcomers, self._newcomers = self._newcomers, {}
         for client, heard in newcomers.items():
-            client.write_frame(encoded.for_audience(client.audience, heard))
+            client.write_frame(batch.joined(client.audience, heard))
             self._audiences.setdefault(client.audience, {})[client] = None
 
     def _write_slices(self, jobs: list[tuple[bytes, list[Client]]]) -> None:
@@ -170,41 +177,39 @@ class Room:
             return
         data, members = jobs[-1]
         count = max(1, min(SLICE_MEMBERS, SLICE_BYTES // max(1, len(data))))
-        write_to((client for client in members[-count:] if client in self.members), data)
+        if data:
+            write_to([client for client in members[-count:] if client in self.members], data)
         del members[-count:]
         asyncio.get_running_loop().call_soon(self._write_slices, jobs)
 
 
-class Encoded:
-    """One flush's messages as frames: encoded once for each dialect present, joined once for each audience."""
+class Batch:
+    """One flush's messages: encoded once for each dialect present, joined once for each audience."""
 
-    __slots__ = ("_frames", "_joined", "_messages")
+    __slots__ = ("_frames", "_messages")
 
     def __init__(self, messages: list[Message]) -> None:
         self._messages = messages
         self._frames: dict[Dialect, list[bytes]] = {}
-        self._joined: dict[Dialect, bytes] = {}
 
-    def for_audience(self, audience: Audience, heard: int = 0) -> bytes:
+    def joined(self, audience: Audience, heard: int = 0) -> bytes:
         """The bytes for an audience that has heard everything up to the seq `heard`."""
         dialect, muted = audience
+        messages = self._messages
         frames = self._frames.get(dialect)
         if frames is None:
-            frames = self._frames[dialect] = [dialect.message(message) for message in self._messages]
-            self._joined[dialect] = b"".join(frames)
-        if muted is None and heard < self._messages[0].seq:
-            return self._joined[dialect]
+            frames = self._frames[dialect] = [dialect.message(message) for message in messages]
+        if muted is None and heard < messages[0].seq:
+            return b"".join(frames) if len(frames) > 1 else frames[0]
         return b"".join(
             frame
-            for frame, message in zip(frames, self._messages, strict=True)
+            for frame, message in zip(frames, messages, strict=True)
             if message.seq > heard and (muted is None or message.sender != muted)
         )
 
 
 def write_to(members: Iterable[Client], data: bytes) -> None:
     """Write the same bytes to each member.  Nothing here waits, and one member's trouble is not another's."""
-    if not data:
-        return
     for client in members:
         try:
             client.write(data)

@@ -34,6 +34,7 @@ export class MessagesView {
 
   render({ room, rows, hint, offersEarlier }) {
     if (room !== this.#room) this.#enter(room);
+    this.#log.setAttribute("aria-busy", String(!room.wasJoined));
     setHidden(this.#earlier, !offersEarlier);
     setText(find("hint"), hint);
     setHidden(find("hint"), hint === "");

@@ -90,6 +90,6 @@ export class View {
 }
 
 function hintOf(room, rows) {
-  if (rows.length > 0) return "";
-  return room.isJoined ? "Nothing has been said here yet. Say hello!" : "";
+  if (rows.length > 0 || !room.isJoined) return "";
+  return room.cursor > 0 ? "What is said from now on appears here." : "Nothing has been said here yet. Say hello!";
 }

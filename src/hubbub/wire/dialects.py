@@ -6,6 +6,8 @@ so nothing else is ever sent to them.  `V1` is the protocol in full.
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import msgspec
 
 from hubbub.client import Dialect
@@ -21,6 +23,7 @@ SUBPROTOCOL = "hubbub.v1"
 class ClassicRequest(msgspec.Struct):
     """The classic envelope; an `id` in it, of any kind, means nothing."""
 
+    id: ClassVar[None] = None
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
 
@@ -35,7 +38,7 @@ class Classic:
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(ClassicRequest).decode
 
-    def decode(self, text: str) -> Request:
+    def decode(self, text: str) -> ClassicRequest:
         """Read `send_message` or `change_room`; anything else is `Refused`."""
         try:
             request = self._decode(text)
@@ -45,7 +48,7 @@ class Classic:
             raise Refused(ErrorCode.BAD_JSON, str(error)) from None
         if request.type not in ("send_message", "change_room"):
             raise Refused(ErrorCode.UNKNOWN_TYPE, "a classic client sends send_message and change_room")
-        return Request(request.type, request.payload)
+        return request
 
     def id_of(self, _text: str) -> None:
         """Classic requests have no id."""
@@ -57,7 +60,7 @@ class Classic:
             return b""
         return text_frame(
             b'{"type":"new_message","payload":%b,"from":%b,"sent":"%b"}}'
-            % (message.body[:-1], encode(message.sender), rfc3339(message.sent).encode())
+            % (message.body[:-1], encode(message.sender), rfc3339(message.sent))
         )
 
     def event(self, _type: str, _payload: bytes) -> bytes:
@@ -100,7 +103,7 @@ class V1Dialect:
             encode(message.room),
             message.seq,
             sender,
-            rfc3339(message.sent).encode(),
+            rfc3339(message.sent),
             fields,
         )
 
