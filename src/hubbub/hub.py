@@ -97,6 +97,7 @@ class Hub:
         tag = str(event.__struct_config__.tag)
         if tag in self._handlers and tag not in self._builtin:
             raise TypeError(f"{tag!r} has a handler already; one event has one handler")
+        self._builtin -= {tag}
         wants_client = len(inspect.signature(handler).parameters) > 1
         call = handler if wants_client else functools.partial(without_client, handler)
         self._handlers[tag] = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handler))

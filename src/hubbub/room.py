@@ -140,18 +140,18 @@ class Room:
             return
         batch = Batch(self._pending)
         self._pending = []
+        late = self._take_in_newcomers(batch)
         if len(self.members) > SLICE_MEMBERS:
             self.is_flushing = True
-            jobs = [(batch.joined(audience), list(members)) for audience, members in self._audiences.items()]
-            self._settle_newcomers(batch)
-            self._write_slices(jobs)
-            return
-        for audience, members in self._audiences.items():
-            data = batch.joined(audience)
-            if data:
-                write_to(members, data)
-        if self._newcomers:
-            self._settle_newcomers(batch)
+            self._write_slices([(batch.joined(who), list(members)) for who, members in self._audiences.items()])
+        else:
+            for audience, members in self._audiences.items():
+                data = batch.joined(audience)
+                if data:
+                    write_to(members, data)
+        for client, heard in late:
+            client.write_frame(batch.joined(client.audience, heard))
+            self._audiences.setdefault(client.audience, {})[client] = None
 
     def cast_frames(self, type_: str, payload: bytes) -> None:
         """Write an unkept event to every member at once."""
@@ -161,11 +161,18 @@ class Room:
                 frames[client.dialect] = client.dialect.event(type_, payload)
             client.write_frame(frames[client.dialect])
 
-    def _settle_newcomers(self, batch: Batch) -> None:
+    def _take_in_newcomers(self, batch: Batch) -> list[tuple[Client, int]]:
+        """Make newcomers ordinary members; those that have heard a part of this batch are returned instead."""
+        if not self._newcomers:
+            return []
         newcomers, self._newcomers = self._newcomers, {}
+        late = []
         for client, heard in newcomers.items():
-            client.write_frame(batch.joined(client.audience, heard))
-            self._audiences.setdefault(client.audience, {})[client] = None
+            if heard < batch.first_seq:
+                self._audiences.setdefault(client.audience, {})[client] = None
+            else:
+                late.append((client, heard))
+        return late
 
     def _write_slices(self, jobs: list[tuple[bytes, list[Client]]]) -> None:
         """Write to a very large room a slice at a time; what is said meanwhile waits for the next flush."""
@@ -191,6 +198,11 @@ class Batch:
     def __init__(self, messages: list[Message]) -> None:
         self._messages = messages
         self._frames: dict[Dialect, list[bytes]] = {}
+
+    @property
+    def first_seq(self) -> int:
+        """Where the batch begins."""
+        return self._messages[0].seq
 
     def joined(self, audience: Audience, heard: int = 0) -> bytes:
         """The bytes for an audience that has heard everything up to the seq `heard`."""

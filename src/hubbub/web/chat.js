@@ -22,8 +22,10 @@ export class Chat {
   #requests = new Requests();
   // Where to return to if the room we asked for does not let us in.
   #previous = null;
-  // Request types this server answered with unknown_type: not asked again.
+  // Request types this server answered with unknown_type, not asked again, and
+  // those it acked.
   #unknown = new Set();
+  #known = new Set();
 
   // send: takes text, returns whether it is on its way. changed: called after
   // anything the page shows. heard: called with each new message of another.
@@ -86,6 +88,12 @@ export class Chat {
   get offersEarlier() {
     const { isJoined, hasEarlier, timeline } = this.room;
     return isJoined && hasEarlier && !timeline.isFull && !this.#unknown.has("history");
+  }
+
+  // Who is here, or null. A server that does not answer `presence` does not tell
+  // who comes and goes either, and its list would be wrong a moment later.
+  get members() {
+    return this.#known.has("presence") ? this.room.members : null;
   }
 
   dismissNotice() {
@@ -171,6 +179,7 @@ export class Chat {
   }
 
   #acked(request, payload) {
+    if (request) this.#known.add(request.type);
     switch (request?.type) {
       case "join_room":
       case "change_room":
@@ -225,6 +234,7 @@ export class Chat {
     this.room.enter(ack);
     this.rooms.visit(this.room.name);
     this.#previous = null;
+    if (!this.#known.has("presence")) this.#request("presence", { room: this.room.name });
     this.outbox.expire(this.now());
     this.#flush();
   }

@@ -34,9 +34,9 @@ export class Sidebar {
     this.#open(false);
   }
 
-  render({ rooms, room, user }) {
+  render({ rooms, room, members, user }) {
     this.#drawRooms(rooms.names, room.name);
-    this.#drawMembers(room.members, user);
+    this.#drawMembers(members, user);
     setText(find("user-name"), user ?? "");
   }
 
