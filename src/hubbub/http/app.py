@@ -37,8 +37,10 @@ SECURITY_HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
-# A year, without the subdomains, which may be someone else's (RFC 6797 section 6.1).
-HSTS = (b"strict-transport-security", b"max-age=31536000")
+# Without the subdomains, which may be someone else's (RFC 6797 section 6.1).  A year; but only minutes with our own
+# certificate: a browser that trusts it keeps the rule for all of localhost, where other servers speak plain HTTP.
+HSTS_S = 365 * 24 * 3600
+HSTS_LOCAL_S = 300
 
 # What an error is called where the exception brings no more than a status.
 CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
@@ -67,7 +69,10 @@ class HttpError(Exception):
 
 def make_app(door: Door, accounts: Accounts, settings: Settings) -> Litestar:
     """The ASGI application."""
-    headers = SECURITY_HEADERS if settings.no_tls else [*SECURITY_HEADERS, HSTS]
+    headers = [*SECURITY_HEADERS]
+    if not settings.no_tls:
+        hsts_s = HSTS_S if settings.tls_cert else HSTS_LOCAL_S
+        headers.append((b"strict-transport-security", b"max-age=%d" % hsts_s))
 
     async def add_security_headers(message: Message, _scope: Scope) -> None:
         if message["type"] == "http.response.start":

@@ -24,7 +24,7 @@ const view = new View(
       begin();
     },
     async logout() {
-      end();
+      connection.stop();
       chat.rooms.forget();
       view.showLogin();
       await session.logout().catch(() => view.login.show("Logged out here, but the server could not be told."));
@@ -65,10 +65,6 @@ function begin() {
   });
   connection.start();
   view.showChat(() => ({ chat, state: connection.state, hasNetwork: navigator.onLine, now: now() }));
-}
-
-function end() {
-  connection.stop();
 }
 
 function follow(state) {

@@ -1,0 +1,40 @@
+"""A server that comes back."""
+
+from __future__ import annotations
+
+import socket
+from contextlib import ExitStack
+from pathlib import Path
+
+from servers import running
+
+__all__ = ["RestartableServer"]
+
+
+class RestartableServer:
+    """A server with TLS that keeps its port, and so its page's URL, over a restart.
+
+    Attributes:
+        url: where its page is.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._port = free_port()
+        self._running = ExitStack()
+        self.url = f"https://localhost:{self._port}"
+
+    def start(self) -> None:
+        """Start it and wait until it answers."""
+        self._running.enter_context(running(self._folder, "--port", str(self._port), tls=True))
+
+    def stop(self) -> None:
+        """Ask it to stop and wait until it has."""
+        self._running.close()
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
