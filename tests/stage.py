@@ -51,6 +51,9 @@ class FakeSocket:
     def close(self, code: int, reason: str) -> None:
         self.closed = self.closed or (code, reason)
 
+    def close_code(self) -> int | None:
+        return self.closed[0] if self.closed else None
+
     def pause_reading(self) -> None:
         self.is_reading = False
 

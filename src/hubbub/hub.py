@@ -8,18 +8,21 @@ import inspect
 import time
 import typing
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import msgspec
 import structlog
 
-from hubbub import chat
+from hubbub import catchup, chat
 from hubbub.client import Client, Envelope
-from hubbub.engine import Engine
+from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, ConfigError, EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, decode_payload, encode, encode_payload, rfc3339
-from hubbub.policy import check_room_name
+from hubbub.policy import check_dm, check_room_name
+from hubbub.presence import Presence
+from hubbub.recent import HISTORY
 from hubbub.room import Posting, Room, posted
 from hubbub.settings import Settings
 
@@ -32,6 +35,9 @@ H = TypeVar("H", bound=Handle)
 
 # A client whose asynchronous handler is at work waits in line; past this many events its socket is not read.
 MAX_BACKLOG = 64
+
+# A client that does not read but asks on is closed when the answers, too, have filled its outbox this often.
+PATIENCE = 2
 
 # No connection takes longer from taking its one-time password to being one of the hub's clients.
 SESSION_RACE_S = 60.0
@@ -72,6 +78,8 @@ class Hub:
         self._disconnect_hooks: list[Handle] = []
         self._join_hooks: list[Handle] = []
         self._engine: Engine | None = None
+        self._epoch: str | None = None
+        self.presence = Presence(self.cast, self.now)
         self._clock: Callable[[], float] = time.monotonic
         self._gathering: list[Posting] = []
         self._is_appending = False
@@ -160,29 +168,96 @@ class Hub:
         """Let a client into a room; it hears what is said from now on.
 
         Raises:
-            Refused: by an `on_join` hook, or `bad_payload` for what is not a room name.
+            Refused: by an `on_join` hook, `forbidden` for a room of two others, or `bad_payload` for what is not a
+                room name.
         """
-        room = self.room(name)
-        if room.name in client.rooms:
-            return room
-        await call_hooks(self._join_hooks, room.name, client)
-        room = self.room(name)  # others may have come or gone while a hook was waiting
-        if client in self.clients and room.name not in client.rooms:
-            if not room.members:
-                self.rooms[room.name] = room
-                self.engine.subscribe(room.name)
-            room.enter(client, room.last_seq)
-            client.rooms[room.name] = room
+        room = await self._may_join(client, name)
+        if client.dialect.resumes:
+            with self._arriving(room):
+                await room.filled()  # or nobody would know where to feed it from, should it fall behind
+                self.enter(client, room, room.recent.last_seq)
+        else:
+            self.enter(client, room, room.recent.last_seq)
         return room
+
+    async def join_with_history(
+        self, client: Client, name: str, since: Head | None = None, history: int = HISTORY
+    ) -> msgspec.Raw:
+        """Let a client into a room and bring it up to date; the payload of the ack, which `join_room` describes.
+
+        Raises:
+            Refused: as `join` does.
+            EngineError: the log cannot be read.
+        """
+        room = await self._may_join(client, name)
+        with self._arriving(room):
+            await room.filled()
+            return await catchup.answer_join(self, room, client, since, history)
+
+    @contextmanager
+    def _arriving(self, room: Room) -> Iterator[None]:
+        """Keep a room live while a client is on the way in."""
+        self._make_live(room)
+        room.arrivals += 1
+        try:
+            yield
+        finally:
+            room.arrivals -= 1
+            self._drop_if_empty(room)
+
+    def _make_live(self, room: Room) -> None:
+        if not room.is_live:
+            self.rooms[room.name] = room
+            self.engine.subscribe(room.name)
+
+    async def _may_join(self, client: Client, name: str) -> Room:
+        room = self.room(name)
+        check_dm(room.name, client.user)
+        await call_hooks(self._join_hooks, room.name, client)
+        return self.room(name)  # others may have come or gone while a hook was waiting
+
+    def enter(self, client: Client, room: Room, heard: int) -> None:
+        """Make a client a member that has heard everything up to the seq `heard`."""
+        if self._enters(client, room):
+            room.enter(client, heard)
+
+    def enter_behind(self, client: Client, room: Room, heard: int) -> None:
+        """Make a client a member that is fed from the log until it has caught up."""
+        if self._enters(client, room):
+            room.enter_behind(client, heard)
+            self._start(self._feed(room, client))
+
+    def _enters(self, client: Client, room: Room) -> bool:
+        if client not in self.clients:
+            return False  # it went while it was being brought up to date
+        if room.name in client.rooms:
+            room.leave(client)  # it joins again, from where it says it is
+        else:
+            self._make_live(room)
+            self.presence.entering(room, client)
+        client.rooms[room.name] = room
+        return True
 
     def leave(self, client: Client, room: Room) -> None:
         """Take a client out of a room; an empty room is dropped."""
         if client.rooms.pop(room.name, None) is None:
             return
         room.leave(client)
-        if not room.members:
+        self.presence.left(room, client)
+        self._drop_if_empty(room)
+
+    def _drop_if_empty(self, room: Room) -> None:
+        """Forget a room that nobody is in or on the way into."""
+        if not room.is_live and self.rooms.get(room.name) is room:
             del self.rooms[room.name]
             self.engine.unsubscribe(room.name)
+            self.presence.forget(room)
+
+    async def epoch(self) -> str:
+        """What makes the log's seqs comparable with earlier ones: it changes when the log was begun anew."""
+        if self._epoch is None:
+            self._epoch = (await self.engine.head("")).epoch
+        return self._epoch
 
     # Clients
 
@@ -236,8 +311,22 @@ class Hub:
         self._slow[client] = None
 
     def mark_caught_up(self, client: Client) -> None:
-        """Note that a slow client has taken what it was sent."""
+        """Note that a slow client has taken what it was sent; what it has missed since follows."""
         self._slow.pop(client, None)
+        for room in client.rooms.values():
+            if client in room.behind:
+                self._start(self._feed(room, client))
+
+    def is_slow(self, client: Client) -> bool:
+        """Whether a client has yet to take what it was sent."""
+        return client in self._slow
+
+    async def _feed(self, room: Room, client: Client) -> None:
+        try:
+            await catchup.feed(self, room, client)
+        except EngineError as error:
+            log.warning("a slow client cannot be fed", user=client.user, room=room.name, error=str(error))
+            client.close(CloseCode.TOO_SLOW, "the log cannot be read")
 
     # Receiving
 
@@ -260,7 +349,7 @@ class Hub:
     def admit(self, client: Client) -> bool:
         """Count one frame against a client's rate; a flood closes it."""
         if self._slow and client in self._slow:
-            self._drop_overfull()  # answers pile up too, for one that asks and does not read
+            self._look_at_slow()  # answers pile up too, for one that asks and does not read
         if client.rate is None or client.rate.take(self._clock()):
             return True
         client.dropped += 1
@@ -375,6 +464,10 @@ class Hub:
         if live is not None:
             live.cast_frames(type_, payload)
 
+    def expire(self) -> None:
+        """End what has had its time: leaves past their grace, typing that was not renewed."""
+        self.presence.expire(self.rooms.get)
+
     def deliver(self, room: str, messages: Sequence[Message]) -> None:
         """Take messages of a room from the engine; they are flushed at the end of the tick."""
         live = self.rooms.get(room)
@@ -389,9 +482,14 @@ class Hub:
             await self._wake.wait()
             self._wake.clear()
             self._idle.clear()
-            batch, self._gathering = self._gathering, []
+            await self.pump_once()
+
+    async def pump_once(self) -> None:
+        """Append what has gathered, acknowledge it, and flush."""
+        batch, self._gathering = self._gathering, []
+        if batch:
             await self._append(batch)
-            self.flush()
+        self.flush()
 
     async def drained(self) -> None:
         """Wait until every posting taken so far is kept, told and flushed, and every handler at work has ended."""
@@ -434,16 +532,26 @@ class Hub:
             except Exception:
                 log.exception("flush failed", room=room.name)
         if self._slow:
-            self._drop_overfull()
+            self._look_at_slow()
 
-    def _drop_overfull(self) -> None:
+    def _look_at_slow(self) -> None:
+        """Stop writing to who is over its outbox: v1 is fed from the log later, classic has nothing to resume by."""
         most = self.settings.max_outbox
         for client in list(self._slow):
-            if most and client.socket is not None and client.socket.outbox_size > most:
-                del self._slow[client]
-                for room in list(client.rooms.values()):
-                    self.leave(client, room)
-                client.close(CloseCode.TOO_SLOW, f"more than {most} bytes behind")
+            size = client.socket.outbox_size if most and client.socket is not None else 0
+            if size <= most:
+                continue
+            fell_behind = client.dialect.resumes and [
+                room for room in client.rooms.values() if room.fall_behind(client)
+            ]
+            if not fell_behind and (not client.dialect.resumes or size > most * PATIENCE):
+                self._drop(client)
+
+    def _drop(self, client: Client) -> None:
+        del self._slow[client]
+        for room in list(client.rooms.values()):
+            self.leave(client, room)
+        client.close(CloseCode.TOO_SLOW, f"more than {self.settings.max_outbox} bytes behind")
 
     # Tasks
 

@@ -13,6 +13,7 @@ __all__ = [
     "Places",
     "Rate",
     "RateLimit",
+    "check_dm",
     "check_room_name",
     "check_text",
     "check_user_name",
@@ -24,6 +25,9 @@ __all__ = [
 # A client may run over its rate for this long at ten times the rate before it counts as flooding.
 FLOOD_FACTOR = 10
 FLOOD_S = 5.0
+
+# What the name of a room of two users begins with.
+DM = "dm:"
 
 _user_name = re.compile(r"[a-z0-9._-]+")
 # Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
@@ -41,6 +45,9 @@ def check_user_name(name: str, longest: int) -> None:
 
 def check_room_name(name: str, longest: int) -> str:
     """The name in its one spelling (Unicode NFC), or `Refused` (`bad_payload`) for what is not a room name."""
+    if name.startswith(DM):
+        check_dm_name(name)
+        return name
     name = name if name.isascii() else unicodedata.normalize("NFC", name)
     if not name or (longest and len(name) > longest) or not all(map(_is_room_character, name)) or name.isspace():
         raise Refused(
@@ -48,6 +55,19 @@ def check_room_name(name: str, longest: int) -> str:
             f"{name[:80]!r} is not a room name: 1 to {longest or 'any number of'} letters, digits, spaces and . _ -",
         )
     return name
+
+
+def check_dm_name(name: str) -> None:
+    """Refuse (`bad_payload`) what is not the room of two users."""
+    users = name.removeprefix(DM).split(",")
+    if len(users) != 2 or users[0] >= users[1] or not all(map(_user_name.fullmatch, users)):
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room of two users: {DM}a,b with the names sorted")
+
+
+def check_dm(name: str, user: str) -> None:
+    """Refuse (`forbidden`) a room of two others."""
+    if name.startswith(DM) and user not in name.removeprefix(DM).split(","):
+        raise Refused(ErrorCode.FORBIDDEN, f"{name!r} is open to the two users it is named after")
 
 
 def _is_room_character(character: str) -> bool:

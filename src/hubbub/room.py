@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from hubbub.client import Audience, Client, Dialect
 from hubbub.engine import Draft, Receipt
 from hubbub.errors import EngineError
-from hubbub.events import Event, Message, encode_payload
+from hubbub.events import Event, Message, encode, encode_payload
+from hubbub.recent import RECENT, Recent
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -65,28 +67,60 @@ class Posting(Draft, gc=True):
 
 
 class Room:
-    """A room, live while it has members.  `hub.room(name)` finds it; one without members can be posted to as well."""
+    """A room, live while it has members.  `hub.room(name)` finds it; one without members can be posted to as well.
 
-    __slots__ = ("_audiences", "_hub", "_newcomers", "_pending", "is_flushing", "last_seq", "members", "name")
+    A member is in one of three places: among an audience, which gets every flush; among the newcomers, which join
+    their audience at the next flush; or behind, fed from the log until it has caught up.
+    """
+
+    __slots__ = (
+        "_audiences",
+        "_filling",
+        "_hub",
+        "_names",
+        "_newcomers",
+        "_pending",
+        "arrivals",
+        "behind",
+        "is_flushing",
+        "marks",
+        "members",
+        "name",
+        "recent",
+        "users",
+    )
 
     def __init__(self, name: str, hub: Hub) -> None:
         self.name = name
         self.members: dict[Client, None] = {}
-        self.last_seq = 0
+        self.users: Counter[str] = Counter()
+        self.behind: dict[Client, int] = {}
+        self.marks: dict[str, int] = {}
+        self.recent = Recent()
+        self.is_flushing = False
         self._hub = hub
         self._audiences: dict[Audience, dict[Client, None]] = {}
         # Members that entered since the last flush, and the seq up to which they have heard everything.
         self._newcomers: dict[Client, int] = {}
         self._pending: list[Message] = []
-        self.is_flushing = False
+        self.arrivals = 0
+        self._names: bytes | None = None
+        self._filling: asyncio.Future[None] | None = None
 
     def __repr__(self) -> str:
         return f"<Room {self.name!r} with {len(self.members)} members>"
 
     @property
-    def users(self) -> list[str]:
-        """The names of those in the room, sorted, each once."""
-        return sorted({client.user for client in self.members})
+    def is_live(self) -> bool:
+        """Whether anybody is in it, or about to be."""
+        return bool(self.members or self.arrivals)
+
+    @property
+    def names(self) -> bytes:
+        """The users in the room, sorted, as a JSON array.  Kept: thousands may ask between two changes."""
+        if self._names is None:
+            self._names = encode(sorted(self.users))
+        return self._names
 
     # Speaking
 
@@ -113,15 +147,67 @@ class Room:
 
     # Coming and going
 
+    async def filled(self) -> None:
+        """Wait until the room knows its newest messages.  One read serves all who wait.
+
+        Raises:
+            EngineError: the log cannot be read; the next one who waits tries again.
+        """
+        if self._filling is None:
+            self._filling = asyncio.ensure_future(self._fill())
+            self._filling.add_done_callback(self._filling_ended)
+        await asyncio.shield(self._filling)
+
+    async def _fill(self) -> None:
+        page = await self._hub.engine.read(self.name, limit=RECENT)
+        self.recent.fill(page.messages, page.head.seq)
+
+    def _filling_ended(self, filling: asyncio.Future[None]) -> None:
+        if filling.cancelled() or filling.exception() is not None:
+            self._filling = None
+
     def enter(self, client: Client, heard: int) -> None:
         """Add a member that needs every message after the seq `heard`."""
-        self.members[client] = None
+        self._add(client)
+        self.behind.pop(client, None)
         self._newcomers[client] = heard
+
+    def enter_behind(self, client: Client, heard: int) -> None:
+        """Add a member that has more to catch up with than is at hand."""
+        self._add(client)
+        self.behind[client] = heard
+
+    def _add(self, client: Client) -> None:
+        if client not in self.members:
+            self.members[client] = None
+            self.users[client.user] += 1
+            if self.users[client.user] == 1:
+                self._names = None
 
     def leave(self, client: Client) -> None:
         """Remove a member; it hears nothing from now on."""
         del self.members[client]
-        if self._newcomers.pop(client, None) is None:
+        self.users[client.user] -= 1
+        if not self.users[client.user]:
+            del self.users[client.user]
+            self._names = None
+        self._stop_writing(client)
+        self.behind.pop(client, None)
+
+    def fall_behind(self, client: Client) -> bool:
+        """Stop writing to a member, to feed it later from where it is now; False for one that is behind already."""
+        if client in self.behind:
+            return False
+        if self.is_flushing:
+            return True  # in mid-flush nobody knows where it is; the next one settles it
+        # What is pending has not been written to anyone.
+        written = self._pending[0].seq - 1 if self._pending else self.recent.last_seq
+        self.behind[client] = self._newcomers.get(client, written)
+        self._stop_writing(client)
+        return True
+
+    def _stop_writing(self, client: Client) -> None:
+        if self._newcomers.pop(client, None) is None and client in self._audiences.get(client.audience, ()):
             audience = self._audiences[client.audience]
             del audience[client]
             if not audience:
@@ -132,7 +218,7 @@ class Room:
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages from the log, in order, for the next flush."""
         self._pending += messages
-        self.last_seq = messages[-1].seq
+        self.recent.extend(messages)
 
     def flush(self) -> None:
         """Write what is pending to every member: one encoding a message and dialect, one write a member."""
@@ -143,7 +229,7 @@ class Room:
         late = self._take_in_newcomers(batch)
         if len(self.members) > SLICE_MEMBERS:
             self.is_flushing = True
-            self._write_slices([(batch.joined(who), list(members)) for who, members in self._audiences.items()])
+            self._write_slices([(batch.joined(who), who, list(members)) for who, members in self._audiences.items()])
         else:
             for audience, members in self._audiences.items():
                 data = batch.joined(audience)
@@ -154,12 +240,13 @@ class Room:
             self._audiences.setdefault(client.audience, {})[client] = None
 
     def cast_frames(self, type_: str, payload: bytes) -> None:
-        """Write an unkept event to every member at once."""
-        frames: dict[Any, bytes] = {}
+        """Write an unkept event to every member at once; those behind have enough to do."""
+        frames: dict[Dialect, bytes] = {}
         for client in self.members:
             if client.dialect not in frames:
                 frames[client.dialect] = client.dialect.event(type_, payload)
-            client.write_frame(frames[client.dialect])
+            if client not in self.behind:
+                client.write_frame(frames[client.dialect])
 
     def _take_in_newcomers(self, batch: Batch) -> list[tuple[Client, int]]:
         """Make newcomers ordinary members; those that have heard a part of this batch are returned instead."""
@@ -174,18 +261,20 @@ class Room:
                 late.append((client, heard))
         return late
 
-    def _write_slices(self, jobs: list[tuple[bytes, list[Client]]]) -> None:
+    def _write_slices(self, jobs: list[tuple[bytes, Audience, list[Client]]]) -> None:
         """Write to a very large room a slice at a time; what is said meanwhile waits for the next flush."""
-        while jobs and not jobs[-1][1]:
+        while jobs and not jobs[-1][2]:
             jobs.pop()
         if not jobs:
             self.is_flushing = False
             self.flush()
             return
-        data, members = jobs[-1]
+        data, audience, members = jobs[-1]
         count = max(1, min(SLICE_MEMBERS, SLICE_BYTES // max(1, len(data))))
         if data:
-            write_to([client for client in members[-count:] if client in self.members], data)
+            # One that has left and come back meanwhile is a newcomer, and has heard this.
+            present = self._audiences.get(audience, {})
+            write_to([client for client in members[-count:] if client in present], data)
         del members[-count:]
         asyncio.get_running_loop().call_soon(self._write_slices, jobs)
 

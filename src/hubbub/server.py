@@ -51,6 +51,7 @@ HTTP_S = 2
 BACKLOG = 2048
 MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
+EXPIRE_S = 0.25
 DAY_S = 24 * 3600.0
 
 
@@ -133,7 +134,7 @@ class Server:
                     await self._accounts.add(user, DEMO_PASSWORD)
             http = self._new_http_server()
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._hub.pump())]
+                background = [tasks.create_task(self._hub.pump()), tasks.create_task(expire(self._hub))]
                 if self._wheel is not None:
                     background.append(tasks.create_task(turn(self._wheel)))
                 if self._tls is not None and self._settings.tls_cert is None:
@@ -328,6 +329,13 @@ async def turn(wheel: Wheel) -> None:
         due = max(due + wheel.tick_s, loop.time())
         await asyncio.sleep(due - loop.time())
         wheel.turn()
+
+
+async def expire(hub: Hub) -> None:
+    """End what has had its time, a few times a second."""
+    while True:
+        await asyncio.sleep(EXPIRE_S)
+        hub.expire()
 
 
 def utc_now() -> datetime.datetime:

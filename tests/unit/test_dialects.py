@@ -70,7 +70,7 @@ async def test_arbitrary_text_never_closes_a_classic_connection_and_brings_it_no
         )
         def check(text: str) -> None:
             on_stage.hub.receive(client, text)
-            assert socket.closed is None
+            assert socket.close_code() is None
 
         check()
         await on_stage.settle()

@@ -24,6 +24,9 @@ class Peer:
         if self.answers:
             self.is_alive = True
 
+    def is_lost(self) -> bool:
+        return self.lost_at is not None
+
     def pulse_lost(self) -> None:
         self.lost_at = self.turn
 
@@ -48,7 +51,7 @@ def test_a_peer_silent_for_ten_seconds_past_a_ping_is_lost() -> None:
     peer.answers = False
     wheel.add(peer)
     turn(wheel, peer, 18)
-    assert peer.lost_at is None
+    assert not peer.is_lost()
     turn(wheel, peer, 1)
     assert peer.lost_at == 19
     turn(wheel, peer, 40)
@@ -62,7 +65,7 @@ def test_the_ten_seconds_begin_again_with_the_first_unanswered_ping() -> None:
     turn(wheel, peer, 14)
     peer.is_alive = True  # a frame, five seconds after the ping at nine
     turn(wheel, peer, 13)
-    assert peer.lost_at is None
+    assert not peer.is_lost()
     turn(wheel, peer, 1)
     assert peer.lost_at == 28  # ten after the ping at 18
 

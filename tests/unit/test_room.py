@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -100,14 +101,14 @@ async def test_leaving_before_the_first_flush_is_leaving(on_stage: Stage) -> Non
 async def test_users_are_named_once(on_stage: Stage) -> None:
     for user in ("bob", "alice", "bob"):
         await on_stage.client(user)
-    assert on_stage.hub.rooms["general"].users == ["alice", "bob"]
+    assert on_stage.hub.rooms["general"].names == b'["alice","bob"]'
 
 
 def message(seq: int) -> Message:
     return Message("general", seq, 0, "percy", "new_message", b'{"message":"%d"}' % seq)
 
 
-def written(people: list[tuple[object, FakeSocket]]) -> int:
+def written(people: Sequence[tuple[object, FakeSocket]]) -> int:
     return sum(len(socket.written) for _, socket in people)
 
 

@@ -13,7 +13,7 @@ from hubbub.events import Message
 
 __all__ = ["MemoryEngine"]
 
-KEPT_PER_ROOM = 1000
+KEPT_PER_ROOM = 10_000
 DEDUPE_WINDOW_S = 300.0
 
 
@@ -22,9 +22,9 @@ class RoomLog:
 
     __slots__ = ("keys", "messages", "seq")
 
-    def __init__(self) -> None:
+    def __init__(self, keep: int) -> None:
         self.seq = 0
-        self.messages: deque[Message] = deque(maxlen=KEPT_PER_ROOM)
+        self.messages: deque[Message] = deque(maxlen=keep)
         self.keys: dict[tuple[str, str], tuple[Receipt, float]] = {}
 
     def forget_keys(self, now: float) -> None:
@@ -42,9 +42,13 @@ class MemoryEngine:
     Args:
         clock: seconds that never go back; expiry is judged by it.
         wall: seconds since 1970, for the `sent` of messages.
+        keep: messages kept of a room.
     """
 
-    def __init__(self, *, clock: Callable[[], float], wall: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], wall: Callable[[], float] = time.time, keep: int = KEPT_PER_ROOM
+    ) -> None:
+        self._keep = keep
         self._clock = clock
         self._wall = wall
         self._epoch = secrets.token_hex(8)
@@ -71,7 +75,7 @@ class MemoryEngine:
         for draft in batch:
             log = self._logs.get(draft.room)
             if log is None:
-                log = self._logs[draft.room] = RoomLog()
+                log = self._logs[draft.room] = RoomLog(self._keep)
             if draft.key is not None:
                 receipt = self._repeat(log, draft)
                 if receipt is not None:

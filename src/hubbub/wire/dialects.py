@@ -34,6 +34,7 @@ class Classic:
     name = "classic"
     first_room: str | None = "general"
     takes_binary = True
+    resumes = False
 
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(ClassicRequest).decode
@@ -63,6 +64,10 @@ class Classic:
             % (message.body[:-1], encode(message.sender), rfc3339(message.sent))
         )
 
+    def listed(self, _message: Message) -> bytes:
+        """Nothing: a classic client asks for no lists."""
+        return b""
+
     def event(self, _type: str, _payload: bytes) -> bytes:
         """Nothing."""
         return b""
@@ -82,6 +87,7 @@ class V1Dialect:
     name = "v1"
     first_room: str | None = None
     takes_binary = False
+    resumes = True
 
     def decode(self, text: str) -> Request:
         """Read an envelope, or `Refused`: `bad_json`, `bad_envelope`."""
@@ -94,6 +100,11 @@ class V1Dialect:
     def message(self, message: Message) -> bytes:
         """A kept event with its place in the log."""
         return text_frame(b'{"type":%b,"payload":%b}' % (encode(message.type), self.payload(message)))
+
+    def listed(self, message: Message) -> bytes:
+        """A kept event in a list: its payload, and the type of one that is no chat message."""
+        payload = self.payload(message)
+        return payload if message.type == "new_message" else b'{"type":%b,%b' % (encode(message.type), payload[1:])
 
     def payload(self, message: Message) -> bytes:
         """The payload of a kept event: its own fields after where, when and by whom."""
