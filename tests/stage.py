@@ -120,7 +120,7 @@ class Stage:
 async def stage(hub: Hub | None = None, engine: Engine | None = None, **settings: Any) -> AsyncIterator[Stage]:
     """A hub at work."""
     clock = Clock()
-    engine = engine or MemoryEngine(clock=clock)
+    engine = engine or MemoryEngine(clock=clock, wall=clock)
     hub = hub or Hub()
     chosen = replace(Settings(), **settings)
     hub.bind(engine, chosen, clock)

@@ -28,12 +28,13 @@ class Accounts:
     """Logs users in and out.
 
     Args:
+        wall: seconds since 1970.
         session_ttl_s: seconds a token is good for.
     """
 
-    def __init__(self, vault: Vault, clock: Callable[[], float], *, session_ttl_s: float, max_user_name: int) -> None:
+    def __init__(self, vault: Vault, wall: Callable[[], float], *, session_ttl_s: float, max_user_name: int) -> None:
         self._vault = vault
-        self._clock = clock
+        self._wall = wall
         self.session_ttl_s = session_ttl_s
         self._max_user_name = max_user_name
         self._hasher = PasswordHasher()
@@ -73,7 +74,7 @@ class Accounts:
             return None
         token = new_secret()
         grant = Grant(user, digest(token))
-        await self._vault.put_session(grant, self._clock() + self.session_ttl_s)
+        await self._vault.put_session(grant, self._wall() + self.session_ttl_s)
         return token, grant
 
     async def grant_of(self, token: str) -> Grant | None:

@@ -73,7 +73,8 @@ async def catch_up(hub: Hub, room: Room, client: Client, since: Head | None, his
         if cursor + 1 >= recent.first_seq:
             older = b",".join([client.dialect.listed(message) for message in missed])
             newer = recent.joined_after(cursor, client.dialect.listed)
-            return Caught(join_arrays(older, newer), recent.last_seq, is_recovered=True, is_present=True)
+            # The log may be ahead of what it has delivered to the room.
+            return Caught(join_arrays(older, newer), max(cursor, recent.last_seq), is_recovered=True, is_present=True)
         older = b"[%b]" % b",".join([client.dialect.listed(message) for message in missed])
         return Caught(older, cursor, is_recovered=True, is_present=False)
     newest = recent.joined_after(recent.last_seq - history, client.dialect.listed)
@@ -102,7 +103,7 @@ async def feed(hub: Hub, room: Room, client: Client) -> None:
         recent = room.recent
         if cursor + 1 >= recent.first_seq:
             client.write_frame(b"".join([client.dialect.message(message) for message in recent.after(cursor)]))
-            room.enter(client, recent.last_seq)
+            room.enter(client, max(cursor, recent.last_seq))
             return
         page = await hub.engine.read(room.name, after=cursor, limit=PAGE)
         if room.behind.get(client) == cursor:  # else another feeding has taken over meanwhile

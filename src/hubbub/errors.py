@@ -3,14 +3,41 @@
 HubbubError
 ├── ConfigError      the operator asked for something impossible
 ├── EngineError      shared state could not be reached or changed
-└── Refused          a request was understood and turned down; carries a code for the client
+├── Refused          a request was understood and turned down; carries a code for the client
+│
+│   What a program meets that uses a server through `hubbub.connect`:
+├── AuthError        wrong name or password
+├── Unreachable      no server answered in time
+├── ProtocolError    the server, or what stands in its place, does not speak this protocol
+├── Rejected         the server turned a request down
+├── Unanswered       the connection went before the answer came: it may have been done, or not
+└── ConnectionClosed the conversation is over
+    ├── SessionEnded the login has ended
+    ├── Kicked       the server put this user out
+    └── Flooding     this client sent far too much
 """
 
 from __future__ import annotations
 
 from enum import IntEnum, StrEnum
 
-__all__ = ["CloseCode", "ConfigError", "EngineError", "ErrorCode", "HubbubError", "Refused"]
+__all__ = [
+    "AuthError",
+    "CloseCode",
+    "ConfigError",
+    "ConnectionClosed",
+    "EngineError",
+    "ErrorCode",
+    "Flooding",
+    "HubbubError",
+    "Kicked",
+    "ProtocolError",
+    "Refused",
+    "Rejected",
+    "SessionEnded",
+    "Unanswered",
+    "Unreachable",
+]
 
 
 class ErrorCode(StrEnum):
@@ -83,3 +110,86 @@ class Refused(HubbubError):
 
     def __str__(self) -> str:
         return f"{self.code}: {self.message}"
+
+
+# What a program meets that uses a server
+
+
+class AuthError(HubbubError):
+    """The server does not know this name with this password."""
+
+
+class Unreachable(HubbubError):
+    """No server answered in time.
+
+    Attributes:
+        url: where it was looked for.
+        why: what the last try ended with.
+    """
+
+    def __init__(self, url: str, why: str) -> None:
+        super().__init__(url, why)
+        self.url = url
+        self.why = why
+
+    def __str__(self) -> str:
+        return f"no server answered at {self.url}: {self.why}"
+
+
+class ProtocolError(HubbubError):
+    """What answered does not speak this protocol, or broke it; the text says how."""
+
+
+class Rejected(HubbubError):
+    """The server turned a request down.
+
+    Attributes:
+        code: a short machine-readable word, one of `ErrorCode` where one fits.
+        message: a sentence for a person.
+        retry_after: seconds until asking again makes sense, where the server said so.
+    """
+
+    def __init__(self, code: str, message: str, retry_after: float | None = None) -> None:
+        super().__init__(code, message, retry_after)
+        self.code = code
+        self.message = message
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.message}"
+
+
+class Unanswered(HubbubError):
+    """The connection went before the answer came, and asking again might do the thing twice.
+
+    The request may have been done, or not.
+    """
+
+
+class ConnectionClosed(HubbubError):
+    """The conversation is over, and the client does not come back by itself.
+
+    Attributes:
+        code: the WebSocket close code, one of `CloseCode` where one fits.
+        reason: what the side that closed said about it.
+    """
+
+    def __init__(self, code: int, reason: str = "") -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"the connection is closed ({self.code}{f': {self.reason}' if self.reason else ''})"
+
+
+class SessionEnded(ConnectionClosed):
+    """The login has ended: someone logged out with its token, or the account is gone."""
+
+
+class Kicked(ConnectionClosed):
+    """The server put this user out."""
+
+
+class Flooding(ConnectionClosed):
+    """This client sent far more than its rate for several seconds."""

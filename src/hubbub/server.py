@@ -103,13 +103,19 @@ class Server:
         self._sockets = sockets
         self._certificate = certificate
         self._tls = load_context(certificate) if certificate else None
-        self._engine = open_engine(settings.engine, clock=clock)
+        self._engine = open_engine(
+            settings.engine_url,
+            clock=clock,
+            wall=time.time,
+            keep=settings.keep_messages,
+            keep_s=settings.keep_seconds,
+        )
         self._wheel = (
             Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
         )
         self._wire = WireSettings(settings.max_frame, self._wheel)
         self._accounts = Accounts(
-            self._engine, clock, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
+            self._engine, time.time, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
         )
         otps = OneTimePasswords(
             self._engine,
@@ -218,7 +224,7 @@ class Server:
             lines.append(f"  demo accounts: {', '.join(DEMO_ACCOUNTS)}; password {DEMO_PASSWORD}")
         print("\n".join(lines), flush=True)
         clients = self._settings.clients_limit
-        log.info("serving", engine=self._settings.engine, max_clients=clients or "unlimited")
+        log.info("serving", engine=self._settings.engine_url, max_clients=clients or "unlimited")
 
 
 def serve(hub: Hub, settings: Settings) -> None:

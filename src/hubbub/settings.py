@@ -44,11 +44,18 @@ class Settings:
     port: Annotated[int, Parameter(group=SERVING)] = 8080
     """Port to listen on; 0 takes a free one."""
 
-    engine: Annotated[str, Parameter(group=SERVING)] = "memory://"
-    """Where shared state lives: memory:// (gone with the process)."""
+    engine: Annotated[str | None, Parameter(group=SERVING)] = None
+    """Where accounts and messages live: sqlite:///FILE, with ?durability=full for an fsync with each batch, or
+    memory:// (gone with the process). Without one, hubbub.db in the data folder."""
 
     data_dir: Annotated[Path, Parameter(group=SERVING)] = field(default_factory=data_home)
-    """Folder for the certificate and, later, data."""
+    """Folder for the certificate and the database."""
+
+    keep_messages: Annotated[int, Parameter(group=LIMITS)] = 100_000
+    """Messages kept of a room; the oldest beyond them are deleted. memory:// keeps 10000 at most."""
+
+    keep_seconds: Annotated[float, Parameter(group=LIMITS)] = 0.0
+    """Time that a message is kept; older ones are deleted."""
 
     demo: Annotated[bool, Parameter(group=SERVING, negative=())] = False
     """Make the accounts percy, alice and bob, password 123. Only on a loopback address."""
@@ -122,6 +129,11 @@ class Settings:
 
     request_timeout: Annotated[float, Parameter(group=TIMES)] = 10.0
     """Time for a client to finish its TLS handshake or a request; then it is cut off. 0 waits for ever."""
+
+    @property
+    def engine_url(self) -> str:
+        """The engine, as set, or the embedded default."""
+        return self.engine or f"sqlite:///{self.data_dir / 'hubbub.db'}"
 
     @property
     def clients_limit(self) -> int:

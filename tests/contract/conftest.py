@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -27,14 +28,14 @@ def delivered() -> list[tuple[str, list[int]]]:
     return []
 
 
-@pytest.fixture(params=["memory://"])
+@pytest.fixture(params=["memory://", "sqlite:///{}/log.db", "sqlite:///{}/log.db?durability=full"])
 async def engine(
-    request: pytest.FixtureRequest, clock: Clock, delivered: list[tuple[str, list[int]]]
+    request: pytest.FixtureRequest, clock: Clock, delivered: list[tuple[str, list[int]]], tmp_path: Path
 ) -> AsyncIterator[Engine]:
     def deliver(room: str, messages: Sequence[Message]) -> None:
         delivered.append((room, [message.seq for message in messages]))
 
-    engine = open_engine(request.param, clock=clock)
+    engine = open_engine(request.param.format(tmp_path), clock=clock, wall=clock)
     await engine.open(deliver)
     yield engine
     await engine.close()

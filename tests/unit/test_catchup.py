@@ -89,7 +89,7 @@ async def test_a_since_that_means_nothing_here_is_not_recovered(on_stage: Stage,
 
 
 async def test_a_since_older_than_the_log_is_not_recovered() -> None:
-    async with stage(engine=MemoryEngine(clock=Clock(), keep=500)) as on_stage:
+    async with stage(engine=MemoryEngine(clock=Clock(), wall=Clock(), keep=500)) as on_stage:
         await fill(on_stage, 1000)
         percy, percys = await on_stage.client("percy", V1)
         joined = await join(on_stage, percy, percys, since={"epoch": await epoch(on_stage), "seq": 499})
@@ -164,7 +164,7 @@ class SlowLog(MemoryEngine):
 
 @pytest.mark.parametrize("behind", [0, 10, 150, 199, 200, 201, 700])
 async def test_what_is_said_during_a_join_comes_once_and_in_order(behind: int) -> None:
-    engine = SlowLog(clock=Clock())
+    engine = SlowLog(clock=Clock(), wall=Clock())
     async with stage(engine=engine) as on_stage:
         await fill(on_stage, 1000)
         await on_stage.client("alice", CLASSIC)
@@ -213,7 +213,7 @@ async def test_a_slow_reader_gets_nothing_while_it_is_slow_and_everything_after(
 
 
 async def test_past_the_logs_retention_a_slow_reader_is_told_of_the_gap() -> None:
-    async with stage(engine=MemoryEngine(clock=Clock(), keep=300)) as on_stage:
+    async with stage(engine=MemoryEngine(clock=Clock(), wall=Clock(), keep=300)) as on_stage:
         percy, percys = await slow_client(on_stage)
         alice, _ = await on_stage.client("alice", CLASSIC)
         await say_as_alice(on_stage, alice, 1)

@@ -180,7 +180,7 @@ class BrokenEngine(MemoryEngine):
 
 @pytest.mark.parametrize("engine", [FullDisk, BrokenEngine])
 async def test_what_is_not_kept_is_not_acked(engine: type[MemoryEngine]) -> None:
-    async with stage(engine=engine(clock=Clock())) as on_stage:
+    async with stage(engine=engine(clock=Clock(), wall=Clock())) as on_stage:
         percy, percys = await on_stage.client("percy", V1)
         await on_stage.hub.join(percy, "general")
         await on_stage.say(percy, "send_message", {"message": "hi"}, "c1")
@@ -225,7 +225,7 @@ async def test_an_asynchronous_handlers_ack_waits_for_what_it_posted() -> None:
         await gate.wait()
         return tally
 
-    async with stage(hub, FullDisk(clock=Clock())) as on_stage:
+    async with stage(hub, FullDisk(clock=Clock(), wall=Clock())) as on_stage:
         percy, percys = await on_stage.client("percy", V1)
         on_stage.send(percy, "vote", {"poll": "lunch", "option": 1}, "v1")
         gate.set()

@@ -7,6 +7,7 @@ docstrings are what the contract tests hold every engine to; `memory` is the rea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
@@ -116,13 +117,17 @@ class Bus(Protocol):
 class Vault(Protocol):
     """Accounts, session tokens and one-time passwords.  Secrets come in hashed; only hashes are kept.
 
-    Times are seconds of the clock that the engine was opened with.
+    A one-time password expires by the engine's `clock`, a session, which outlives the process, by its `wall` time.
     """
 
     async def account(self, user: str) -> Account | None: ...
 
     async def put_account(self, account: Account) -> None:
         """Add an account, or change its password."""
+        ...
+
+    async def has_accounts(self) -> bool:
+        """Whether there is anyone who could log in."""
         ...
 
     async def put_session(self, grant: Grant, expires: float) -> None: ...
@@ -163,15 +168,29 @@ class Engine(Log, Bus, Vault, Protocol):
     async def close(self) -> None: ...
 
 
-def open_engine(url: str, *, clock: Callable[[], float]) -> Engine:
+def open_engine(
+    url: str, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
+) -> Engine:
     """Make the engine that a URL names; it is opened by the server.
+
+    Args:
+        url: `memory://`, or `sqlite:///` and a path (`sqlite:////` and the rest of an absolute one), with
+            `?durability=full` for an fsync a batch.
+        clock: seconds that never go back.
+        wall: seconds since 1970.
+        keep: messages kept of a room; 0 for all.
+        keep_s: seconds that a message is kept; 0 for ever.
 
     Raises:
         ConfigError: for a URL that names no engine.
     """
     from hubbub.engine.memory import MemoryEngine
+    from hubbub.engine.sqlite import SqliteEngine
 
-    scheme = url.partition("://")[0]
     if url == "memory://":
-        return MemoryEngine(clock=clock)
-    raise ConfigError(f"--engine {url!r}: there is no engine {scheme!r}; it is memory://")
+        return MemoryEngine(clock=clock, wall=wall, keep=keep)
+    path, _, query = url.removeprefix("sqlite:///").partition("?")
+    if not url.startswith("sqlite:///") or not path or query not in ("", "durability=full", "durability=normal"):
+        raise ConfigError(f"--engine {url!r} names no engine; it is memory:// or sqlite:///FILE[?durability=full]")
+    durability = query.removeprefix("durability=") or "normal"
+    return SqliteEngine(Path(path), clock=clock, wall=wall, durability=durability, keep=keep, keep_s=keep_s)

@@ -1,0 +1,495 @@
+"""The SQLite engine: everything in one file, for one process.
+
+A batch is one transaction, off the loop, while the next one gathers.  The loop knows where each room stands, so a batch
+is stamped before it goes to the file; a thread writes it, and another reads, each with a connection of its own.
+
+Threads share one interpreter lock, and each step of a statement gives it up and has to get it back from a busy loop.
+So a batch is written in as few statements as it can be: many rows to each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import secrets
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import IO, Any, TypeVar
+
+import structlog
+
+from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
+from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Place, Stamped, stamp
+from hubbub.engine.tickets import Tickets
+from hubbub.errors import ConfigError, EngineError
+from hubbub.events import Message
+
+__all__ = ["AccountFile", "SqliteEngine", "connect_file"]
+
+log = structlog.get_logger("hubbub.engine")
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+# Each script brings a file from the version of its place in this list to the next.
+MIGRATIONS = [
+    """
+    CREATE TABLE facts (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE rooms (id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, first INTEGER NOT NULL DEFAULT 1);
+    CREATE TABLE messages (
+        room INTEGER NOT NULL, seq INTEGER NOT NULL, sent INTEGER NOT NULL,
+        sender TEXT, type TEXT NOT NULL, body BLOB NOT NULL, key TEXT,
+        PRIMARY KEY (room, seq)
+    ) WITHOUT ROWID;
+    CREATE TABLE accounts (user TEXT PRIMARY KEY, password_hash TEXT NOT NULL) WITHOUT ROWID;
+    CREATE TABLE sessions (session TEXT PRIMARY KEY, user TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
+    """,
+]
+
+# Rows to a statement.  One statement for each size is prepared once and used again.
+CHUNKS = (256, 64, 16, 4, 1)
+
+# A trim deletes this many rows, then lets the log go on.
+TRIM_ROWS = 500
+TRIM_PAUSE_S = 0.02
+OLD_EVERY_S = 60.0
+
+# Rooms whose place is known without asking the file; more than this many idle ones are forgotten.
+MAX_PLACES = 50_000
+
+BUSY_S = 5.0
+
+
+class RoomPlace(Place):
+    """Where a room stands in the file.
+
+    Attributes:
+        id: its number there.
+        first: the seq of the oldest message that is kept.
+        is_new: not in the file yet; the next batch puts it there.
+    """
+
+    __slots__ = ("first", "id", "is_new")
+
+    def __init__(self, id_: int, seq: int, first: int, *, is_new: bool) -> None:
+        super().__init__(seq)
+        self.id = id_
+        self.first = first
+        self.is_new = is_new
+
+
+def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connection:
+    """Open a database file, made and migrated as needed.
+
+    Raises:
+        ConfigError: it cannot be opened or written, is no database, or is newer than this program.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # Password hashes are in it; SQLite gives its other files the mode of this one.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        connection = sqlite3.connect(path, BUSY_S, isolation_level=None, check_same_thread=False)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+        migrate(connection, path)
+    except OSError as error:
+        raise ConfigError(f"--engine sqlite:///{path}: {error.strerror}; name a file in a folder of yours") from None
+    except sqlite3.Error as error:
+        raise ConfigError(f"--engine sqlite:///{path}: {error}; name a file that can be written") from None
+    return connection
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Bring a file forward to this program's schema."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version > len(MIGRATIONS):
+        raise ConfigError(
+            f"--engine sqlite:///{path} has schema {version}, and this Hubbub knows {len(MIGRATIONS)}; update Hubbub"
+        )
+    if version == len(MIGRATIONS):
+        return
+    with transaction(connection):
+        for number in range(version, len(MIGRATIONS)):
+            for statement in MIGRATIONS[number].split(";"):
+                connection.execute(statement)
+        connection.execute("INSERT OR IGNORE INTO facts VALUES ('epoch', ?)", (secrets.token_hex(8),))
+        connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+@contextlib.contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """All of it or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+class AccountFile:
+    """The accounts in a database file, without the server: it may be running, and sees the change at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def find(self, user: str) -> Account | None:
+        row = self._connection.execute("SELECT user, password_hash FROM accounts WHERE user = ?", (user,)).fetchone()
+        return Account(*row) if row else None
+
+    def put(self, account: Account) -> None:
+        """Add an account, or change its password."""
+        self._connection.execute(
+            "INSERT INTO accounts VALUES (?, ?) ON CONFLICT DO UPDATE SET password_hash = excluded.password_hash",
+            (account.user, account.password_hash),
+        )
+
+    def remove(self, user: str) -> None:
+        """Remove an account, and end its sessions."""
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM accounts WHERE user = ?", (user,))
+            self._connection.execute("DELETE FROM sessions WHERE user = ?", (user,))
+
+    def end_sessions(self, user: str) -> None:
+        """End a user's sessions: after a change of password they are somebody else's."""
+        self._connection.execute("DELETE FROM sessions WHERE user = ?", (user,))
+
+    def names(self) -> list[str]:
+        """All users, sorted."""
+        return [user for (user,) in self._connection.execute("SELECT user FROM accounts ORDER BY user")]
+
+
+class SqliteEngine(Tickets):
+    """Log, bus and vault in one file.
+
+    Args:
+        path: the file; made when there is none.
+        clock: seconds that never go back, for one-time passwords.
+        wall: seconds since 1970, for everything else.
+        durability: `normal` survives the death of the process, `full` also that of the machine, by an fsync a batch.
+        keep: messages kept of a room; 0 for all.
+        keep_s: seconds that a message is kept; 0 for ever.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+        durability: str = "normal",
+        keep: int = 0,
+        keep_s: float = 0,
+    ) -> None:
+        super().__init__(clock)
+        self._path = path
+        self._wall = wall
+        self._durability = durability
+        self._keep = keep
+        self._keep_s = keep_s
+        self._epoch = ""
+        self._next_room = 1
+        self._places: dict[str, RoomPlace] = {}
+        self._subscribed: set[str] = set()
+        self._deliver: Deliver = lambda _room, _messages: None
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._lock: IO[str] | None = None
+        self._trimming: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._write: sqlite3.Connection
+        self._read: sqlite3.Connection
+
+    async def open(self, deliver: Deliver) -> None:
+        self._deliver = deliver
+        self._lock = lock_file(self._path)
+        self._write = connect_file(self._path, durability=self._durability)
+        self._read = connect_file(self._path)
+        self._read.execute("PRAGMA query_only = ON")
+        (self._epoch,) = self._write.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
+        (last,) = self._write.execute("SELECT max(id) FROM rooms").fetchone()
+        self._next_room = (last or 0) + 1
+        if self._keep_s:
+            self._start(self._trim_old())
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for pool in (self._writer, self._reader):
+            await asyncio.to_thread(pool.shutdown)
+        for connection in (self._read, self._write):
+            connection.close()
+        if self._lock is not None:
+            self._lock.close()
+
+    # Log
+
+    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+        if len(self._places) > MAX_PLACES:
+            self._forget_idle_places()
+        unknown = {draft.room for draft in batch if draft.room not in self._places}
+        if unknown:
+            await self._find_places(unknown)
+        stamped = stamp(batch, self._places.__getitem__, int(self._wall() * 1000))
+        if stamped.fresh:
+            await self._keep_batch(stamped)
+        for room, messages in stamped.fresh.items():
+            if room in self._subscribed:
+                self._deliver(room, messages)
+        return stamped.receipts
+
+    async def _keep_batch(self, stamped: Stamped) -> None:
+        places = self._places
+        rooms = [(places[room].id, room) for room in stamped.fresh if places[room].is_new]
+        keys = stamped.keys
+        rows: list[Any] = []
+        for room, messages in stamped.fresh.items():
+            number = places[room].id
+            for message in messages:
+                key = keys.get((room, message.seq)) if keys else None
+                rows += (number, message.seq, message.sent, message.sender, message.type, message.body, key)
+        try:
+            await self._in(self._writer, self._insert, rooms, rows)
+        except EngineError:
+            stamped.undo(places.__getitem__)
+            raise
+        for _, room in rooms:
+            places[room].is_new = False
+        if self._keep:
+            for room in stamped.fresh:
+                place = places[room]
+                if place.seq - place.first + 1 >= self._keep + TRIM_ROWS and room not in self._trimming:
+                    self._start(self._trim(room))
+
+    def _insert(self, rooms: list[Row], rows: list[Any]) -> None:
+        write = self._write
+        count = len(rows) // 7
+        if not rooms and count in CHUNKS:
+            write.execute(INSERT[count], rows)  # one statement is a transaction of its own
+            return
+        with transaction(write):
+            write.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", rooms)
+            start = 0
+            for size in CHUNKS:
+                while count >= size:
+                    write.execute(INSERT[size], rows[start : start + 7 * size])
+                    start += 7 * size
+                    count -= size
+
+    async def _find_places(self, rooms: set[str]) -> None:
+        since = int(self._wall() * 1000) - DEDUPE_WINDOW_MS
+        found = await self._in(self._reader, self._select_places, rooms, since)
+        for room in rooms - self._places.keys():
+            place = found.get(room)
+            if place is None:
+                place = RoomPlace(self._next_room, 0, 1, is_new=True)
+                self._next_room += 1
+            self._places[room] = place
+
+    def _forget_idle_places(self) -> None:
+        for room in [room for room in self._places if room not in self._subscribed]:
+            del self._places[room]
+
+    def _select_places(self, rooms: set[str], since: int) -> dict[str, RoomPlace]:
+        found = {}
+        for room in rooms:
+            row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+            if row is None:
+                continue
+            number, first = row
+            place = found[room] = RoomPlace(number, self._last_seq(number, first), first, is_new=False)
+            recent = self._read.execute(
+                "SELECT sender, key, seq, sent FROM messages WHERE room = ? AND seq >= ? ORDER BY seq DESC",
+                (number, first),
+            )
+            keys = []
+            for sender, key, seq, sent in recent:
+                if sent <= since:
+                    break
+                if key is not None:
+                    keys.append(((sender or "", key), Receipt(seq, sent)))
+            place.keys.update(reversed(keys))
+        return found
+
+    def _last_seq(self, room: int, first: int) -> int:
+        (last,) = self._read.execute("SELECT max(seq) FROM messages WHERE room = ?", (room,)).fetchone()
+        return int(last) if last is not None else first - 1
+
+    async def read(self, room: str, *, after: int | None = None, before: int | None = None, limit: int) -> Page:
+        return await self._in(self._reader, self._select, room, after, before, limit)
+
+    def _select(self, room: str, after: int | None, before: int | None, limit: int) -> Page:
+        row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+        if row is None:
+            return Page(Head(self._epoch, 0), [], more=False)
+        number, first = row
+        if after is not None:
+            found = self._read.execute(
+                f"{SELECT} AND seq > ? ORDER BY seq LIMIT ?", (number, after, limit + 1)
+            ).fetchall()
+        else:
+            end = before if before is not None else 1 << 62
+            sql = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?"
+            found = self._read.execute(sql, (number, end, limit + 1)).fetchall()
+        more = len(found) > limit
+        messages = [Message(room, *fields) for fields in found[:limit]]
+        if after is None:
+            messages.reverse()
+        # Read last: the head is never behind the messages.
+        return Page(Head(self._epoch, self._last_seq(number, first)), messages, more)
+
+    async def head(self, room: str) -> Head:
+        place = self._places.get(room)
+        if place is not None:
+            return Head(self._epoch, place.seq)
+        return (await self.read(room, limit=1)).head
+
+    # Retention
+
+    async def _trim(self, room: str) -> None:
+        """Delete a room's messages past the number kept, a few at a time."""
+        place = self._places[room]
+        self._trimming.add(room)
+        try:
+            while place.seq - place.first + 1 > self._keep:
+                first = min(place.first + TRIM_ROWS, place.seq - self._keep + 1)
+                await self._in(self._writer, self._delete, place.id, first)
+                place.first = first
+                await asyncio.sleep(TRIM_PAUSE_S)
+        except EngineError as error:
+            log.warning("not trimmed", room=room, error=str(error))
+        finally:
+            self._trimming.discard(room)
+
+    async def _trim_old(self) -> None:
+        """Delete what is older than it may be, for ever."""
+        while True:
+            try:
+                cutoff = int((self._wall() - self._keep_s) * 1000)
+                for room, number, first in await self._in(self._reader, self._select_old, cutoff):
+                    await self._in(self._writer, self._delete, number, first)
+                    place = self._places.get(room)
+                    if place is not None:
+                        place.first = max(place.first, first)
+                    await asyncio.sleep(TRIM_PAUSE_S)
+            except EngineError as error:
+                log.warning("not trimmed", error=str(error))
+            await asyncio.sleep(OLD_EVERY_S)
+
+    def _select_old(self, cutoff: int) -> list[tuple[str, int, int]]:
+        """For each room with messages from before `cutoff`: its name, its number, and a seq to trim it to."""
+        old = []
+        for number, room, first in self._read.execute("SELECT id, name, first FROM rooms").fetchall():
+            oldest = self._read.execute(
+                "SELECT seq, sent FROM messages WHERE room = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                (number, first, TRIM_ROWS),
+            )
+            last = None
+            for seq, sent in oldest:
+                if sent >= cutoff:
+                    break
+                last = seq
+            if last is not None:
+                old.append((room, number, last + 1))
+        return old
+
+    def _delete(self, room: int, first: int) -> None:
+        with transaction(self._write):
+            self._write.execute("DELETE FROM messages WHERE room = ? AND seq < ?", (room, first))
+            self._write.execute("UPDATE rooms SET first = ? WHERE id = ?", (first, room))
+
+    # Bus
+
+    def subscribe(self, room: str) -> None:
+        self._subscribed.add(room)
+
+    def unsubscribe(self, room: str) -> None:
+        self._subscribed.discard(room)
+
+    # Vault
+
+    async def account(self, user: str) -> Account | None:
+        return await self._in(self._reader, AccountFile(self._read).find, user)
+
+    async def put_account(self, account: Account) -> None:
+        await self._in(self._writer, AccountFile(self._write).put, account)
+
+    async def has_accounts(self) -> bool:
+        return bool(await self._in(self._reader, self._one, "SELECT 1 FROM accounts LIMIT 1"))
+
+    async def put_session(self, grant: Grant, expires: float) -> None:
+        await self._in(self._writer, self._put_session, grant, expires, self._wall())
+
+    def _put_session(self, grant: Grant, expires: float, now: float) -> None:
+        with transaction(self._write):
+            self._write.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
+            self._write.execute("INSERT INTO sessions VALUES (?, ?, ?)", (grant.session, grant.user, expires))
+
+    async def session(self, session: str) -> Grant | None:
+        sql = "SELECT user FROM sessions WHERE session = ? AND expires > ?"
+        row = await self._in(self._reader, self._one, sql, session, self._wall())
+        return Grant(row[0], session) if row else None
+
+    async def end_session(self, session: str) -> None:
+        self.drop_session(session)
+        await self._in(self._writer, self._end_session, session)
+
+    def _end_session(self, session: str) -> None:
+        self._write.execute("DELETE FROM sessions WHERE session = ?", (session,))
+
+    def _one(self, sql: str, *values: object) -> Row | None:
+        row: Row | None = self._read.execute(sql, values).fetchone()
+        return row
+
+    # Threads
+
+    async def _in(self, pool: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+        except sqlite3.Error as error:
+            raise EngineError(f"{self._path.name}: {error}") from error
+
+    def _start(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+SELECT = "SELECT seq, sent, sender, type, body FROM messages WHERE room = ?"
+INSERT = {
+    size: f"INSERT INTO messages VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}"  # noqa: S608  # marks only
+    for size in CHUNKS
+}
+
+
+def lock_file(path: Path) -> IO[str]:
+    """Make this the one server on a database file; its lock goes with the process, however that ends.
+
+    Raises:
+        ConfigError: another server has it.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lock = path.with_name(f"{path.name}.lock").open("a+")
+    except OSError as error:
+        raise ConfigError(f"--engine sqlite:///{path}: {error.strerror}; name a file in a folder of yours") from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        lock.seek(0)
+        owner = lock.read().strip() or "unknown"
+        lock.close()
+        raise ConfigError(
+            f"--engine sqlite:///{path}: the server with process id {owner} has this file; one server to a file"
+        ) from None
+    lock.truncate(0)
+    lock.write(str(os.getpid()))
+    lock.flush()
+    return lock
