@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -10,9 +11,9 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from hubbub.engine import Account, Grant, Vault
-from hubbub.errors import ErrorCode, Refused
+from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.otp import digest, new_secret
-from hubbub.policy import check_user_name
+from hubbub.policy import check_password, check_user_name
 
 __all__ = ["Accounts"]
 
@@ -20,8 +21,6 @@ __all__ = ["Accounts"]
 # and most of the memory free, and a queue much longer than this would time out at the client anyway.
 HASHERS = 2
 MAX_WAITING_LOGINS = 64
-
-MAX_PASSWORD_CHARS = 1024
 
 
 class Accounts:
@@ -40,6 +39,7 @@ class Accounts:
         self._hasher = PasswordHasher()
         self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2")
         self._waiting = 0
+        self._setup: str | None = None
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
         self._nobody = self._hasher.hash(new_secret())
 
@@ -50,10 +50,33 @@ class Accounts:
             Refused: `bad_payload` for a name or password that cannot be.
         """
         check_user_name(user, self._max_user_name)
-        if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
-            raise Refused(ErrorCode.BAD_PAYLOAD, f"a password has 1 to {MAX_PASSWORD_CHARS} characters")
+        check_password(password)
         hashed = await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
         await self._vault.put_account(Account(user, hashed))
+
+    async def open_setup(self) -> str | None:
+        """A secret with which the first account can be made, once; None where there is an account."""
+        if not await self._vault.has_accounts():
+            self._setup = new_secret()
+        return self._setup
+
+    async def set_up(self, secret: str, user: str, password: str) -> None:
+        """Make the first account.
+
+        Raises:
+            Refused: `forbidden` for a wrong or used secret, `bad_payload` for a name or password that cannot be.
+        """
+        expected = self._setup
+        if expected is None or not hmac.compare_digest(expected.encode(), secret.encode()):
+            raise Refused(ErrorCode.FORBIDDEN, "this link has been used; log in, or ask for an account")
+        check_user_name(user, self._max_user_name)
+        check_password(password)
+        self._setup = None
+        try:
+            await self.add(user, password)
+        except EngineError:
+            self._setup = expected
+            raise
 
     async def log_in(self, user: str, password: str) -> tuple[str, Grant] | None:
         """Check a password: a new session token and its grant, or None for a wrong name or password.

@@ -14,6 +14,7 @@ __all__ = [
     "Rate",
     "RateLimit",
     "check_dm",
+    "check_password",
     "check_room_name",
     "check_text",
     "check_user_name",
@@ -25,6 +26,8 @@ __all__ = [
 # A client may run over its rate for this long at ten times the rate before it counts as flooding.
 FLOOD_FACTOR = 10
 FLOOD_S = 5.0
+
+MAX_PASSWORD_CHARS = 1024
 
 # What the name of a room of two users begins with.
 DM = "dm:"
@@ -41,6 +44,12 @@ def check_user_name(name: str, longest: int) -> None:
             ErrorCode.BAD_PAYLOAD,
             f"{name[:40]!r} is not a user name: 1 to {longest or 'any number of'} of a-z 0-9 . _ -",
         )
+
+
+def check_password(password: str) -> None:
+    """Refuse (`bad_payload`) what is not a password."""
+    if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"a password has 1 to {MAX_PASSWORD_CHARS} characters")
 
 
 def check_room_name(name: str, longest: int) -> str:

@@ -138,6 +138,7 @@ class Server:
             if self._settings.demo:
                 for user in DEMO_ACCOUNTS:
                     await self._accounts.add(user, DEMO_PASSWORD)
+            setup = await self._accounts.open_setup()
             http = self._new_http_server()
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(self._hub.pump()), tasks.create_task(expire(self._hub))]
@@ -146,7 +147,7 @@ class Server:
                 if self._tls is not None and self._settings.tls_cert is None:
                     background.append(tasks.create_task(self._renew_certificate(self._tls)))
                 serving = tasks.create_task(http.serve(sockets=self._sockets))
-                self._announce()
+                self._announce(setup)
                 await self._stop.wait()
                 await self._drain()
                 http.should_exit = True
@@ -211,17 +212,21 @@ class Server:
             except (ConfigError, OSError, ssl.SSLError) as error:
                 log.error("certificate not renewed", error=str(error))  # noqa: TRY400  # the reason says it all
 
-    def _announce(self) -> None:
-        """Tell the operator where the server listens and how to trust it."""
+    def _announce(self, setup: str | None) -> None:
+        """Tell the operator where the server listens, how to trust it, and how to get in the first time."""
         scheme = "https" if self._tls else "http"
         host, port = self._sockets[0].getsockname()[:2]
         shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
-        lines = [f"Hubbub {version('hubbub')} listens on {scheme}://{shown}:{port}"]
+        url = f"{scheme}://{shown}:{port}"
+        lines = [f"Hubbub {version('hubbub')} listens on {url}"]
         if self._certificate is not None and self._certificate.ca is not None:
             lines.append(f"  trust its CA: {self._certificate.ca}")
             lines.append(f"  CA fingerprint (SHA-256): {self._certificate.fingerprint}")
         if self._settings.demo:
             lines.append(f"  demo accounts: {', '.join(DEMO_ACCOUNTS)}; password {DEMO_PASSWORD}")
+        if setup is not None:
+            # Behind the #, where no server, proxy or log sees it.
+            lines.append(f"  there is no account yet; make the first one, once, at {url}/#setup={setup}")
         print("\n".join(lines), flush=True)
         clients = self._settings.clients_limit
         log.info("serving", engine=self._settings.engine_url, max_clients=clients or "unlimited")

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import cyclopts
 from cyclopts.config import Env, Toml
 
+from hubbub.cli import users
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
 from hubbub.settings import Settings
@@ -39,6 +40,7 @@ def new_app(help_: str = HELP) -> cyclopts.App:
 
 
 app = new_app()
+app.command(users.app)
 
 
 @app.command

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 import msgspec
 import structlog
@@ -53,7 +54,16 @@ class Credentials(msgspec.Struct):
     password: str
 
 
+class FirstAccount(Credentials):
+    """The body of the first account's making."""
+
+    secret: str
+
+
 decode_credentials = msgspec.json.Decoder(Credentials).decode
+decode_setup = msgspec.json.Decoder(FirstAccount).decode
+
+T = TypeVar("T")
 
 
 class HttpError(Exception):
@@ -118,7 +128,8 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
     @post("/login", status_code=200)
     async def login(request: AnyRequest) -> dict[str, Any]:
         refuse_while_draining(door)
-        credentials = read_credentials(await request.body())
+        # Whatever its Content-Type says: the Go page sends none.
+        credentials = read_body(await request.body(), decode_credentials, '{"username": "...", "password": "..."}')
         found = await accounts.log_in(credentials.username, credentials.password)
         if found is None:
             log.info("login failed", user=credentials.username[:64], address=address_of(request))
@@ -127,6 +138,13 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
         otp = await door.otps.issue(grant)
         log.info("login", user=grant.user, address=address_of(request))
         return {"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)}
+
+    @post("/setup", status_code=204)
+    async def set_up(request: AnyRequest) -> None:
+        refuse_while_draining(door)
+        first = read_body(await request.body(), decode_setup, '{"secret": "...", "username": "...", "password": "..."}')
+        await accounts.set_up(first.secret, first.username, first.password)
+        log.info("first account made", user=first.username, address=address_of(request))
 
     @post("/otp", status_code=200)
     async def another_otp(request: AnyRequest) -> dict[str, str]:
@@ -142,7 +160,7 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
         door.hub.end_session(grant.session)
         log.info("logout", user=grant.user, address=address_of(request))
 
-    return [login, another_otp, logout]
+    return [login, set_up, another_otp, logout]
 
 
 def operator_routes(door: Door, settings: Settings) -> list[HTTPRouteHandler]:
@@ -185,13 +203,12 @@ def page_response(request: AnyRequest, page: Page) -> Response[bytes]:
     return Response(page.content, headers=headers, media_type=page.media_type)
 
 
-def read_credentials(body: bytes) -> Credentials:
-    """Read a login, whatever its Content-Type says: the Go page sends none."""
+def read_body(body: bytes, decode: Callable[[bytes], T], example: str) -> T:
+    """Read a JSON body."""
     try:
-        return decode_credentials(body)
+        return decode(body)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        message = f'{error}; a login is {{"username": "...", "password": "..."}}'
-        raise HttpError(400, "bad_request", message) from None
+        raise HttpError(400, "bad_request", f"{error}; send {example}") from None
 
 
 async def bearer(request: AnyRequest, accounts: Accounts) -> Grant:
@@ -224,7 +241,9 @@ def error_response(error: HttpError) -> Response[Any]:
 
 def from_refused(refused: Refused) -> HttpError:
     """An error of the rules, as HTTP says it."""
-    status = {ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503}.get(ErrorCode(refused.code), 400)
+    status = {ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503, ErrorCode.FORBIDDEN: 403}.get(
+        ErrorCode(refused.code), 400
+    )
     headers = {} if refused.retry_after is None else {"Retry-After": retry_after(refused.retry_after)}
     return HttpError(status, refused.code, refused.message, headers)
 

@@ -14,13 +14,16 @@ const now = () => Date.now();
 const session = new Session({ fetch: (...request) => fetch(...request), storage: sessionStorage, now });
 const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
 
+let setupSecret = null;
 let chat = null;
 let connection = null;
 
 const view = new View(
   {
     async login(name, password) {
-      await session.login(name, password);
+      if (setupSecret) await session.setUp(setupSecret, name, password);
+      else await session.login(name, password);
+      offerSetup(null);
       begin();
     },
     async logout() {
@@ -41,6 +44,18 @@ const view = new View(
   },
   { limit: MESSAGE_LIMIT },
 );
+
+function offerSetup(secret) {
+  setupSecret = secret;
+  view.login.offerSetup(secret !== null);
+}
+
+// The link of a server without accounts: /#setup=SECRET. It is used up, and should not stay in the history.
+function takeSetupSecret() {
+  const secret = new URLSearchParams(location.hash.slice(1)).get("setup");
+  if (secret) history.replaceState(null, "", location.pathname);
+  return secret;
+}
 
 function begin() {
   chat = new Chat({
@@ -111,5 +126,6 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && isRunning()) chat.probe();
 });
 
+offerSetup(takeSetupSecret());
 if (session.isOpen) begin();
 else view.showLogin();

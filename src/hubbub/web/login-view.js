@@ -2,12 +2,16 @@
 
 import { find, setHidden, setText } from "./dom.js";
 
+const LOG_IN = { tagline: "Good talk, right now.", button: "Log in", waiting: "Logging in…" };
+const SET_UP = { tagline: "Make the first account.", button: "Make account and log in", waiting: "One moment…" };
+
 export class LoginView {
   #form = find("login-form");
   #name = find("login-name");
   #password = find("login-password");
   #button = find("login-button");
   #error = find("login-error");
+  #words = LOG_IN;
 
   // login: takes name and password, resolves once logged in, throws a Failure.
   constructor({ login }) {
@@ -22,6 +26,14 @@ export class LoginView {
     setHidden(find("login"), false);
     this.#complain(words);
     (this.#name.value ? this.#password : this.#name).focus();
+  }
+
+  // The same two fields make the first account, for who came by the link that the server printed.
+  offerSetup(isOffered) {
+    this.#words = isOffered ? SET_UP : LOG_IN;
+    this.#password.autocomplete = isOffered ? "new-password" : "current-password";
+    setText(find("login-tagline"), this.#words.tagline);
+    setText(this.#button, this.#words.button);
   }
 
   hide() {
@@ -48,7 +60,7 @@ export class LoginView {
 
   #wait(isWaiting) {
     this.#button.disabled = isWaiting;
-    setText(this.#button, isWaiting ? "Logging in…" : "Log in");
+    setText(this.#button, isWaiting ? this.#words.waiting : this.#words.button);
     if (isWaiting) this.#complain("");
   }
 

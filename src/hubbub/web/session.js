@@ -10,6 +10,14 @@ const TICKET_FRESH_MS = 3_000;
 const ENDED = "Your session has ended. Please log in again.";
 const WRONG = "Wrong name or password.";
 
+async function complaintOf(response) {
+  try {
+    return (await response.json()).error.message;
+  } catch {
+    return "The account could not be made.";
+  }
+}
+
 export class Session {
   // A server that restarted may have forgotten every token. The password stays
   // in this object, in memory only, to log in again without asking.
@@ -36,6 +44,14 @@ export class Session {
     this.#storage.setItem(KEY, token);
     this.#credentials = { username, password };
     this.#ticket = { otp, at: this.#now() };
+  }
+
+  // Makes the first account, with the secret of the link that the server printed, and logs in.
+  async setUp(secret, username, password) {
+    const response = await this.#post("/setup", { body: JSON.stringify({ secret, username, password }) });
+    if (response.status === 400 || response.status === 403) throw new Failure(await complaintOf(response));
+    if (!response.ok) throw failureOf(response, { refused: WRONG, now: this.#now() });
+    await this.login(username, password);
   }
 
   // Returns a ticket for one connection, or throws a Failure: a final one
