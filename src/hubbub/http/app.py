@@ -47,6 +47,9 @@ HSTS_LOCAL_S = 300
 CODES = {400: "bad_request", 401: "unauthorized", 404: "not_found", 405: "method_not_allowed", 413: "too_large"}
 
 
+STATUS: dict[str, int] = {ErrorCode.FORBIDDEN: 403, ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503}
+
+
 class Credentials(msgspec.Struct):
     """The body of a login."""
 
@@ -241,9 +244,7 @@ def error_response(error: HttpError) -> Response[Any]:
 
 def from_refused(refused: Refused) -> HttpError:
     """An error of the rules, as HTTP says it."""
-    status = {ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503, ErrorCode.FORBIDDEN: 403}.get(
-        ErrorCode(refused.code), 400
-    )
+    status = STATUS.get(refused.code, 400)
     headers = {} if refused.retry_after is None else {"Retry-After": retry_after(refused.retry_after)}
     return HttpError(status, refused.code, refused.message, headers)
 
