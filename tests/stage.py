@@ -125,7 +125,7 @@ async def stage(hub: Hub | None = None, engine: Engine | None = None, **settings
     chosen = replace(Settings(), **settings)
     hub.bind(engine, chosen, clock)
     await engine.open(hub.deliver)
-    pump = asyncio.get_running_loop().create_task(hub.pump())
+    pump = asyncio.get_running_loop().create_task(hub.pump.run())
     try:
         yield Stage(hub, engine, clock, chosen)
     finally:

@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import functools
-import inspect
 import time
-import typing
-from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -16,39 +12,30 @@ import msgspec
 import structlog
 
 from hubbub import catchup, chat
-from hubbub.client import Client, Envelope
+from hubbub.client import Client
+from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, ConfigError, EngineError, ErrorCode, Refused
-from hubbub.events import Event, Message, decode_payload, encode, encode_payload, rfc3339
+from hubbub.events import Message
+from hubbub.handlers import Handle, Handler, call_hooks, handler_of, rate_limited
 from hubbub.policy import check_dm, check_room_name
 from hubbub.presence import Presence
+from hubbub.pump import Pump
 from hubbub.recent import HISTORY
-from hubbub.room import Posting, Room, posted
+from hubbub.room import Room
 from hubbub.settings import Settings
 
 __all__ = ["Hub"]
 
 log = structlog.get_logger("hubbub")
 
-Handle = Callable[..., Any]
 H = TypeVar("H", bound=Handle)
-
-# A client whose asynchronous handler is at work waits in line; past this many events its socket is not read.
-MAX_BACKLOG = 64
 
 # A client that does not read but asks on is closed when the answers, too, have filled its outbox this often.
 PATIENCE = 2
 
 # No connection takes longer from taking its one-time password to being one of the hub's clients.
 SESSION_RACE_S = 60.0
-
-
-class Handler(msgspec.Struct, frozen=True):
-    """A registered handler: how to read its event's payload, and how to call it."""
-
-    decoder: msgspec.json.Decoder[Any]
-    call: Callable[[Any, Client], Any]
-    is_async: bool
 
 
 class Hub:
@@ -72,7 +59,7 @@ class Hub:
         self.clients: dict[Client, None] = {}
         self.rooms: dict[str, Room] = {}
         self.settings = Settings()
-        self._handlers: dict[str, Handler] = {}
+        self.handlers: dict[str, Handler] = {}
         self._builtin: frozenset[str] = frozenset()
         self._connect_hooks: list[Handle] = []
         self._disconnect_hooks: list[Handle] = []
@@ -81,17 +68,15 @@ class Hub:
         self._epoch: str | None = None
         self.presence = Presence(self.cast, self.now)
         self._clock: Callable[[], float] = time.monotonic
-        self._gathering: list[Posting] = []
-        self._is_appending = False
-        self._wake = asyncio.Event()
-        self._idle = asyncio.Event()
+        self.pump = Pump(lambda: self.engine, self.flush)
+        self._dispatch = Dispatch(self)
         self._dirty: dict[Room, None] = {}
         self._slow: dict[Client, None] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._sessions: dict[str, dict[Client, None]] = {}
         self._ended: dict[str, float] = {}
         chat.install(self)
-        self._builtin = frozenset(self._handlers)
+        self._builtin = frozenset(self.handlers)
 
     # Registering
 
@@ -101,14 +86,11 @@ class Hub:
         Raises:
             TypeError: when the annotation is no event, or the event has a handler already.
         """
-        event = event_type_of(handler)
-        tag = str(event.__struct_config__.tag)
-        if tag in self._handlers and tag not in self._builtin:
+        tag, made = handler_of(handler)
+        if tag in self.handlers and tag not in self._builtin:
             raise TypeError(f"{tag!r} has a handler already; one event has one handler")
         self._builtin -= {tag}
-        wants_client = len(inspect.signature(handler).parameters) > 1
-        call = handler if wants_client else functools.partial(without_client, handler)
-        self._handlers[tag] = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handler))
+        self.handlers[tag] = made
         return handler
 
     def on_connect(self, hook: H) -> H:
@@ -225,7 +207,7 @@ class Hub:
         """Make a client a member that is fed from the log until it has caught up."""
         if self._enters(client, room):
             room.enter_behind(client, heard)
-            self._start(self._feed(room, client))
+            self.start(self._feed(room, client))
 
     def _enters(self, client: Client, room: Room) -> bool:
         if client not in self.clients:
@@ -276,7 +258,7 @@ class Hub:
             try:
                 await self.join(client, client.dialect.first_room)
             except Refused as refused:
-                self._refuse(client, None, refused, client.dialect.first_room)
+                self._dispatch.refuse(client, None, refused, client.dialect.first_room)
 
     def disconnect(self, client: Client) -> None:
         """Forget a client whose connection is gone."""
@@ -291,7 +273,7 @@ class Hub:
         if not of_session:
             del self._sessions[client.session]
         if self._disconnect_hooks:
-            self._start(self._after_disconnect(client))
+            self.start(self._after_disconnect(client))
 
     async def _after_disconnect(self, client: Client) -> None:
         try:
@@ -315,7 +297,7 @@ class Hub:
         self._slow.pop(client, None)
         for room in client.rooms.values():
             if client in room.behind:
-                self._start(self._feed(room, client))
+                self.start(self._feed(room, client))
 
     def is_slow(self, client: Client) -> bool:
         """Whether a client has yet to take what it was sent."""
@@ -335,16 +317,18 @@ class Hub:
         if (client.rate is not None or self._slow) and not self.admit(client):
             client.error(client.dialect.id_of(text), rate_limited(client))
         elif client.backlog is not None:
-            self._queue(client, text)
+            self._dispatch.wait_in_line(client, text)
         else:
-            self._handle(client, text)
+            self._dispatch.handle(client, text)
 
     def receive_binary(self, client: Client) -> None:
         """Handle a binary message, which neither dialect has: v1 is told so by the close code, classic is let be."""
         if not client.dialect.takes_binary:
             client.close(CloseCode.UNSUPPORTED_DATA, "events are text frames")
         elif self.admit(client):
-            self._refuse(client, None, Refused(ErrorCode.BAD_ENVELOPE, "events are text frames"), "binary frame")
+            self._dispatch.refuse(
+                client, None, Refused(ErrorCode.BAD_ENVELOPE, "events are text frames"), "binary frame"
+            )
 
     def admit(self, client: Client) -> bool:
         """Count one frame against a client's rate; a flood closes it."""
@@ -357,106 +341,7 @@ class Hub:
             client.close(CloseCode.FLOODING, f"more than ten times {self.settings.client_rate:g} events a second")
         return False
 
-    def _handle(self, client: Client, text: str) -> None:
-        try:
-            request = client.dialect.decode(text)
-        except Refused as refused:
-            self._refuse(client, client.dialect.id_of(text), refused, "?")
-            return
-        handler = self._handlers.get(request.type)
-        if handler is None:
-            unknown = Refused(ErrorCode.UNKNOWN_TYPE, f"nothing here handles events of type {request.type[:80]!r}")
-            self._refuse(client, request.id, unknown, request.type)
-            return
-        before = len(self._gathering)
-        try:
-            event = decode_payload(handler.decoder, request.payload)
-            if handler.is_async:
-                self._handle_async(client, request, handler.call(event, client))
-                return
-            result = handler.call(event, client)
-        except Refused as refused:
-            self._refuse(client, request.id, refused, request.type)
-        except Exception:
-            self._failed(client, request)
-        else:
-            if request.id is not None:
-                self._answer(client, request.id, result, self._gathering[before:])
-
-    def _answer(self, client: Client, id_: str | int, result: Any, postings: Sequence[Posting]) -> None:
-        """Acknowledge a request, as soon as what it posted is kept."""
-        if not postings:
-            client.ack(id_, ack_payload(result))
-        else:
-            # Postings of one handler call are in one batch: when one is kept all are.
-            awaited = result if isinstance(result, Posting) else postings[-1]
-            awaited.reply_with(functools.partial(self._reply, client, id_, result))
-
-    def _reply(self, client: Client, id_: str | int, result: Any, posting: Posting) -> None:
-        if posting.error is None:
-            client.ack(id_, ack_payload(result))
-        else:
-            client.error(id_, unavailable(posting.error))
-
-    def _handle_async(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
-        client.backlog = deque()
-        self._start(self._work_off(client, request, work))
-
-    async def _work_off(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
-        """Await a handler, then take the client's waiting events in turn."""
-        await self._finish(client, request, work)
-        waiting, client.backlog = client.backlog or deque(), None
-        while waiting and client in self.clients:
-            self._handle(client, waiting.popleft())
-            if self._is_at_work(client, waiting):
-                return
-        client.resume()
-
-    def _is_at_work(self, client: Client, waiting: deque[str]) -> bool:
-        """Whether the next asynchronous handler has begun, with a task of its own; it gets the rest of the line."""
-        if client.backlog is None:
-            return False
-        client.backlog.extend(waiting)
-        return True
-
-    async def _finish(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
-        mine: list[Posting] = []
-        posted.set(mine)
-        try:
-            result = await work
-            for posting in mine:
-                await posting
-        except Refused as refused:
-            self._refuse(client, request.id, refused, request.type)
-        except EngineError as error:
-            self._refuse(client, request.id, unavailable(error), request.type)
-        except Exception:
-            self._failed(client, request)
-        else:
-            if request.id is not None:
-                client.ack(request.id, ack_payload(result))
-
-    def _queue(self, client: Client, text: str) -> None:
-        assert client.backlog is not None
-        client.backlog.append(text)
-        if len(client.backlog) > MAX_BACKLOG:
-            client.pause()
-
-    def _refuse(self, client: Client, id_: str | int | None, refused: Refused, type_: str) -> None:
-        log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)
-        client.error(id_, refused)
-
-    def _failed(self, client: Client, request: Envelope) -> None:
-        log.exception("handler failed", type=request.type, user=client.user)
-        client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
-
-    # The tick: gather, append, acknowledge, flush
-
-    def gather(self, posting: Posting) -> None:
-        """Take a posting for this tick's batch."""
-        if not self._gathering:
-            self._wake.set()
-        self._gathering.append(posting)
+    # What leaves
 
     def cast(self, room: str, type_: str, payload: bytes) -> None:
         """Write an unkept event to a room's members."""
@@ -475,30 +360,12 @@ class Hub:
             live.deliver(messages)
             self._dirty[live] = None
 
-    async def pump(self) -> None:
-        """Append batch after batch for ever; while one is being appended the next one gathers."""
-        while True:
-            self._idle.set()
-            await self._wake.wait()
-            self._wake.clear()
-            self._idle.clear()
-            await self.pump_once()
-
-    async def pump_once(self) -> None:
-        """Append what has gathered, acknowledge it, and flush."""
-        batch, self._gathering = self._gathering, []
-        if batch:
-            await self._append(batch)
-        self.flush()
-
     async def drained(self) -> None:
-        """Wait until every posting taken so far is kept, told and flushed, and every handler at work has ended."""
-        while self._tasks or self._gathering or not self._idle.is_set():
-            if self._tasks:
-                await asyncio.wait(self._tasks)
-            if self._gathering:
-                self._idle.clear()
-            await self._idle.wait()
+        """Wait until all that was posted is kept, told and flushed, and every handler at work has ended."""
+        while self._tasks:
+            await asyncio.wait(self._tasks)
+            await self.pump.emptied()
+        await self.pump.emptied()
         while any(room.is_flushing for room in self.rooms.values()):  # noqa: ASYNC110  # a slice each turn
             await asyncio.sleep(0)
 
@@ -507,21 +374,6 @@ class Hub:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _append(self, batch: list[Posting]) -> None:
-        try:
-            receipts = await self.engine.append(batch)
-        except EngineError as error:
-            log.error("messages not kept", count=len(batch), error=str(error))  # noqa: TRY400  # expected; no traceback
-            fail(batch, error)
-        except Exception as error:
-            log.exception("messages not kept", count=len(batch))
-            fail(batch, EngineError(f"the engine failed: {error!r}"))
-        else:
-            for posting, receipt in zip(batch, receipts, strict=True):
-                posting.receipt = receipt
-                if posting.is_awaited:
-                    posting.settle()
 
     def flush(self) -> None:
         """Write what the tick brought to each room's members, then look at those who cannot keep up."""
@@ -555,66 +407,8 @@ class Hub:
 
     # Tasks
 
-    def _start(self, work: typing.Coroutine[Any, Any, None]) -> None:
+    def start(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run work of the hub's own in a task that `drained` waits for."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def event_type_of(handler: Handle) -> type[msgspec.Struct]:
-    """The event type that a handler's first parameter is annotated with."""
-    name = getattr(handler, "__qualname__", repr(handler))
-    try:
-        hints = typing.get_type_hints(handler)
-    except NameError as error:
-        raise TypeError(f"handler {name}: its annotations cannot be resolved: {error}") from None
-    parameters = list(inspect.signature(handler).parameters)
-    hint = hints.get(parameters[0]) if parameters else None
-    if not (isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint.__struct_config__.tag):
-        raise TypeError(f"handler {name}: annotate its first parameter with an Event, as (vote: Vote, client: Client)")
-    if len(parameters) > 2:
-        raise TypeError(f"handler {name} has {len(parameters)} parameters; it is called with the event and the client")
-    return hint
-
-
-def without_client(handler: Handle, event: Event, _client: Client) -> Any:
-    """Call a handler that only wants the event."""
-    return handler(event)
-
-
-async def call_hooks(hooks: list[Handle], *args: Any) -> None:
-    """Call each hook, plain or asynchronous, in the order registered."""
-    for hook in hooks:
-        result = hook(*args)
-        if inspect.isawaitable(result):
-            await result
-
-
-def ack_payload(result: Any) -> bytes:
-    """What a handler returned, as the payload of an ack."""
-    if result is None:
-        return b"{}"
-    if isinstance(result, Posting):
-        assert result.receipt is not None
-        return encode({"room": result.room, "seq": result.receipt.seq, "sent": rfc3339(result.receipt.sent).decode()})
-    if isinstance(result, Event):
-        return encode_payload(result)
-    return encode(result)
-
-
-def fail(batch: list[Posting], error: EngineError) -> None:
-    """Tell whoever waits for these postings that they were not kept."""
-    for posting in batch:
-        posting.error = error
-        posting.settle()
-
-
-def rate_limited(client: Client) -> Refused:
-    """Tell a client over its rate when the next event will be let in."""
-    assert client.rate is not None
-    return Refused(ErrorCode.RATE_LIMITED, "too many events a second", round(client.rate.retry_after, 3))
-
-
-def unavailable(error: EngineError) -> Refused:
-    """Tell a client that nothing was kept."""
-    return Refused(ErrorCode.UNAVAILABLE, f"not kept: {error}")

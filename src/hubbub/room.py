@@ -135,7 +135,7 @@ class Room:
             The message on its way: await it, or return it from a handler, to know that it was kept.
         """
         posting = Posting(self.name, type(event).tag, encode_payload(event), sender.user if sender else None, key)
-        self._hub.gather(posting)
+        self._hub.pump.gather(posting)
         of_handler = posted.get()
         if of_handler is not None:
             of_handler.append(posting)

@@ -141,7 +141,7 @@ class Server:
             setup = await self._accounts.open_setup()
             http = self._new_http_server()
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._hub.pump()), tasks.create_task(expire(self._hub))]
+                background = [tasks.create_task(self._hub.pump.run()), tasks.create_task(expire(self._hub))]
                 if self._wheel is not None:
                     background.append(tasks.create_task(turn(self._wheel)))
                 if self._tls is not None and self._settings.tls_cert is None:

@@ -158,7 +158,7 @@ class SlowLog(MemoryEngine):
         if self.stage is not None:
             for _ in range(random.Random(page.head.seq).randrange(4)):
                 self.stage.hub.room(room).post(NewMessage("meanwhile"))
-            await self.stage.hub.pump_once()
+            await self.stage.hub.pump.once()
         return page
 
 

@@ -1,0 +1,129 @@
+"""Dispatch: one message of a client to its handler, and the handler's answer back."""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Awaitable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from hubbub.client import Client, Envelope
+from hubbub.errors import EngineError, ErrorCode, Refused
+from hubbub.events import decode_payload
+from hubbub.handlers import ack_payload, unavailable
+from hubbub.room import Posting, posted
+
+if TYPE_CHECKING:
+    from hubbub.hub import Hub
+
+__all__ = ["Dispatch"]
+
+log = structlog.get_logger("hubbub")
+
+# A client whose asynchronous handler is at work waits in line; past this many events its socket is not read.
+MAX_BACKLOG = 64
+
+
+class Dispatch:
+    """Calls the hub's handlers.
+
+    The events of one client are handled one at a time, in the order sent; those of different clients concurrently.
+    """
+
+    def __init__(self, hub: Hub) -> None:
+        self._hub = hub
+
+    def handle(self, client: Client, text: str) -> None:
+        try:
+            request = client.dialect.decode(text)
+        except Refused as refused:
+            self.refuse(client, client.dialect.id_of(text), refused, "?")
+            return
+        handler = self._hub.handlers.get(request.type)
+        if handler is None:
+            unknown = Refused(ErrorCode.UNKNOWN_TYPE, f"nothing here handles events of type {request.type[:80]!r}")
+            self.refuse(client, request.id, unknown, request.type)
+            return
+        before = len(self._hub.pump.gathering)
+        try:
+            event = decode_payload(handler.decoder, request.payload)
+            if handler.is_async:
+                self._handle_async(client, request, handler.call(event, client))
+                return
+            result = handler.call(event, client)
+        except Refused as refused:
+            self.refuse(client, request.id, refused, request.type)
+        except Exception:
+            self._failed(client, request)
+        else:
+            if request.id is not None:
+                self._answer(client, request.id, result, self._hub.pump.gathering[before:])
+
+    def _answer(self, client: Client, id_: str | int, result: Any, postings: Sequence[Posting]) -> None:
+        """Acknowledge a request, as soon as what it posted is kept."""
+        if not postings:
+            client.ack(id_, ack_payload(result))
+        else:
+            # Postings of one handler call are in one batch: when one is kept all are.
+            awaited = result if isinstance(result, Posting) else postings[-1]
+            awaited.reply_with(functools.partial(self._reply, client, id_, result))
+
+    def _reply(self, client: Client, id_: str | int, result: Any, posting: Posting) -> None:
+        if posting.error is None:
+            client.ack(id_, ack_payload(result))
+        else:
+            client.error(id_, unavailable(posting.error))
+
+    def _handle_async(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
+        client.backlog = deque()
+        self._hub.start(self._work_off(client, request, work))
+
+    async def _work_off(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
+        """Await a handler, then take the client's waiting events in turn."""
+        await self._finish(client, request, work)
+        waiting, client.backlog = client.backlog or deque(), None
+        while waiting and client in self._hub.clients:
+            self.handle(client, waiting.popleft())
+            if self._is_at_work(client, waiting):
+                return
+        client.resume()
+
+    def _is_at_work(self, client: Client, waiting: deque[str]) -> bool:
+        """Whether the next asynchronous handler has begun, with a task of its own; it gets the rest of the line."""
+        if client.backlog is None:
+            return False
+        client.backlog.extend(waiting)
+        return True
+
+    async def _finish(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
+        mine: list[Posting] = []
+        posted.set(mine)
+        try:
+            result = await work
+            for posting in mine:
+                await posting
+        except Refused as refused:
+            self.refuse(client, request.id, refused, request.type)
+        except EngineError as error:
+            self.refuse(client, request.id, unavailable(error), request.type)
+        except Exception:
+            self._failed(client, request)
+        else:
+            if request.id is not None:
+                client.ack(request.id, ack_payload(result))
+
+    def wait_in_line(self, client: Client, text: str) -> None:
+        assert client.backlog is not None
+        client.backlog.append(text)
+        if len(client.backlog) > MAX_BACKLOG:
+            client.pause()
+
+    def refuse(self, client: Client, id_: str | int | None, refused: Refused, type_: str) -> None:
+        log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)
+        client.error(id_, refused)
+
+    def _failed(self, client: Client, request: Envelope) -> None:
+        log.exception("handler failed", type=request.type, user=client.user)
+        client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
