@@ -80,6 +80,10 @@ class Dialect(Protocol):
 Audience = tuple[Dialect, str | None]
 
 
+def discard(_frame: bytes) -> None:
+    """Where frames go that have nowhere to go."""
+
+
 class Client:
     """One connection of one user.
 
@@ -155,6 +159,10 @@ class Client:
             socket.write(frame)
         if self.closing is not None:
             socket.close(*self.closing)
+
+    def mute(self) -> None:
+        """Write nothing more: the connection is closing."""
+        self.write = discard
 
     def send(self, event: Event) -> None:
         """Send an event to this client alone, unkept.  A classic client hears nothing."""

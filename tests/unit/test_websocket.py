@@ -26,6 +26,7 @@ class FakeTransport(asyncio.Transport):
         self.protocol: Any = None
         self.protocols = 0
         self.is_closed = False
+        self.is_half_closed = False
 
     def write(self, data: Any) -> None:
         self.written += data
@@ -45,6 +46,12 @@ class FakeTransport(asyncio.Transport):
 
     def is_closing(self) -> bool:
         return self.is_closed
+
+    def can_write_eof(self) -> bool:
+        return True
+
+    def write_eof(self) -> None:
+        self.is_half_closed = True
 
     def close(self) -> None:
         if not self.is_closed:
@@ -75,6 +82,7 @@ class Listener:
         self.messages: list[str | bytes] = []
         self.end: tuple[int, str, bool] | None = None
         self.takes_pings = True
+        self.is_muted = False
 
     def receive_text(self, text: str) -> None:
         self.messages.append(text)
@@ -88,6 +96,9 @@ class Listener:
     def writing_paused(self) -> None: ...
 
     def writing_resumed(self) -> None: ...
+
+    def closing(self) -> None:
+        self.is_muted = True
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         self.end = (code, reason, by_us)
@@ -164,6 +175,9 @@ async def test_broken_rules_close_with_their_code_and_nothing_more_is_heard(sent
     transport.take()
     transport.feed(sent)
     transport.feed(frame(1, b"and another thing"))
+    await asyncio.sleep(0)
+    transport.feed(frame(1, b"and another thing"))
+    assert transport.is_half_closed
     written = transport.take()
     assert close_code(written) == code
     assert len(written) == written[1] + 2, "one frame, and no second CLOSE"
@@ -173,6 +187,34 @@ async def test_broken_rules_close_with_their_code_and_nothing_more_is_heard(sent
     assert peer.end is not None
     assert peer.end[0] == code
     assert peer.end[2]
+
+
+async def test_a_broken_frame_does_not_undo_the_good_one_before_it() -> None:
+    transport, peer, _ = opened()
+    transport.take()
+    transport.feed(frame(1, b"good") + frame(9) + frame(3))
+    await asyncio.sleep(0)
+    assert peer.messages == ["good"]
+    assert transport.take()[:6] == b"\x8a\x00\x88\x28\x03\xea"
+
+
+async def test_a_second_close_is_not_held_against_the_first() -> None:
+    transport, peer, _ = opened()
+    transport.take()
+    transport.feed(frame(8, pack("!H", 1000)) + frame(8))
+    await asyncio.sleep(0)
+    assert transport.take() == frame(8, pack("!H", 1000), masked=False)
+    assert peer.end == (1000, "", False)
+
+
+async def test_nothing_is_gathered_after_a_broken_rule() -> None:
+    transport, _, _ = opened()
+    transport.feed(frame(3))
+    sizes = set()
+    for _ in range(100):
+        transport.feed(b"x" * 65536)
+        sizes.add(len(transport.protocol.get_buffer(-1)))
+    assert sizes == {65536}
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1014, 3000, 4999])
@@ -201,6 +243,7 @@ async def test_our_close_waits_for_the_peers_and_cuts_a_long_reason() -> None:
     socket.close(1000, "")
     written = transport.take()
     assert close_code(written) == 1012
+    assert peer.is_muted
     assert written[1] == 124
     assert len(written) == 126
     transport.feed(frame(1, b"too late") + frame(8, pack("!H", 1012)))

@@ -310,6 +310,9 @@ class Visitor:
     def writing_resumed(self) -> None:
         self._door.hub.mark_caught_up(self._client)
 
+    def closing(self) -> None:
+        self._client.mute()
+
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         client = self._client
         write = log.debug if code in EXPECTED else log.warning

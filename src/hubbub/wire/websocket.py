@@ -13,7 +13,7 @@ import codecs
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol, cast
+from typing import Any, ClassVar, Protocol, cast
 
 import structlog
 from picows import WSAutoPingStrategy, WSFrame, WSListener, WSTransport
@@ -62,6 +62,10 @@ class Peer(Protocol):
 
     def writing_resumed(self) -> None:
         """The connection has taken what was written."""
+        ...
+
+    def closing(self) -> None:
+        """A CLOSE has been written: nothing may be written after it (RFC 6455 section 5.5.1)."""
         ...
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
@@ -213,13 +217,25 @@ class WebSocket(WSListener):
         if self._closing is not None or self._dead:
             return
         self._closing = (code, reason, True)
-        self._write_last(close_frame(code, reason))
+        self._write_close(code, reason)
         self._cut_later()
 
     def fail(self, code: int, reason: str) -> None:
         """Close because the peer broke a rule: nothing more of it is heard (RFC 6455 section 7.1.7)."""
         self.close(code, reason)
         self._dead = True
+        self._stop_listening()
+        if not self._transport.is_closing():
+            # The server ends TCP, without waiting for an answer.  Only our half of it where that can be told apart:
+            # closing a socket with unread bytes resets it, and the peer would never read why.
+            if self._transport.can_write_eof():
+                self._transport.write_eof()
+            else:
+                self._transport.close()
+
+    def _stop_listening(self) -> None:
+        """Whatever comes from now on is dropped unread; picows would gather it all."""
+        self._transport.set_protocol(Drain(self))
 
     def abort(self) -> None:
         """Cut the connection at once."""
@@ -227,7 +243,15 @@ class WebSocket(WSListener):
         self._transport.abort()
 
     def fail_by_library(self, code: int, reason: str) -> None:
-        """picows has found a broken rule; the CLOSE that it wrote has gone nowhere, so ours goes out."""
+        """picows has found a broken rule; the CLOSE that it wrote has gone nowhere, so ours goes out.
+
+        It looks one frame ahead: the good frame before the broken one is delivered after this call, and counts.
+        """
+        if not self._dead:
+            self._stop_listening()
+            asyncio.get_running_loop().call_soon(self._fail_unless_dead, code, reason)
+
+    def _fail_unless_dead(self, code: int, reason: str) -> None:
         if not self._dead:
             self.fail(code, reason)
 
@@ -241,21 +265,25 @@ class WebSocket(WSListener):
         self._dead = True
         if self._closing is None:
             self._closing = (code or 1005, frame.get_close_reason() or "", False)
-            self._write_last(close_frame(code))
+            self._write_close(code)
         self._transport.close()
         self._cut_later()
 
-    def _write_last(self, frame: bytes) -> None:
+    def _try_write(self, frame: bytes) -> None:
         try:
             self.write(frame)
         except RuntimeError:
             pass  # the transport is closed already; its connection_lost is on the way
 
+    def _write_close(self, code: int | None, reason: str = "") -> None:
+        self._try_write(close_frame(code, reason))
+        self._peer.closing()
+
     def _cut_later(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
-    def on_ws_disconnected(self, _transport: WSTransport) -> None:
+    def on_ws_disconnected(self, _transport: WSTransport | None) -> None:
         self._dead = True
         if self._timer is not None:
             self._timer.cancel()
@@ -273,7 +301,7 @@ class WebSocket(WSListener):
         if self.is_reading_paused:
             self.is_alive = True
         elif self._closing is None:
-            self._write_last(PING_FRAME)
+            self._try_write(PING_FRAME)
 
     def pulse_lost(self) -> None:
         """No sign of life came."""
@@ -307,6 +335,33 @@ class WebSocket(WSListener):
 def is_sendable(code: int) -> bool:
     """Whether a CLOSE may carry this code (RFC 6455 section 7.4)."""
     return (1000 <= code <= 1014 and code not in (1004, 1005, 1006)) or 3000 <= code <= 4999
+
+
+class Drain(asyncio.BufferedProtocol):
+    """What a failed connection's transport is given: takes bytes and drops them until the peer has gone as well.
+
+    One scrap of memory for all: nobody reads it.
+    """
+
+    __slots__ = ("_socket",)
+    _scrap: ClassVar = bytearray(64 * 1024)
+
+    def __init__(self, socket: WebSocket) -> None:
+        self._socket = socket
+
+    def get_buffer(self, _size_hint: int) -> bytearray:
+        return self._scrap
+
+    def buffer_updated(self, _size: int) -> None: ...
+
+    def pause_writing(self) -> None:
+        self._socket.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._socket.resume_writing()
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._socket.on_ws_disconnected(None)
 
 
 class LibraryLog:

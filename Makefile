@@ -1,0 +1,61 @@
+# What there is to do here: `make` lists it.
+
+PYTHON ?= python3
+ARGS ?=
+BIN := .venv/bin
+PIP := $(BIN)/pip install -q --disable-pip-version-check
+# The folders that hold only fast tests.
+FAST := $(wildcard tests/unit tests/contract)
+
+.PHONY: help serve test check lint conformance chromium clean
+
+help: ## list these
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
+
+serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 9000" passes more
+	@$(BIN)/hubbub serve --demo $(ARGS)
+
+test: .venv/installed-dev chromium lint ## everything: lint, types, all tests, conformance
+	@$(BIN)/pytest -q
+	@# 77: skipped, because there is no CPython 2.7; it has said so.
+	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
+
+check: .venv/installed-dev lint ## what takes less than a minute: lint, types, fast tests
+	@$(BIN)/pytest -q $(FAST)
+
+lint: .venv/installed-dev ## ruff and mypy
+	@$(BIN)/ruff check -q
+	@$(BIN)/ruff format -q --check
+	@$(BIN)/mypy
+
+conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
+	@$(BIN)/python tests/conformance/run.py
+
+clean: ## remove all that these targets make
+	@rm -rf .venv .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The project is installed in place, so only what it depends on can make an installation old.
+
+.venv/installed: pyproject.toml | .venv
+	@$(PIP) -e .
+	@touch $@
+
+.venv/installed-dev: pyproject.toml | .venv
+	@$(PIP) -e '.[dev]'
+	@touch .venv/installed $@
+
+.venv:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Hubbub needs Python 3.11 or later, and $(PYTHON) is not; name one: make PYTHON=python3.12"; exit 1; }
+	@$(PYTHON) -m venv .venv || \
+		{ rm -rf .venv; echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+
+# The browser tests drive the system's Chromium.
+chromium:
+	@if command -v "$${HUBBUB_CHROMIUM:-chromium}" >/dev/null; then exit; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
+	else \
+		echo "The browser tests need Chromium; on Debian: apt-get install chromium"; exit 1; \
+	fi

@@ -1,0 +1,201 @@
+"""The SQLite engine beyond the contract: what survives, what is trimmed, and a disk that is full."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hubbub.engine import Account, Draft, Grant
+from hubbub.engine import sqlite as sqlite_module
+from hubbub.engine.sqlite import AccountFile, SqliteEngine, connect_file
+from hubbub.errors import ConfigError, EngineError
+from hubbub.events import Message
+from stage import Clock
+
+pytestmark = pytest.mark.anyio
+
+
+@asynccontextmanager
+async def opened(path: Path, clock: Clock | None = None, **options: Any) -> AsyncIterator[SqliteEngine]:
+    clock = clock or Clock()
+    engine = SqliteEngine(path, clock=clock, wall=clock, **options)
+    await engine.open(lambda _room, _messages: None)
+    try:
+        yield engine
+    finally:
+        await engine.close()
+
+
+def drafts(count: int, room: str = "general", key: str | None = None) -> list[Draft]:
+    return [Draft(room, "new_message", b'{"message":"hi"}', "percy", key) for _ in range(count)]
+
+
+async def seqs(engine: SqliteEngine, room: str = "general", limit: int = 10_000) -> list[int]:
+    return [message.seq for message in (await engine.read(room, after=0, limit=limit)).messages]
+
+
+async def test_everything_kept_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(3) + drafts(1, "other"))
+        (first,) = await engine.append(drafts(1, key="k"))
+        head = await engine.head("general")
+        await engine.put_account(Account("percy", "hash"))
+        await engine.put_session(Grant("percy", "session"), 2000)
+    async with opened(tmp_path / "log.db") as engine:
+        assert await engine.head("general") == head
+        assert (await engine.append(drafts(1, key="k")))[0] == type(first)(first.seq, first.sent, repeated=True)
+        assert (await engine.append(drafts(1)))[0].seq == 5
+        assert (await engine.append(drafts(1, "new room")))[0].seq == 1
+        assert await seqs(engine) == [1, 2, 3, 4, 5]
+        assert await engine.account("percy") == Account("percy", "hash")
+        assert await engine.session("session") == Grant("percy", "session")
+        assert await engine.has_accounts()
+
+
+async def test_another_file_is_another_epoch(tmp_path: Path) -> None:
+    epochs = []
+    for name in ("a.db", "b.db"):
+        async with opened(tmp_path / name) as engine:
+            epochs.append((await engine.head("general")).epoch)
+    assert epochs[0] != epochs[1]
+
+
+async def test_a_second_server_on_the_file_is_refused_by_name(tmp_path: Path) -> None:
+    import os
+
+    async with opened(tmp_path / "log.db"):
+        with pytest.raises(ConfigError, match=f"process id {os.getpid()} has this file"):
+            async with opened(tmp_path / "log.db"):
+                pass
+    async with opened(tmp_path / "log.db"):
+        pass
+
+
+async def test_a_newer_file_than_the_program_knows_is_refused(tmp_path: Path) -> None:
+    connect_file(tmp_path / "log.db").close()
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    with pytest.raises(ConfigError, match="schema 99"):
+        connect_file(tmp_path / "log.db")
+
+
+async def test_what_cannot_be_a_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("this is no database, and longer than a header of one " * 100)
+    for path in (tmp_path, tmp_path / "text", tmp_path / "text" / "log.db"):
+        with pytest.raises(ConfigError, match="--engine sqlite:///"):
+            connect_file(path)
+
+
+def modes_in(folder: Path) -> dict[str, int]:
+    return {path.name: path.stat().st_mode & 0o777 for path in folder.iterdir()}
+
+
+async def test_the_file_is_its_owners_alone(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(1))
+        modes = modes_in(tmp_path)
+        assert modes["log.db"] == modes["log.db-wal"] == 0o600
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 16, 21, 300, 1000])
+async def test_batches_of_any_size_are_kept_in_order(tmp_path: Path, count: int) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        receipts = await engine.append(drafts(count))
+        assert [receipt.seq for receipt in receipts] == list(range(1, count + 1))
+        assert await seqs(engine) == list(range(1, count + 1))
+
+
+# Retention
+
+
+async def until(engine: SqliteEngine, expected: list[int]) -> None:
+    async with asyncio.timeout(20):
+        while await seqs(engine) != expected:  # noqa: ASYNC110  # a background task trims
+            await asyncio.sleep(0.01)
+
+
+async def test_a_room_keeps_its_newest_messages(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        for _ in range(13):
+            await engine.append(drafts(100))
+        await until(engine, list(range(1201, 1301)))
+        assert (await engine.head("general")).seq == 1300
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        assert (await engine.append(drafts(1)))[0].seq == 1301
+
+
+async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "OLD_EVERY_S", 0.01)
+    clock = Clock()
+    async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
+        await engine.append(drafts(700))
+        clock.go(50)
+        await engine.append(drafts(5))
+        assert len(await seqs(engine)) == 705
+        clock.go(11)
+        await until(engine, [701, 702, 703, 704, 705])
+        clock.go(60)
+        await until(engine, [])
+        assert (await engine.head("general")).seq == 705
+    async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
+        assert (await engine.head("general")).seq == 705
+        assert (await engine.append(drafts(1)))[0].seq == 706
+
+
+# A disk that is full
+
+
+def fill_disk(engine: SqliteEngine, *, is_full: bool) -> None:
+    """Let the file grow no more: SQLite's own way to pretend a full disk."""
+    connection = vars(engine)["_write"]
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages if is_full else 1 << 30}")
+
+
+async def test_a_full_disk_refuses_writers_lets_readers_go_on_and_heals(tmp_path: Path) -> None:
+    delivered: list[int] = []
+
+    def deliver(_room: str, messages: Sequence[Message]) -> None:
+        delivered.extend(message.seq for message in messages)
+
+    clock = Clock()
+    engine = SqliteEngine(tmp_path / "log.db", clock=clock, wall=clock)
+    await engine.open(deliver)
+    engine.subscribe("general")
+    await engine.append(drafts(10))
+    fill_disk(engine, is_full=True)
+    with pytest.raises(EngineError, match="full"):
+        await engine.append(drafts(2000, key=None) + drafts(1, key="k") + drafts(1, "new room"))
+    assert await seqs(engine) == list(range(1, 11))
+    assert (await engine.head("general")).seq == 10
+    assert (await engine.head("new room")).seq == 0
+    fill_disk(engine, is_full=False)
+    receipts = await engine.append(drafts(1, key="k") + drafts(1, "new room"))
+    assert [(receipt.seq, receipt.repeated) for receipt in receipts] == [(11, False), (1, False)]
+    assert delivered == list(range(1, 12))
+    await engine.close()
+
+
+# Accounts from outside
+
+
+async def test_accounts_are_kept_beside_a_running_server(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        connection = connect_file(tmp_path / "log.db")
+        accounts = AccountFile(connection)
+        accounts.put(Account("percy", "hash"))
+        accounts.put(Account("alice", "hash"))
+        assert await engine.account("percy") == Account("percy", "hash")
+        await engine.put_session(Grant("percy", "session"), 2000)
+        assert accounts.names() == ["alice", "percy"]
+        accounts.remove("percy")
+        assert await engine.account("percy") is None
+        assert await engine.session("session") is None
+        connection.close()
