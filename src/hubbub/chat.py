@@ -95,9 +95,11 @@ def install_talking(hub: Hub) -> None:
 
     @hub.on
     def send_message(request: SendMessage, client: Client) -> Posting:
-        room = client.room(request.room)
+        # A classic client is in one room, and its payload has no other fields.
+        is_classic = not client.dialect.resumes
+        room = client.room(None if is_classic else request.room)
         check_text(request.message, hub.settings.max_message)
-        return room.post(NewMessage(request.message), sender=client, key=request.key)
+        return room.post(NewMessage(request.message), sender=client, key=None if is_classic else request.key)
 
     @hub.on
     async def history(request: History, client: Client) -> dict[str, Any]:

@@ -59,6 +59,7 @@ class Hub:
         self.clients: dict[Client, None] = {}
         self.rooms: dict[str, Room] = {}
         self.settings = Settings()
+        self.is_draining = False
         self.handlers: dict[str, Handler] = {}
         self._builtin: frozenset[str] = frozenset()
         self._connect_hooks: list[Handle] = []
@@ -314,6 +315,8 @@ class Hub:
 
     def receive(self, client: Client, text: str) -> None:
         """Handle one message of a client.  Never raises: what is wrong with it is the client's to hear."""
+        if self.is_draining:
+            return  # or one that talks without end would never let the server stop
         if (client.rate is not None or self._slow) and not self.admit(client):
             client.error(client.dialect.id_of(text), rate_limited(client))
         elif client.backlog is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import logging.config
+from collections.abc import MutableMapping
 from typing import Any
 
 import structlog
@@ -15,6 +16,14 @@ import structlog
 __all__ = ["configure_logging"]
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+def show_controls(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write control characters as escapes: what a client sends must not move the cursor or begin a line of its own."""
+    for key, value in line.items():
+        if isinstance(value, str) and not value.isprintable():
+            line[key] = value.encode("unicode_escape").decode()
+    return line
 
 
 class CutQuery(logging.Filter):
@@ -38,7 +47,7 @@ def configure_logging(style: str, level: str) -> None:
         renderers: list[Any] = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
     else:
         plain = structlog.dev.plain_traceback
-        renderers = [structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
+        renderers = [show_controls, structlog.dev.ConsoleRenderer(colors=False, exception_formatter=plain)]
     logging.config.dictConfig(
         {
             "version": 1,

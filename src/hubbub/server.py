@@ -181,7 +181,7 @@ class Server:
             # Asked twice: someone is waiting.
             os._exit(128 + signal_number)
         log.info("stopping", clients=len(self._hub.clients))
-        self._door.is_draining = True
+        self._door.is_draining = self._hub.is_draining = True
         self._stop.set()
 
     async def _drain(self) -> None:

@@ -27,6 +27,7 @@ from hubbub.hub import Hub
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin
 from hubbub.settings import Settings
+from hubbub.wire.denial import Denied
 from hubbub.wire.dialects import CLASSIC, SUBPROTOCOL, V1
 from hubbub.wire.websocket import WireSettings, open_websocket
 
@@ -40,31 +41,6 @@ MAX_QUERY_FIELDS = 64
 
 # Closes that need no one's attention: the peer left, its login ended, or we did.
 EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED})
-
-
-class Denied(Exception):
-    """An upgrade request is answered with plain HTTP instead of a 101."""
-
-    def __init__(self, status: HTTPStatus, code: str, message: str, *headers: str) -> None:
-        super().__init__(status, code, message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers
-
-    def response(self) -> bytes:
-        """The whole HTTP response."""
-        body = encode({"error": {"code": self.code, "message": self.message}})
-        lines = [
-            f"HTTP/1.1 {self.status.value} {self.status.phrase}",
-            "Content-Type: application/json",
-            f"Content-Length: {len(body)}",
-            "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-            "Connection: close",
-            *self.headers,
-        ]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 class UpgradeRequest(msgspec.Struct, frozen=True):

@@ -31,9 +31,11 @@ log = structlog.get_logger("hubbub.wire")
 CLOSE_TIMEOUT_S = 2.0
 
 # picows' read buffer starts small, doubles whenever a read fills it, and never shrinks: a burst would cost its
-# connection megabytes for life.  One that has held this much is traded for a new one as soon as it is empty.
-LARGE_READ = 4096
-SMALL_BUFFER = 2048
+# connection megabytes for life.  So one read takes at most this much, which leaves only a large frame to make the
+# buffer grow; and a buffer that has held a large frame is traded for a new one as soon as it is empty.
+BUFFER = 2048
+ONE_READ = 1536
+LARGE_FRAME = 4096
 
 UNLIMITED_FRAME = 1 << 40
 HIGH_WATER = 64 * 1024
@@ -141,10 +143,9 @@ class WebSocket(WSListener):
         except Exception:
             log.exception("connection failed")
             self.fail(CloseCode.INTERNAL_ERROR, "")
-        unread = frame.tail_size
-        if unread > LARGE_READ or frame.payload_size > LARGE_READ:
+        if frame.payload_size > LARGE_FRAME:
             self._has_large_buffer = True
-        if self._has_large_buffer and not unread and not self._dead:
+        if self._has_large_buffer and not frame.tail_size and not self._dead:
             self._has_large_buffer = False
             self._transport.set_protocol(new_reader(self))
 
@@ -435,6 +436,14 @@ HEAD = (
 ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
+class Reader(WSProtocol):  # type: ignore[misc]  # not in the stubs
+    """picows' protocol, with reads of a bounded size."""
+
+    def get_buffer(self, size_hint: int) -> memoryview:
+        buffer: memoryview = super().get_buffer(size_hint)
+        return buffer[:ONE_READ]
+
+
 def open_websocket(
     transport: asyncio.Transport, key: bytes, peer: Peer, settings: WireSettings, *, subprotocol: str | None = None
 ) -> WebSocket:
@@ -466,7 +475,7 @@ def new_reader(socket: WebSocket) -> asyncio.BaseProtocol:
 
     Its constructor is undocumented: pyproject.toml pins picows to the minor version that this one call fits.
     """
-    reader: Any = WSProtocol(
+    reader: Any = Reader(
         host_port=None,
         ws_path=None,
         is_client_side=False,
@@ -481,7 +490,7 @@ def new_reader(socket: WebSocket) -> asyncio.BaseProtocol:
         enable_auto_pong=False,
         max_frame_size=socket.max_frame,
         extra_headers=None,
-        read_buffer_init_size=SMALL_BUFFER,
+        read_buffer_init_size=BUFFER,
     )
     reader.connection_made(NOWHERE)
     reader.get_buffer(len(HEAD))[: len(HEAD)] = HEAD
