@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 import ssl
 import subprocess
 import sys
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["SERVE", "ServerProcess", "running"]
+__all__ = ["SERVE", "ServerProcess", "free_port", "running"]
 
 # `hubbub serve`, of the Python that runs the tests.
 SERVE = (sys.executable, "-m", "hubbub", "serve")
@@ -129,6 +130,14 @@ def running(
         yield server
     finally:
         stop(process)
+
+
+def free_port() -> int:
+    """A port that nothing listens on, for a server that has to come back to it."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def flags(data: Path, args: Sequence[str], tls: bool) -> list[str]:

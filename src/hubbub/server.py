@@ -136,8 +136,7 @@ class Server:
         await self._engine.open(self._hub.deliver)
         try:
             if self._settings.demo:
-                for user in DEMO_ACCOUNTS:
-                    await self._accounts.add(user, DEMO_PASSWORD)
+                await self._add_demo_accounts()
             setup = await self._accounts.open_setup()
             http = self._new_http_server()
             async with asyncio.TaskGroup() as tasks:
@@ -157,6 +156,11 @@ class Server:
         finally:
             self._accounts.close()
             await self._engine.close()
+
+    async def _add_demo_accounts(self) -> None:
+        for user in DEMO_ACCOUNTS:
+            if await self._engine.account(user) is None:
+                await self._accounts.add(user, DEMO_PASSWORD)
 
     def _new_http_server(self) -> HttpServer:
         settings = self._settings

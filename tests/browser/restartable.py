@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import socket
 from contextlib import ExitStack
 from pathlib import Path
 
-from servers import running
+from servers import free_port, running
 
 __all__ = ["RestartableServer"]
 
@@ -31,10 +30,3 @@ class RestartableServer:
     def stop(self) -> None:
         """Ask it to stop and wait until it has."""
         self._running.close()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port

@@ -79,8 +79,8 @@ class HurriedProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         self._stop_deadline()
         if self.cycle is not None and not self.cycle.response_complete:
-            # It would overtake the answer to the request before it.
-            self.transport.abort()
+            # It would overtake the answer to the request before it, which is the last one here.
+            self.cycle.keep_alive = False
         elif self.parser.get_http_version() != "1.1":
             self._deny(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "a WebSocket opens with HTTP/1.1")
         elif self._last_bytes != END_OF_HEAD:

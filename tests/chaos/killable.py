@@ -1,0 +1,52 @@
+"""A server that is killed and comes back, on the same port and the same file."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+from servers import ServerProcess, free_port, running
+
+__all__ = ["Killable"]
+
+
+class Killable:
+    """A SQLite server with a fixed port.
+
+    Attributes:
+        now: the process that serves at the moment.
+    """
+
+    def __init__(self, folder: Path, *args: str) -> None:
+        self._folder = folder
+        port = free_port()
+        self._args = ("--engine", f"sqlite:///{folder}/log.db", "--port", str(port), *args)
+        self._running = ExitStack()
+        self.ws_url = f"ws://127.0.0.1:{port}/ws"
+        self.now: ServerProcess
+
+    def start(self) -> None:
+        """Start it, and wait until it answers."""
+        self.now = self._running.enter_context(running(self._folder, *self._args))
+
+    def kill(self) -> None:
+        """Kill it with no warning."""
+        self.now.kill()
+        self._running.close()
+
+    def restart(self) -> None:
+        """Kill it, and start it again."""
+        self.kill()
+        self.start()
+
+    def otp(self, token: str) -> str:
+        """A one-time password, from whichever process answers."""
+        return self.now.otp(token)
+
+    def __enter__(self) -> Killable:
+        self.start()
+        return self
+
+    def __exit__(self, *_error: Any) -> None:
+        self._running.close()
