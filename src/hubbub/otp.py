@@ -50,14 +50,18 @@ class OneTimePasswords:
         Raises:
             Refused: `rate_limited`, with the seconds after which an outstanding one will have died.
         """
-        of_account, in_all = await self._vault.outstanding_otps(grant.user)
+        await self.check(grant.user)
+        otp = new_secret()
+        await self._vault.put_otp(digest(otp), grant, self._clock() + self._ttl_s)
+        return otp
+
+    async def check(self, user: str) -> None:
+        """Refuse (`rate_limited`) when a user, or all together, have as many as they may."""
+        of_account, in_all = await self._vault.outstanding_otps(user)
         if self._per_account and of_account >= self._per_account:
             raise self._too_many(f"this account has {of_account} unused one-time passwords, the limit")
         if self._in_all and in_all >= self._in_all:
             raise self._too_many(f"{in_all} one-time passwords are unused, the limit of this server")
-        otp = new_secret()
-        await self._vault.put_otp(digest(otp), grant, self._clock() + self._ttl_s)
-        return otp
 
     async def take(self, otp: str) -> Grant | None:
         """Use one up: its grant, or None for one that is unknown, used or too old."""

@@ -184,9 +184,10 @@ def is_loopback(address: str) -> bool:
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
-def is_allowed_origin(origin: str | None, host: str, allowed: tuple[str, ...]) -> bool:
+def is_allowed_origin(origin: str | None, host: str, allowed: tuple[str, ...], *, is_tls: bool) -> bool:
     """Whether a page of this origin may connect: the server's own (the same host and port as `Host`), or a listed one.
 
+    Without TLS of its own the server may stand behind a proxy that has it, so a `Host` without a port may be either's.
     A request without an Origin comes from a program, not from a page, and is let in (RFC 6455 section 10.2).
     """
     if origin is None:
@@ -198,4 +199,10 @@ def is_allowed_origin(origin: str | None, host: str, allowed: tuple[str, ...]) -
     if not separator or scheme not in DEFAULT_PORTS:
         return False
     default = DEFAULT_PORTS[scheme]
-    return netloc.removesuffix(default) == host.lower().removesuffix(default)
+    own_default = DEFAULT_PORTS["https"] if is_tls else default
+    return with_port(netloc, default) == with_port(host.lower(), own_default)
+
+
+def with_port(netloc: str, default: str) -> str:
+    """A host with its port, by default `default`; an IPv6 address has colons of its own, in brackets."""
+    return netloc if ":" in netloc.rpartition("]")[2] else netloc + default

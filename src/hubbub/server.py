@@ -15,7 +15,7 @@ import ssl
 import time
 from collections.abc import Iterator
 from importlib.metadata import version
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 import structlog
 import uvicorn
@@ -268,11 +268,19 @@ def check(settings: Settings) -> None:
     if settings.tls_cert is not None and settings.no_tls:
         raise ConfigError("--tls-cert and --no-tls exclude each other; leave one of them out")
     for origin in settings.allow_origin:
-        parts = urlsplit(origin)
+        parts = split_url(origin)
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
             raise ConfigError(
                 f"--allow-origin {origin!r}: an origin is like https://chat.example.com, without path or *"
             )
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL; none of it for what is not one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
 
 
 def check_numbers(settings: Settings) -> None:

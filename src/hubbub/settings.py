@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Group, Parameter
+from cyclopts import CoercionError, Group, Parameter, Token
 
 __all__ = ["Settings", "data_home", "raise_file_limit"]
 
@@ -33,6 +34,17 @@ def raise_file_limit() -> int:
     return hard
 
 
+def whole(_type: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number; `int` alone would take 1.5 for 1."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise CoercionError(target_type=int, token=tokens[0]) from None
+
+
+Whole = Annotated[int, Parameter(converter=whole)]
+
+
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class Settings:
@@ -41,7 +53,7 @@ class Settings:
     host: Annotated[str, Parameter(group=SERVING)] = "127.0.0.1"
     """Address to listen on; 0.0.0.0 or :: for all."""
 
-    port: Annotated[int, Parameter(group=SERVING)] = 8080
+    port: Annotated[Whole, Parameter(group=SERVING)] = 8080
     """Port to listen on; 0 takes a free one."""
 
     engine: Annotated[str | None, Parameter(group=SERVING)] = None
@@ -51,7 +63,7 @@ class Settings:
     data_dir: Annotated[Path, Parameter(group=SERVING)] = field(default_factory=data_home)
     """Folder for the certificate and the database."""
 
-    keep_messages: Annotated[int, Parameter(group=LIMITS)] = 100_000
+    keep_messages: Annotated[Whole, Parameter(group=LIMITS)] = 100_000
     """Messages kept of a room; the oldest beyond them are deleted. memory:// keeps 10000 at most."""
 
     keep_seconds: Annotated[float, Parameter(group=LIMITS)] = 0.0
@@ -81,31 +93,31 @@ class Settings:
     tls_key: Annotated[Path | None, Parameter(group=TLS)] = None
     """The certificate's private key, PEM."""
 
-    max_frame: Annotated[int, Parameter(group=LIMITS)] = 16 * 1024
+    max_frame: Annotated[Whole, Parameter(group=LIMITS)] = 16 * 1024
     """Bytes in a WebSocket message, all its frames together; a larger one closes the connection with 1009."""
 
-    max_message: Annotated[int, Parameter(group=LIMITS)] = 4000
+    max_message: Annotated[Whole, Parameter(group=LIMITS)] = 4000
     """Characters in a chat message; a longer one is refused with too_large."""
 
-    max_room_name: Annotated[int, Parameter(group=LIMITS)] = 64
+    max_room_name: Annotated[Whole, Parameter(group=LIMITS)] = 64
     """Characters in a room's name; a longer one is refused with bad_payload."""
 
-    max_user_name: Annotated[int, Parameter(group=LIMITS)] = 32
+    max_user_name: Annotated[Whole, Parameter(group=LIMITS)] = 32
     """Characters in a user's name; a longer one cannot be given an account."""
 
-    max_outbox: Annotated[int, Parameter(group=LIMITS)] = 1024 * 1024
+    max_outbox: Annotated[Whole, Parameter(group=LIMITS)] = 1024 * 1024
     """Bytes waiting for one client that reads too slowly; beyond them it is closed with 4001."""
 
-    max_clients: Annotated[int | None, Parameter(group=LIMITS)] = None
+    max_clients: Annotated[Whole | None, Parameter(group=LIMITS)] = None
     """Connected clients; the next is answered 503. Without a number, what the limit of open files allows."""
 
-    max_clients_per_address: Annotated[int, Parameter(group=LIMITS)] = 256
+    max_clients_per_address: Annotated[Whole, Parameter(group=LIMITS)] = 256
     """Connected clients from one address, loopback exempt; the next is answered 503."""
 
-    max_otps: Annotated[int, Parameter(group=LIMITS)] = 100_000
+    max_otps: Annotated[Whole, Parameter(group=LIMITS)] = 100_000
     """Unused one-time passwords in all; a login or /otp beyond them is answered 429."""
 
-    max_otps_per_account: Annotated[int, Parameter(group=LIMITS)] = 64
+    max_otps_per_account: Annotated[Whole, Parameter(group=LIMITS)] = 64
     """Unused one-time passwords of one account; a login or /otp beyond them is answered 429."""
 
     client_rate: Annotated[float, Parameter(group=LIMITS)] = 50.0

@@ -33,7 +33,7 @@ class Echo:
         # Our server never sends binary messages, so it has no frame for them: the opcode is all that differs.
         self.socket.write(b"\x82" + text_frame(data)[1:])
 
-    def admit_ping(self) -> bool:
+    def admit(self) -> bool:
         return True
 
     def writing_paused(self) -> None: ...

@@ -126,7 +126,23 @@ def test_zero_places_is_no_limit() -> None:
     ],
 )
 def test_origins(origin: str | None, host: str, expected: bool) -> None:
-    assert is_allowed_origin(origin, host, ("https://Listed.example/",)) is expected
+    assert is_allowed_origin(origin, host, ("https://Listed.example/",), is_tls=False) is expected
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "expected"),
+    [
+        ("https://chat.example", "chat.example", True),
+        ("https://chat.example", "chat.example:443", True),
+        ("http://chat.example", "chat.example", False),
+        ("http://chat.example:443", "chat.example", True),
+        ("https://[::1]", "[::1]", True),
+        ("https://[::1]:8080", "[::1]:8080", True),
+        ("https://[::1]", "[::1]:8080", False),
+    ],
+)
+def test_with_tls_a_host_without_a_port_is_on_443(origin: str, host: str, expected: bool) -> None:
+    assert is_allowed_origin(origin, host, (), is_tls=True) is expected
 
 
 def test_loopback() -> None:

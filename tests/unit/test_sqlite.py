@@ -117,7 +117,7 @@ async def test_batches_of_any_size_are_kept_in_order(tmp_path: Path, count: int)
 
 async def until(engine: SqliteEngine, expected: list[int]) -> None:
     async with asyncio.timeout(20):
-        while await seqs(engine) != expected:  # noqa: ASYNC110  # a background task trims
+        while await seqs(engine) != expected:  # a background task trims
             await asyncio.sleep(0.01)
 
 

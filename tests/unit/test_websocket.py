@@ -90,7 +90,7 @@ class Listener:
     def receive_binary(self, data: bytes) -> None:
         self.messages.append(data)
 
-    def admit_ping(self) -> bool:
+    def admit(self) -> bool:
         return self.takes_pings
 
     def writing_paused(self) -> None: ...

@@ -25,7 +25,7 @@ def load_hub(target: str) -> Hub:
     from hubbub.hub import Hub
 
     module_name, colon, name = target.partition(":")
-    if not colon or not module_name or not name:
+    if not colon or not all(part.isidentifier() for part in [*module_name.split("."), name]):
         raise ConfigError(f"{target!r} names no hub; write MODULE:HUB, as in votes:hub for the hub in votes.py")
     sys.path.insert(0, str(Path.cwd()))
     try:

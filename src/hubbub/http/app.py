@@ -129,10 +129,11 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
     """Logging in and out, and tickets for the door."""
 
     @post("/login", status_code=200)
-    async def login(request: AnyRequest) -> dict[str, Any]:
+    async def login(request: AnyRequest) -> Response[dict[str, Any]]:
         refuse_while_draining(door)
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(await request.body(), decode_credentials, '{"username": "...", "password": "..."}')
+        await door.otps.check(credentials.username)  # before a session is made that nobody could use
         found = await accounts.log_in(credentials.username, credentials.password)
         if found is None:
             log.info("login failed", user=credentials.username[:64], address=address_of(request))
@@ -140,7 +141,7 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
         token, grant = found
         otp = await door.otps.issue(grant)
         log.info("login", user=grant.user, address=address_of(request))
-        return {"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)}
+        return secret({"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)})
 
     @post("/setup", status_code=204)
     async def set_up(request: AnyRequest) -> None:
@@ -150,10 +151,10 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
         log.info("first account made", user=first.username, address=address_of(request))
 
     @post("/otp", status_code=200)
-    async def another_otp(request: AnyRequest) -> dict[str, str]:
+    async def another_otp(request: AnyRequest) -> Response[dict[str, Any]]:
         refuse_while_draining(door)
         await request.body()  # nothing is in it; read, it counts against the limit
-        return {"otp": await door.otps.issue(await bearer(request, accounts))}
+        return secret({"otp": await door.otps.issue(await bearer(request, accounts))})
 
     @post("/logout", status_code=204)
     async def logout(request: AnyRequest) -> None:
@@ -187,12 +188,17 @@ def operator_routes(door: Door, settings: Settings) -> list[HTTPRouteHandler]:
     return [debug, healthz, no_upgrade]
 
 
+def secret(answer: dict[str, Any]) -> Response[dict[str, Any]]:
+    """An answer that no cache may keep."""
+    return Response(answer, headers={"Cache-Control": "no-store"})
+
+
 def cors(settings: Settings) -> CORSConfig | None:
     """Cross-origin requests are for the configured origins only."""
     if not settings.allow_origin:
         return None
     return CORSConfig(
-        allow_origins=[origin.rstrip("/") for origin in settings.allow_origin],
+        allow_origins=[origin.rstrip("/").lower() for origin in settings.allow_origin],
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type"],
     )

@@ -122,7 +122,8 @@ class Door:
             raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
         key = check_handshake(request)
         host = request.header("host") or ""
-        if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin):
+        is_tls = not self._settings.no_tls
+        if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin, is_tls=is_tls):
             raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
         return key
 
@@ -277,7 +278,7 @@ class Visitor:
     def receive_binary(self, _data: bytes) -> None:
         self._door.hub.receive_binary(self._client)
 
-    def admit_ping(self) -> bool:
+    def admit(self) -> bool:
         return self._door.hub.admit(self._client)
 
     def writing_paused(self) -> None:

@@ -54,8 +54,8 @@ class Peer(Protocol):
         """Take a whole binary message."""
         ...
 
-    def admit_ping(self) -> bool:
-        """Whether one more PING may be answered now."""
+    def admit(self) -> bool:
+        """Count a frame that is no message; whether a PING may be answered now."""
         ...
 
     def writing_paused(self) -> None:
@@ -160,10 +160,12 @@ class WebSocket(WSListener):
         elif kind == TEXT and frame.fin and self._joined is None:
             self._receive_text(frame)
         elif kind == PING:
-            if self._peer.admit_ping():
+            if self._peer.admit():
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
-        elif kind != PONG:
-            self._receive_part(frame, kind)
+        else:
+            self._peer.admit()
+            if kind != PONG:
+                self._receive_part(frame, kind)
 
     def _receive_text(self, frame: WSFrame) -> None:
         """The usual case: one text message in one frame, whose size picows has checked."""
