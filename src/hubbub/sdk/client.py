@@ -1,0 +1,503 @@
+"""The client: an open conversation that survives its connections.
+
+One task, the keeper, opens connection after connection; those that work on one connection are in `link.py`.  What
+frames mean is decided in `conversation.py`, which knows of neither.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import logging
+import ssl as ssl_module
+import unicodedata
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar, overload
+
+import msgspec
+
+from hubbub.errors import (
+    AuthError,
+    CloseCode,
+    ConnectionClosed,
+    ErrorCode,
+    HubbubError,
+    ProtocolError,
+    Rejected,
+    Unreachable,
+)
+from hubbub.sdk.backoff import Backoff
+from hubbub.sdk.closing import ending
+from hubbub.sdk.conversation import FLEETING_EVENTS, Conversation
+from hubbub.sdk.inbox import Inbox
+from hubbub.sdk.link import Link, now
+from hubbub.sdk.messages import Gap, Heard, Joined, Message, Offline, Online, Page, Receipt, Signal
+from hubbub.sdk.outbox import RETRY_S, Answer, Entry, Kind, Outbox
+from hubbub.sdk.reading import Frame, Welcome, read_entered, read_frame, read_page, read_payload
+from hubbub.sdk.session import Credentials, Denied, Server
+from hubbub.sdk.transport import TransportClosed
+from hubbub.sdk.way_in import NetworkWayIn, WayIn, raise_lasting
+
+__all__ = ["Connection", "connect"]
+
+log = logging.getLogger("hubbub.sdk")
+
+E = TypeVar("E")
+
+MAX_INCOMING = 1000
+MAX_UNACKED = 1000
+
+# How long the first connection is tried for.
+OPEN_S = 10.0
+# From the 101 to the welcome.
+WELCOME_S = 10.0
+# A connection that was shorter does not shorten the next pause, or a server that accepts and drops would be hammered.
+STABLE_S = 5.0
+
+HISTORY = 50
+
+# The names of events on the wire, for `on`.
+NAMES: dict[object, object] = {"gap": Gap}
+NAMES.update(FLEETING_EVENTS)
+
+
+def connect(
+    url: str,
+    user: str,
+    password: str,
+    *,
+    ca_file: str | Path | None = None,
+    ssl: ssl_module.SSLContext | None = None,
+    max_incoming: int = MAX_INCOMING,
+    max_unacked: int = MAX_UNACKED,
+    retry_s: float = RETRY_S,
+    open_timeout_s: float = OPEN_S,
+    backoff: Backoff | None = None,
+) -> Connection:
+    """A conversation with a server, to be opened with `async with`.
+
+    >>> async with hubbub.connect("https://localhost:8080", "percy", "123", ca_file="ca.pem") as chat:
+    ...     await chat.join("general")
+    ...     async for message in chat:
+    ...         print(message.sender, message.text)
+
+    Args:
+        url: the server's own URL, `https://host:port` or `http://host:port`.
+        ca_file: the certificate authority to trust, PEM; without it and `ssl`, the system's.
+        ssl: what to trust, in full.
+        max_incoming: messages kept for an application that does not take them; later ones are fetched from the
+            server's log once it does.
+        max_unacked: requests without an answer at once; more wait for their turn.
+        retry_s: how long a request that the server refuses for now (`rate_limited`, `unavailable`) is asked again.
+        open_timeout_s: how long the first connection is tried for; later ones are tried for ever.
+        backoff: the pauses between tries.
+
+    Raises:
+        ValueError: `url` is none, or `ssl` or `ca_file` is given for plain HTTP, or both are given.
+    """
+    way_in = NetworkWayIn(Server(url, trusting(ca_file, ssl)), Credentials(user, password))
+    return Connection(
+        way_in,
+        max_incoming=max_incoming,
+        max_unacked=max_unacked,
+        retry_s=retry_s,
+        open_timeout_s=open_timeout_s,
+        backoff=backoff or Backoff(),
+    )
+
+
+def trusting(ca_file: str | Path | None, context: ssl_module.SSLContext | None) -> ssl_module.SSLContext | None:
+    """What to trust: an authority, or what the caller has made; None for the system's."""
+    if ca_file is not None and context is not None:
+        raise ValueError("ca_file or ssl, not both")
+    return context if ca_file is None else ssl_module.create_default_context(cafile=ca_file)
+
+
+class Connection:
+    """One user's conversation with a server, made by `connect`.
+
+    It is an asynchronous context manager, and an asynchronous iterator of the messages of all rooms joined, each once
+    and in its room's order.  Connections that break are opened again; rooms are resumed where they were; requests
+    without an answer are sent again, in their order, where that can do nothing twice.
+
+    Every request can raise:
+        Rejected: the server turned it down.
+        Unanswered: the connection went before the answer came, and asking again might do the thing twice.
+        ConnectionClosed: the conversation is over; as `SessionEnded`, `Kicked` or `Flooding` where the server ended it.
+        AuthError: the conversation is over, because the password is no longer right.
+
+    A request made while there is no connection waits for the next one; bound that with `asyncio.timeout`.
+    """
+
+    def __init__(
+        self,
+        way_in: WayIn,
+        *,
+        max_incoming: int = MAX_INCOMING,
+        max_unacked: int = MAX_UNACKED,
+        retry_s: float = RETRY_S,
+        open_timeout_s: float = OPEN_S,
+        backoff: Backoff,
+    ) -> None:
+        self._way_in = way_in
+        self._open_timeout_s = open_timeout_s
+        self._backoff = backoff
+        self._inbox = Inbox(max_incoming)
+        self._outbox = Outbox(backoff.random, retry_s)
+        self._conversation = Conversation(self._outbox, self._inbox.put, self._tell, now, self._move_within)
+        self._free = asyncio.Semaphore(max_unacked)
+        self._callbacks: dict[object, list[Callable[[Any], object]]] = {}
+        self._wants_events = False
+        self._welcome = Welcome("")
+        self._link: Link | None = None
+        self._keeper: asyncio.Task[None] | None = None
+        self._error: HubbubError | None = ConnectionClosed(CloseCode.NORMAL, "not open yet: use it in `async with`")
+
+    def __repr__(self) -> str:
+        return f"<Connection {self.user or '?'} at {self._way_in.url}>"
+
+    # What is known
+
+    @property
+    def user(self) -> str:
+        """The name that the server knows this client by; empty before the first connection."""
+        return self._welcome.user
+
+    @property
+    def rooms(self) -> list[str]:
+        """The rooms joined."""
+        return [room.name for room in self._conversation.rooms.values() if room.epoch is not None]
+
+    @property
+    def is_online(self) -> bool:
+        """Whether there is a connection now."""
+        return self._link is not None
+
+    # Hearing
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Message:
+        """The next message; ends when this client was closed, raises when the server ended the conversation."""
+        while True:
+            item = await self._next()
+            if item is None:
+                raise StopAsyncIteration
+            if isinstance(item, Message):
+                return item
+
+    def events(self) -> AsyncIterator[Heard]:
+        """Messages as in `async for`, and between them, in order, gaps and what is not kept in a log.
+
+        The latter come from this call on; they are lost while `max_incoming` items wait to be taken.
+        """
+        self._wants_events = True
+        return self._events()
+
+    async def _events(self) -> AsyncIterator[Heard]:
+        while (item := await self._next()) is not None:
+            yield item
+
+    async def _next(self) -> Heard | None:
+        item = await self._inbox.get()
+        if isinstance(item, Gap):
+            self._call_back(Gap, item)
+        return item
+
+    @overload
+    def on(self, kind: type[E], callback: Callable[[E], object]) -> None: ...
+
+    @overload
+    def on(self, kind: str, callback: Callable[[Any], object]) -> None: ...
+
+    def on(self, kind: object, callback: Callable[[Any], object]) -> None:
+        """Call a function with each event of a kind that is no message.
+
+        Args:
+            kind: a type such as `Typing`, or the type that an event of the application's own has on the wire, which
+                comes as a `Signal`.
+            callback: a plain function, which must not block: it is called while reading, before the next frame.
+                That of a `Gap` is called when the iterator comes to the place where messages are missing.
+
+        Raises:
+            TypeError: it is a coroutine function; iterate over `events()` to await something.
+        """
+        if inspect.iscoroutinefunction(callback):
+            raise TypeError("a callback is a plain function; iterate over events() to await something")
+        self._callbacks.setdefault(NAMES.get(kind, kind), []).append(callback)
+
+    def _tell(self, event: Heard) -> None:
+        self._call_back(event.type if isinstance(event, Signal) else type(event), event)
+        if isinstance(event, Signal):
+            self._call_back(Signal, event)
+        if self._wants_events:
+            self._inbox.put([event])
+
+    def _call_back(self, kind: object, event: Heard) -> None:
+        for callback in self._callbacks.get(kind, ()):
+            try:
+                callback(event)
+            except Exception:
+                log.exception("a callback failed")
+
+    # Asking
+
+    async def send(self, room: str, text: str, *, key: str | None = None) -> Receipt:
+        """Say something in a room; returns when the server has kept it.
+
+        Args:
+            key: names this message for its sender: within five minutes it is kept once, however often it is sent.
+                Without one it gets a new one, with which it is sent again after a lost connection.
+        """
+        payload = {"room": spelled(room), "message": text, "key": key or str(uuid.uuid4())}
+        return read_payload(await self._ask("send_message", payload, Kind.KEYED), Receipt)
+
+    async def join(self, room: str, *, history: int = HISTORY) -> Joined:
+        """Enter a room.  What is said after the newest message returned is heard, whatever happens to connections.
+
+        Args:
+            history: return the newest messages, so many at most (0 to 200).
+        """
+        name = spelled(room)
+        if name in self.rooms:
+            return await self._look(name, history)
+        self._conversation.entering(name)
+        try:
+            payload = await self._ask("join_room", {"room": name, "history": history}, Kind.REPEATABLE)
+        except BaseException:
+            self._conversation.not_entered(name)
+            raise
+        entered = read_entered(payload)
+        return Joined(entered.room, entered.seq, entered.members, entered.messages)
+
+    async def _look(self, name: str, history: int) -> Joined:
+        """What a join would tell of a room that is joined."""
+        members = await self.presence(name)
+        messages = (await self.history(name, limit=history)).messages if history else []
+        return Joined(name, messages[-1].seq if messages else self._conversation.rooms[name].last, members, messages)
+
+    async def leave(self, room: str) -> None:
+        """Leave a room; nothing of it is heard any more."""
+        name = spelled(room)
+        try:
+            await self._ask("leave_room", {"room": name}, Kind.REPEATABLE)
+        except Rejected as rejected:
+            if rejected.code != ErrorCode.NOT_IN_ROOM:
+                raise
+            self._conversation.rooms.pop(name, None)
+
+    async def history(
+        self, room: str, *, before: int | None = None, after: int | None = None, limit: int = HISTORY
+    ) -> Page:
+        """Messages of a room that was joined: next before or after a seq; the newest, with neither.
+
+        Args:
+            limit: so many at most (1 to 200).
+        """
+        payload: dict[str, Any] = {"room": spelled(room), "limit": limit}
+        payload |= {} if before is None else {"before": before}
+        payload |= {} if after is None else {"after": after}
+        return read_page(await self._ask("history", payload, Kind.REPEATABLE))
+
+    async def presence(self, room: str) -> list[str]:
+        """The users in a room that was joined, sorted."""
+        answer = await self._ask("presence", {"room": spelled(room)}, Kind.REPEATABLE)
+        return read_payload(answer, Present).members
+
+    async def mark_read(self, room: str, seq: int) -> None:
+        """Tell the others in a room that this user has read up to a message."""
+        await self._ask("mark_read", {"room": spelled(room), "seq": seq}, Kind.REPEATABLE)
+
+    def typing(self, room: str, on: bool) -> None:
+        """Tell the others in a room that this user types, or no longer does.  Does not wait; lost when offline."""
+        if self._error is not None:
+            raise self._error
+        if self.is_online:
+            self._write_later("typing", {"room": spelled(room), "on": on}, Kind.FLEETING, lambda answer: None)
+
+    async def request(self, type: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002
+        """Send an event of the application's own; the payload of the server's answer."""
+        return await self._ask(type, payload or {}, Kind.ONCE)
+
+    async def _ask(self, type_: str, payload: dict[str, Any], kind: Kind) -> dict[str, Any]:
+        async with self._free:
+            return await self._answer(type_, payload, kind)
+
+    async def _answer(self, type_: str, payload: dict[str, Any], kind: Kind) -> dict[str, Any]:
+        if self._error is not None:
+            raise self._error
+        answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
+
+        def settle(answer: Answer) -> None:
+            if answered.done():
+                return
+            if isinstance(answer, HubbubError):
+                answered.set_exception(answer)
+            else:
+                answered.set_result(answer)
+
+        entry = self._write_later(type_, payload, kind, settle)
+        try:
+            return await answered
+        finally:
+            self._outbox.discard(entry)
+
+    def _write_later(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Answer], None]) -> Entry:
+        # What concerns one room keeps its order; an application's own requests go each their own way.
+        lane = None if kind is Kind.ONCE else payload["room"]
+        if self._link is not None:
+            self._link.wake_writer()
+        return self._outbox.add(type_, payload, kind, settle, lane)
+
+    # Opening and closing
+
+    async def __aenter__(self) -> Self:
+        """Log in and connect.
+
+        Raises:
+            AuthError: wrong name or password.
+            Unreachable: no server answered in time, or it cannot be trusted.
+            ProtocolError: what answered is no Hubbub server.
+            Rejected: the server does not let this user in.
+        """
+        if self._keeper is not None:
+            raise RuntimeError("a connection is opened once; make another with connect()")
+        link = await self._open_first()
+        self._error = None
+        self._keeper = asyncio.get_running_loop().create_task(self._keep(link))
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Log out and end the conversation: iterators end, requests without an answer raise `ConnectionClosed`."""
+        transport = self._link.transport if self._link else None
+        try:
+            if self._keeper is not None:
+                self._keeper.cancel()
+                await asyncio.wait([self._keeper])
+            if self._error is None:
+                self._end(None)  # the keeper was cancelled before it had begun
+            if transport is not None:
+                await transport.close()
+            await self._way_in.leave()
+        finally:
+            if transport is not None:
+                transport.abort()
+
+    def _end(self, error: HubbubError | None) -> None:
+        self._link = None
+        self._error = error or ConnectionClosed(CloseCode.NORMAL, "closed by this program")
+        self._outbox.fail(self._error)
+        self._inbox.close(error)
+
+    async def _open_first(self) -> Link:
+        why = "it did not answer in time"
+        try:
+            async with asyncio.timeout(self._open_timeout_s):
+                while True:
+                    try:
+                        return await self._open()
+                    except ssl_module.SSLCertVerificationError as error:
+                        raise Unreachable(self._way_in.url, error.verify_message or str(error)) from error
+                    except (Denied, OSError, TransportClosed) as error:
+                        raise_lasting(error)
+                        why = str(error) or type(error).__name__
+                        await asyncio.sleep(self._pause(error))
+        except TimeoutError:
+            raise Unreachable(self._way_in.url, why) from None
+
+    async def _open(self) -> Link:
+        transport = await self._way_in.open()
+        try:
+            async with asyncio.timeout(WELCOME_S):
+                frame = read_frame(await transport.receive())
+            welcome = read_welcome(frame)
+        except BaseException:
+            transport.abort()
+            raise
+        self._welcome = welcome
+        self._link = Link(transport, welcome, self._conversation, self._inbox, self._answer, self._backoff.random)
+        self._tell(Online(welcome.user))
+        return self._link
+
+    def _pause(self, error: Exception) -> float:
+        """Seconds until the next try, and not before the server wants it."""
+        return self._backoff.next() + (error.retry_after if isinstance(error, Denied) else 0.0)
+
+    # Keeping
+
+    def _move_within(self, within_s: float) -> None:
+        if self._link is not None:
+            self._link.move_within(within_s)
+
+    async def _keep(self, link: Link) -> None:
+        """Live on one connection after the other, until the server says not to come back."""
+        error: HubbubError | None = None
+        try:
+            while error is None:
+                error = await self._live(link)
+                if error is None:
+                    link = await self._open_again(has_paused=link.is_moving)
+        except HubbubError as fatal:
+            error = fatal
+        except Exception as failure:
+            log.exception("the client failed")
+            error = HubbubError(f"the client failed: {failure!r}")
+        finally:
+            self._end(error)
+
+    async def _live(self, link: Link) -> HubbubError | None:
+        """Use a connection to its end; why there is to be no other."""
+        began = now()
+        try:
+            closed = await link.run()
+        finally:
+            self._link = None
+        if now() - began >= STABLE_S:
+            self._backoff.reset()
+        error = None if link.is_moving else ending(closed.code, closed.reason)
+        if error is None:
+            self._tell(Offline(closed.code, closed.reason))
+        return error
+
+    async def _open_again(self, *, has_paused: bool) -> Link:
+        if not has_paused:
+            await asyncio.sleep(self._backoff.next())
+        while True:
+            try:
+                return await self._open()
+            except AuthError:
+                raise
+            except (Denied, ProtocolError, OSError, TransportClosed) as error:
+                # A page of a proxy's, for one, is what a server that restarts looks like: worth another try.
+                if isinstance(error, Denied) and error.status == 403:
+                    raise_lasting(error)
+                log.info("not connected: %s", error)
+                await asyncio.sleep(self._pause(error))
+
+
+class Present(msgspec.Struct, frozen=True):
+    """The answer to `presence`."""
+
+    room: str
+    members: list[str]
+
+
+def spelled(room: str) -> str:
+    """A room's name as the server spells it."""
+    return unicodedata.normalize("NFC", room)
+
+
+def read_welcome(frame: Frame) -> Welcome:
+    """Read the first frame of a connection; `ProtocolError` where it is no welcome."""
+    if frame.type != "welcome":
+        raise ProtocolError(f"the server began with {frame.type!r}, not with a welcome")
+    return read_payload(frame.payload, Welcome)

@@ -1,0 +1,201 @@
+"""One user's conversation with the server, over all connections: what each frame means.  Knows no socket.
+
+The shell (`client.py`) brings frames in and carries requests out.  Everything that depends on the order of frames is
+done here, at once, when a frame comes: an answer that opens a room is in effect before the message behind it is read.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from hubbub.errors import ErrorCode, ProtocolError, Rejected
+from hubbub.sdk.messages import (
+    NEW_MESSAGE,
+    Gap,
+    Heard,
+    MemberJoined,
+    MemberLeft,
+    Members,
+    Message,
+    Read,
+    RoomLost,
+    Signal,
+    Typing,
+)
+from hubbub.sdk.outbox import Answer, Entry, Kind, Outbox
+from hubbub.sdk.reading import Failure, Frame, is_kept, read_entered, read_message, read_payload
+from hubbub.sdk.rooms import Room, Shown
+
+__all__ = ["Conversation"]
+
+log = logging.getLogger("hubbub.sdk")
+
+FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read]] = {
+    "typing": Typing,
+    "member_joined": MemberJoined,
+    "member_left": MemberLeft,
+    "read": Read,
+}
+
+
+class Conversation:
+    """Rooms, requests without an answer, and what the application is to hear.
+
+    Attributes:
+        rooms: by name, those still to be entered included.
+        has_behind: a room has fallen behind since `behind` was last asked.
+
+    Args:
+        outbox: the requests.
+        show: takes kept messages and gaps in order; the first for which it had no place.
+        tell: takes an event that is not kept.
+        clock: the time, in seconds.
+        reconnect: told when the server asks to come back within so many seconds.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        show: Callable[[list[Shown]], Shown | None],
+        tell: Callable[[Heard], None],
+        clock: Callable[[], float],
+        reconnect: Callable[[float], None] = lambda within_s: None,
+    ) -> None:
+        self.outbox = outbox
+        self.rooms: dict[str, Room] = {}
+        self.has_behind = False
+        self._show = show
+        self._tell = tell
+        self._clock = clock
+        self._reconnect = reconnect
+
+    # Connections
+
+    def connected(self) -> None:
+        """A connection is open: give up what is too old to repeat, and ask to be let back into every room."""
+        self.outbox.expire(self._clock())
+        for room in self.rooms.values():
+            if room.epoch is not None:
+                self._ask_back(room)
+
+    def _ask_back(self, room: Room) -> None:
+        def settle(answer: Answer) -> None:
+            if isinstance(answer, Rejected | ProtocolError) and self.rooms.get(room.name) is room:
+                del self.rooms[room.name]
+                code = answer.code if isinstance(answer, Rejected) else ErrorCode.INTERNAL
+                self._tell(RoomLost(room.name, code, str(answer)))
+
+        payload = {"room": room.name, "since": room.since}
+        self.outbox.add("join_room", payload, Kind.OF_CONNECTION, settle, lane=room.name)
+
+    def dropped(self) -> None:
+        """The connection is gone."""
+        for room in self.rooms.values():
+            room.drop()
+        self.outbox.drop()
+
+    # Rooms
+
+    def entering(self, name: str) -> Room:
+        """A join is about to be asked for: hold what comes before its answer."""
+        return self.rooms.setdefault(name, Room(name))
+
+    def not_entered(self, name: str) -> None:
+        """A join came to nothing."""
+        room = self.rooms.get(name)
+        if room is not None and room.epoch is None:
+            del self.rooms[name]
+
+    def behind(self) -> list[Room]:
+        """Rooms with messages that did not come by themselves."""
+        self.has_behind = False
+        return [room for room in self.rooms.values() if room.is_behind]
+
+    def fill(self, room: Room, messages: list[Message], after: int) -> None:
+        """Take a page of history for a room that is behind."""
+        if self.rooms.get(room.name) is room and room.is_live:
+            self._offer(room, room.fill(messages, after))
+
+    def _offer(self, room: Room, shown: list[Shown]) -> None:
+        refused = self._show(shown)
+        if isinstance(refused, Message):
+            room.rewind(refused)
+        self.has_behind = self.has_behind or room.is_behind
+
+    # Frames
+
+    def receive(self, frame: Frame) -> None:
+        """Take one frame of the server's.
+
+        Raises:
+            ProtocolError: it is of a known type and cannot be read.
+        """
+        payload = frame.payload
+        match frame.type:
+            case "ack":
+                self._acked(frame.id, payload)
+            case "error":
+                self._refused(frame.id, read_payload(payload, Failure))
+            case "typing" | "member_joined" | "member_left" | "read":
+                self._tell(read_payload(payload, FLEETING_EVENTS[frame.type]))
+            case "gap":
+                self._lost(payload)
+            case "reconnect":
+                within_ms = payload.get("within", 0)
+                self._reconnect(max(0.0, within_ms / 1000) if isinstance(within_ms, int | float) else 0.0)
+            case "welcome":
+                pass  # the shell has read it
+            case _ if frame.type == NEW_MESSAGE or is_kept(payload):
+                self._hear(read_message(frame.type, payload))
+            case _:
+                self._tell(Signal(frame.type, payload))
+
+    def _hear(self, message: Message) -> None:
+        room = self.rooms.get(message.room)
+        if room is not None:
+            self._offer(room, room.hear(message))
+
+    def _lost(self, payload: dict[str, Any]) -> None:
+        gap = read_payload({"first": payload.get("from"), "last": payload.get("to"), "room": payload.get("room")}, Gap)
+        room = self.rooms.get(gap.room)
+        if room is not None:
+            self._offer(room, room.lose(gap.first, gap.last))
+
+    def _refused(self, id_: object, failure: Failure) -> None:
+        entry = self.outbox.written(id_)
+        if entry is not None:
+            self.outbox.refused(entry, failure, self._clock())
+        else:
+            log.warning("the server refused what has no answer: %s: %s", failure.code, failure.message)
+
+    def _acked(self, id_: object, payload: dict[str, Any]) -> None:
+        entry = self.outbox.written(id_)
+        if entry is None:
+            return  # nobody waits for it any more
+        try:
+            self._take_effect(entry, payload)
+        except ProtocolError as error:
+            self.outbox.discard(entry)
+            entry.settle(error)
+        else:
+            self.outbox.acked(entry, payload)
+
+    def _take_effect(self, entry: Entry, payload: dict[str, Any]) -> None:
+        if entry.type == "join_room":
+            self._entered(entry, payload)
+        elif entry.type == "leave_room":
+            self.rooms.pop(entry.payload["room"], None)
+
+    def _entered(self, entry: Entry, payload: dict[str, Any]) -> None:
+        entered = read_entered(payload)
+        room = self.rooms.pop(entry.payload["room"], None) or Room(entered.room)
+        # The server has the last word on how a room is spelled; messages come under its spelling.
+        room.name = entered.room
+        self.rooms[room.name] = room
+        if "since" in entry.payload:
+            self._tell(Members(room.name, entered.members))
+            self._offer(room, room.resume(entered))
+        else:
+            self._offer(room, room.enter(entered))

@@ -1,0 +1,220 @@
+"""One connection, from its welcome to its end: reading, writing, fetching, and watching for silence."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import msgspec
+
+from hubbub.errors import ErrorCode, ProtocolError, Rejected
+from hubbub.sdk.backoff import Pace
+from hubbub.sdk.conversation import Conversation
+from hubbub.sdk.inbox import Inbox
+from hubbub.sdk.messages import Page
+from hubbub.sdk.outbox import WORTH_ANOTHER_TRY, Entry, Kind
+from hubbub.sdk.reading import Failure, Frame, Welcome, read_frame, read_page
+from hubbub.sdk.rooms import Room
+from hubbub.sdk.transport import Transport, TransportClosed
+
+__all__ = ["Ask", "Link", "now"]
+
+log = logging.getLogger("hubbub.sdk")
+
+Ask = Callable[[str, dict[str, Any], Kind], Awaitable[dict[str, Any]]]
+
+# Messages in one request for history; the server's most.
+PAGE = 200
+# Between two tries to fetch what the server refuses for now.
+REFILL_S = 1.0
+# Answers still to come are waited for, before a connection is given up for another.
+MOVE_S = 2.0
+
+encode = msgspec.json.encode
+
+
+class Link:
+    """One connection at work.
+
+    Args:
+        transport: the connection, open.
+        welcome: what the server has said first on it.
+        conversation: what frames mean, and what there is to write.
+        inbox: where there has to be a place for what is fetched.
+        ask: makes a request and waits for its answer.
+        random: gives numbers from 0 up to 1.
+
+    Attributes:
+        is_moving: this client has left because the server asked it to, after a pause of its own.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        welcome: Welcome,
+        conversation: Conversation,
+        inbox: Inbox,
+        ask: Ask,
+        random: Callable[[], float],
+    ) -> None:
+        self.transport = transport
+        self.is_moving = False
+        self._welcome = welcome
+        self._conversation = conversation
+        self._outbox = conversation.outbox
+        self._inbox = inbox
+        self._ask = ask
+        self._random = random
+        self._has_requests = asyncio.Event()
+        self._has_answers = asyncio.Event()
+        self._is_behind = asyncio.Event()
+        self._is_asked_to_move = asyncio.Event()
+        self._move_within_s = 0.0
+
+    async def run(self) -> TransportClosed:
+        """Use the connection to its end; how it ended."""
+        self._conversation.connected()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                helpers = [
+                    tasks.create_task(each) for each in (self._write(), self._fill(), self._watch(), self._move())
+                ]
+                try:
+                    return await self._read()
+                finally:
+                    for helper in helpers:
+                        helper.cancel()
+        finally:
+            self._conversation.dropped()
+
+    # Reading
+
+    async def _read(self) -> TransportClosed:
+        while True:
+            try:
+                text = await self.transport.receive()
+            except TransportClosed as closed:
+                return closed
+            try:
+                self._take(read_frame(text))
+            except ProtocolError as error:
+                log.warning("%s", error)
+
+    def _take(self, frame: Frame) -> None:
+        try:
+            self._conversation.receive(frame)
+        finally:
+            if frame.type in ("ack", "error"):
+                self._has_answers.set()
+                self._has_requests.set()  # one may have been refused for now, or have held up others
+            if self._conversation.has_behind:
+                self._is_behind.set()
+
+    async def _watch(self) -> None:
+        """Leave a connection that has gone silent: the server pings more often than that."""
+        heartbeat = self._welcome.heartbeat
+        if not heartbeat.interval:
+            return
+        silence_s = heartbeat.interval + heartbeat.timeout
+        while (left := self.transport.heard_at + silence_s - now()) > 0:  # noqa: ASYNC110  # it moves on its own
+            await asyncio.sleep(left)
+        self.transport.abort()
+
+    # Writing
+
+    def wake_writer(self) -> None:
+        """There is a new request."""
+        self._has_requests.set()
+
+    async def _write(self) -> None:
+        limits = self._welcome.limits
+        pace = Pace(limits.client_rate, limits.client_burst, now())
+        while not self.is_moving:
+            delay = pace.delay(now())
+            if delay:
+                await asyncio.sleep(delay)
+                continue
+            entry = self._outbox.next(now())
+            if entry is None:
+                await self._wait_for_requests()
+                continue
+            pace.take()
+            try:
+                await self._write_one(entry, limits.max_frame)
+            except TransportClosed:
+                return  # the reader learns of it too, and ends all
+
+    async def _write_one(self, entry: Entry, max_frame: int) -> None:
+        id_ = {} if entry.kind is Kind.FLEETING else {"id": entry.number}
+        frame = encode({"type": entry.type, **id_, "payload": entry.payload})
+        if max_frame and len(frame) > max_frame:
+            # The server would close this connection for it, and the next one for the same request.
+            too_large = f"a request has at most {max_frame} bytes, this one {len(frame)}"
+            self._outbox.refused(entry, Failure(ErrorCode.TOO_LARGE, too_large), now())
+        else:
+            await self.transport.send(frame.decode())
+
+    async def _wait_for_requests(self) -> None:
+        self._has_requests.clear()
+        try:
+            async with asyncio.timeout_at(self._outbox.next_at(now())):
+                await self._has_requests.wait()
+        except TimeoutError:
+            pass
+
+    # Fetching
+
+    async def _fill(self) -> None:
+        """Fetch what did not come by itself, as far as there is a place for it."""
+        while True:
+            await self._is_behind.wait()
+            self._is_behind.clear()
+            for room in self._conversation.behind():
+                await self._inbox.has_room()
+                if room.is_behind:
+                    await self._fill_one(room)
+            if self._conversation.behind():
+                self._is_behind.set()
+
+    async def _fill_one(self, room: Room) -> None:
+        after = room.last
+        request = {"room": room.name, "after": after, "limit": min(PAGE, max(1, self._inbox.free))}
+        try:
+            page = read_page(await self._ask("history", request, Kind.REPEATABLE))
+        except (Rejected, ProtocolError) as refused:
+            if isinstance(refused, Rejected) and refused.code in WORTH_ANOTHER_TRY:
+                await asyncio.sleep(REFILL_S)
+                return
+            # What cannot be had is a gap, and the application is told so.
+            page = Page(room.name, [], more=False, epoch=room.epoch or "")
+        if page.epoch != room.epoch:
+            self.transport.abort()  # another log under the same name: come back, and be told where it stands
+        else:
+            self._conversation.fill(room, page.messages, after)
+
+    # Moving
+
+    def move_within(self, within_s: float) -> None:
+        """The server goes away, and asks its clients to come back, each at a moment of its own."""
+        self._move_within_s = within_s
+        self._is_asked_to_move.set()
+
+    async def _move(self) -> None:
+        await self._is_asked_to_move.wait()
+        await asyncio.sleep(self._random() * self._move_within_s)
+        self.is_moving = True  # nothing more is written, so that nothing is left in doubt
+        try:
+            async with asyncio.timeout(MOVE_S):
+                while self._outbox.has_written:
+                    self._has_answers.clear()
+                    await self._has_answers.wait()
+        except TimeoutError:
+            pass
+        await self.transport.close()
+
+
+def now() -> float:
+    """Seconds of the loop's clock."""
+    return asyncio.get_running_loop().time()

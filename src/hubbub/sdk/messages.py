@@ -1,0 +1,199 @@
+"""What an application hears and is answered, as types."""
+
+from __future__ import annotations
+
+import builtins
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from hubbub.errors import ProtocolError
+from hubbub.events import Event
+
+__all__ = [
+    "Gap",
+    "Heard",
+    "Joined",
+    "MemberJoined",
+    "MemberLeft",
+    "Members",
+    "Message",
+    "Offline",
+    "Online",
+    "Page",
+    "Read",
+    "Receipt",
+    "RoomLost",
+    "Signal",
+    "Typing",
+]
+
+E = TypeVar("E", bound=Event)
+
+NEW_MESSAGE = "new_message"
+
+
+class Message(msgspec.Struct, frozen=True):
+    """Something kept in a room's log: what someone said, or an event of the application's own.
+
+    Attributes:
+        room: where.
+        seq: its place in the room; rises by exactly one.
+        sender: the user it is from; None where it is from no one in particular.
+        text: what was said; empty for an event of the application's own.
+        sent: when the server took it, in UTC.
+        type: `new_message`, or the type of the application's own event.
+        payload: the event's own fields, as they came in JSON.
+    """
+
+    room: str
+    seq: int
+    sender: str | None
+    text: str
+    sent: datetime
+    type: str = NEW_MESSAGE
+    payload: dict[str, Any] = {}
+
+    def read_as(self, kind: builtins.type[E]) -> E:
+        """The application's own event, as the type that the server's hub defines for it.
+
+        Raises:
+            ProtocolError: the payload does not fit the type, or it is another event's.
+        """
+        return read_event(self.type, self.payload, kind)
+
+
+class Gap(msgspec.Struct, frozen=True):
+    """Messages that cannot be shown: the server does not keep them any more.
+
+    Attributes:
+        room: where.
+        first, last: the seqs that are missing, both included; `last` is less than `first` where none is.
+        is_new_log: the server's log began anew, so that seqs count from the start again: those of this gap and
+            of later messages have nothing to do with earlier ones.
+    """
+
+    room: str
+    first: int
+    last: int
+    is_new_log: bool = False
+
+
+class Typing(msgspec.Struct, frozen=True):
+    """A user began, or ceased, to type."""
+
+    room: str
+    user: str
+    on: bool
+
+
+class MemberJoined(msgspec.Struct, frozen=True):
+    """A user has come into a room."""
+
+    room: str
+    user: str
+
+
+class MemberLeft(msgspec.Struct, frozen=True):
+    """A user has gone from a room."""
+
+    room: str
+    user: str
+
+
+class Members(msgspec.Struct, frozen=True):
+    """Who is in a room, after this client was away for a moment."""
+
+    room: str
+    members: list[str]
+
+
+class Read(msgspec.Struct, frozen=True):
+    """A user has read a room up to a message."""
+
+    room: str
+    user: str
+    seq: int
+
+
+class Signal(msgspec.Struct, frozen=True):
+    """An event of the application's own that is not kept in a log."""
+
+    type: str
+    payload: dict[str, Any]
+
+    def read_as(self, kind: builtins.type[E]) -> E:
+        """The event, as the type that the server's hub defines for it.
+
+        Raises:
+            ProtocolError: the payload does not fit the type, or it is another event's.
+        """
+        return read_event(self.type, self.payload, kind)
+
+
+class RoomLost(msgspec.Struct, frozen=True):
+    """The server did not let this client back into a room that it was in."""
+
+    room: str
+    code: str
+    message: str
+
+
+class Online(msgspec.Struct, frozen=True):
+    """The client is connected (again)."""
+
+    user: str
+
+
+class Offline(msgspec.Struct, frozen=True):
+    """The connection is gone; the client is coming back by itself."""
+
+    code: int
+    reason: str
+
+
+Heard = Message | Gap | Typing | MemberJoined | MemberLeft | Members | Read | Signal | RoomLost | Online | Offline
+
+
+# Answers
+
+
+class Receipt(msgspec.Struct, frozen=True):
+    """Where the server's log put a message, and when (UTC)."""
+
+    room: str
+    seq: int
+    sent: datetime
+
+
+class Joined(msgspec.Struct, frozen=True):
+    """A room that was entered.
+
+    Attributes:
+        room: its name, as the server spells it.
+        seq: the newest message in it; what comes later is heard.
+        members: the users in it, sorted.
+        messages: the newest ones, oldest first, as many as were asked for.
+    """
+
+    room: str
+    seq: int
+    members: list[str]
+    messages: list[Message]
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some messages of a room, oldest first, and whether there are more beyond them."""
+
+    room: str
+    messages: list[Message]
+    more: bool
+    epoch: str = ""
+
+
+def read_event(type_: str, payload: dict[str, Any], kind: type[E]) -> E:
+    try:
+        return msgspec.convert({**payload, "type": type_}, kind, str_keys=True)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"{type_} is no {kind.__name__}: {error}") from None

@@ -1,0 +1,166 @@
+"""Reading what the server sends: from JSON to types.  What cannot be read is a `ProtocolError`."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, TypeVar
+
+import msgspec
+
+from hubbub.errors import ProtocolError
+from hubbub.events import RESERVED
+from hubbub.sdk.messages import NEW_MESSAGE, Message, Page
+
+__all__ = [
+    "Entered",
+    "Failure",
+    "Frame",
+    "Heartbeat",
+    "Limits",
+    "Welcome",
+    "is_kept",
+    "read_entered",
+    "read_frame",
+    "read_message",
+    "read_page",
+    "read_payload",
+]
+
+T = TypeVar("T")
+
+
+class Entered(msgspec.Struct, frozen=True):
+    """The answer to `join_room`."""
+
+    room: str
+    epoch: str
+    seq: int
+    recovered: bool
+    members: list[str]
+    messages: list[Message]
+
+
+class Frame(msgspec.Struct, frozen=True):
+    """The envelope of what the server sends."""
+
+    type: str
+    payload: dict[str, Any] = {}
+    id: str | int | None = None
+
+
+class Heartbeat(msgspec.Struct, frozen=True):
+    """Seconds between the server's pings (0: there are none), and the silence after one that means death."""
+
+    interval: float = 0.0
+    timeout: float = 0.0
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What the server takes; 0 is no limit.  The names are the server's settings."""
+
+    max_frame: int = 0
+    max_message: int = 0
+    max_room_name: int = 0
+    client_rate: float = 0.0
+    client_burst: float = 0.0
+
+
+class Welcome(msgspec.Struct, frozen=True):
+    """The first frame of a connection."""
+
+    user: str
+    session: str = ""
+    heartbeat: Heartbeat = Heartbeat()
+    limits: Limits = Limits()
+
+
+class Failure(msgspec.Struct, frozen=True):
+    """The payload of `error`."""
+
+    code: str
+    message: str = ""
+    retry_after: float | None = None
+
+
+class Stamp(msgspec.Struct, frozen=True):
+    """What the log adds to the payload of an event that it keeps."""
+
+    room: str
+    seq: int
+    sent: datetime
+    sender: str | None = msgspec.field(default=None, name="from")
+
+
+class RawPage(msgspec.Struct, frozen=True):
+    """The answer to `history`, and what it shares with that to `join_room`."""
+
+    room: str
+    epoch: str = ""
+    seq: int = 0
+    recovered: bool = False
+    more: bool = False
+    members: list[str] = []
+    messages: list[dict[str, Any]] = []
+
+
+_decode_frame = msgspec.json.Decoder(Frame).decode
+
+
+def read_frame(text: str) -> Frame:
+    """Read an envelope.
+
+    Raises:
+        ProtocolError: it is none.
+    """
+    try:
+        return _decode_frame(text)
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise ProtocolError(f"the server sent what is no event: {error}") from None
+
+
+def read_payload(payload: dict[str, Any], kind: type[T]) -> T:
+    """Read a payload as a type.
+
+    Raises:
+        ProtocolError: it does not fit.
+    """
+    try:
+        return msgspec.convert(payload, kind)
+    except msgspec.ValidationError as error:
+        raise ProtocolError(f"the server sent a payload that is no {kind.__name__}: {error}") from None
+
+
+def is_kept(payload: dict[str, Any]) -> bool:
+    """Whether an event of the application's own comes from a room's log: no other carries a seq."""
+    return "seq" in payload and "room" in payload
+
+
+def read_message(type_: str, payload: dict[str, Any]) -> Message:
+    """Read a kept event.
+
+    Raises:
+        ProtocolError: it lacks where, when or what.
+    """
+    stamp = read_payload(payload, Stamp)
+    fields = {name: value for name, value in payload.items() if name not in RESERVED}
+    text = fields.get("message", "") if type_ == NEW_MESSAGE else ""
+    if not isinstance(text, str):
+        raise ProtocolError("the server sent a message whose text is no string")
+    return Message(stamp.room, stamp.seq, stamp.sender, text, stamp.sent, type_, fields)
+
+
+def read_entered(payload: dict[str, Any]) -> Entered:
+    """Read the answer to `join_room`; `ProtocolError` where it is none."""
+    raw = read_payload(payload, RawPage)
+    return Entered(raw.room, raw.epoch, raw.seq, raw.recovered, raw.members, read_messages(raw))
+
+
+def read_page(payload: dict[str, Any]) -> Page:
+    """Read the answer to `history`; `ProtocolError` where it is none."""
+    raw = read_payload(payload, RawPage)
+    return Page(raw.room, read_messages(raw), raw.more, raw.epoch)
+
+
+def read_messages(raw: RawPage) -> list[Message]:
+    found = [read_message(str(each.get("type", NEW_MESSAGE)), {"room": raw.room, **each}) for each in raw.messages]
+    return sorted(found, key=lambda message: message.seq)
