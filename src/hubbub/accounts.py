@@ -78,8 +78,8 @@ class Accounts:
             self._setup = expected
             raise
 
-    async def log_in(self, user: str, password: str) -> tuple[str, Grant] | None:
-        """Check a password: a new session token and its grant, or None for a wrong name or password.
+    async def is_password(self, user: str, password: str) -> bool:
+        """Check a password; it takes as long for a name that does not exist.
 
         Raises:
             Refused: `rate_limited` when too many logins are waiting.
@@ -93,8 +93,10 @@ class Accounts:
             is_right = await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, hashed, password)
         finally:
             self._waiting -= 1
-        if account is None or not is_right:
-            return None
+        return account is not None and is_right
+
+    async def open_session(self, user: str) -> tuple[str, Grant]:
+        """A new session of a user who has shown the password: its token, and what it stands for."""
         token = new_secret()
         grant = Grant(user, digest(token))
         await self._vault.put_session(grant, self._wall() + self.session_ttl_s)

@@ -133,12 +133,11 @@ def login_routes(door: Door, accounts: Accounts) -> list[HTTPRouteHandler]:
         refuse_while_draining(door)
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(await request.body(), decode_credentials, '{"username": "...", "password": "..."}')
-        await door.otps.check(credentials.username)  # before a session is made that nobody could use
-        found = await accounts.log_in(credentials.username, credentials.password)
-        if found is None:
+        if not await accounts.is_password(credentials.username, credentials.password):
             log.info("login failed", user=credentials.username[:64], address=address_of(request))
             raise HttpError(401, "unauthorized", "wrong name or password")
-        token, grant = found
+        await door.otps.check(credentials.username)  # before a session is made that nobody could use
+        token, grant = await accounts.open_session(credentials.username)
         otp = await door.otps.issue(grant)
         log.info("login", user=grant.user, address=address_of(request))
         return secret({"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)})

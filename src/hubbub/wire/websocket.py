@@ -162,10 +162,10 @@ class WebSocket(WSListener):
         elif kind == PING:
             if self._peer.admit():
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
-        else:
+        elif kind == PONG:
             self._peer.admit()
-            if kind != PONG:
-                self._receive_part(frame, kind)
+        else:
+            self._receive_part(frame, kind)
 
     def _receive_text(self, frame: WSFrame) -> None:
         """The usual case: one text message in one frame, whose size picows has checked."""
@@ -185,6 +185,8 @@ class WebSocket(WSListener):
             self._joined = bytearray()
             self._decoder = codecs.getincrementaldecoder("utf-8")() if kind == TEXT else None
         data = frame.get_payload_as_bytes()
+        if not data and not frame.fin:
+            self._peer.admit()  # it brings a message no further, and could go on for ever
         if self._is_too_large(len(self._joined) + len(data)):
             return
         try:
