@@ -16,7 +16,7 @@ from hubbub.client import Client
 from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, ConfigError, EngineError, ErrorCode, Refused
-from hubbub.events import Message
+from hubbub.events import Message, encode
 from hubbub.handlers import Handle, Handler, call_hooks, handler_of, rate_limited
 from hubbub.policy import check_dm, check_room_name
 from hubbub.presence import Presence
@@ -33,6 +33,11 @@ H = TypeVar("H", bound=Handle)
 
 # A client that does not read but asks on is closed when the answers, too, have filled its outbox this often.
 PATIENCE = 2
+
+# How long clients take to come back after a stop, all together: no more of them a second than a server can let in.
+MIN_RETURN_MS = 500
+RETURN_MS_PER_CLIENT = 2
+MAX_RETURN_MS = 20_000
 
 # No connection takes longer from taking its one-time password to being one of the hub's clients.
 SESSION_RACE_S = 60.0
@@ -362,6 +367,14 @@ class Hub:
         if live is not None and messages:
             live.deliver(messages)
             self._dirty[live] = None
+
+    def say_goodbye(self) -> None:
+        """Close every client because the server stops; v1 clients are told how long to spread their return over."""
+        within_ms = min(MAX_RETURN_MS, MIN_RETURN_MS + RETURN_MS_PER_CLIENT * len(self.clients))
+        payload = encode({"within": within_ms, "reason": "restart"})
+        for client in list(self.clients):
+            client.write_frame(client.dialect.event("reconnect", payload))
+            client.close(CloseCode.RESTART, "the server is restarting")
 
     async def drained(self) -> None:
         """Wait until all that was posted is kept, told and flushed, and every handler at work has ended."""

@@ -24,7 +24,7 @@ import uvloop
 from hubbub.accounts import Accounts
 from hubbub.certs import Certificate, load_context, local_certificate, local_names
 from hubbub.engine import open_engine
-from hubbub.errors import CloseCode, ConfigError
+from hubbub.errors import ConfigError
 from hubbub.heartbeat import Wheel
 from hubbub.http.app import make_app
 from hubbub.hub import Hub
@@ -45,6 +45,7 @@ DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
 
 # The parts of a stop, together well below ten seconds.
 DRAIN_S = 3.0
+OPENING_S = 1.0
 GOODBYE_S = 3.0
 HTTP_S = 2
 
@@ -196,8 +197,9 @@ class Server:
         except TimeoutError:
             log.warning("stopping with handlers still at work")
             await self._hub.cancel_handlers()
-        for websocket in list(self._wire.sockets):
-            websocket.close(CloseCode.RESTART, "the server is restarting")
+        if self._door.tasks:
+            await asyncio.wait(self._door.tasks, timeout=OPENING_S)  # who was let in just now has to hear it too
+        self._hub.say_goodbye()
         # Each is cut when it does not answer in time, so that this ends.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):

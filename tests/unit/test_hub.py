@@ -516,3 +516,13 @@ async def test_classic_and_v1_share_a_room_and_each_hears_its_dialect(on_stage: 
         {"room", "seq", "sent", "poll", "count"},
     ]
     assert [set(event["payload"]) for event in alices.take()] == [{"from", "sent", "message"}]
+
+
+async def test_at_a_stop_v1_is_told_when_to_come_back_and_all_are_closed(on_stage: Stage) -> None:
+    _, percys = await on_stage.client("percy", V1)
+    _, alices = await on_stage.client("alice", CLASSIC)
+    on_stage.hub.say_goodbye()
+    (event,) = percys.take()
+    assert event == {"type": "reconnect", "payload": {"within": 504, "reason": "restart"}}
+    assert alices.take() == []
+    assert percys.close_code() == alices.close_code() == 1012
