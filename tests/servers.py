@@ -100,22 +100,24 @@ def running(
     *args: str,
     env: dict[str, str] | None = None,
     tls: bool = False,
+    demo: bool = True,
     target: str | None = None,
     cwd: Path | None = None,
     program: Sequence[str] = SERVE,
 ) -> Iterator[ServerProcess]:
-    """A server with the demo accounts, on a free port, its data in `tmp_path`; stopped at the end.
+    """A server on a free port, its data in `tmp_path`; stopped at the end.
 
     Args:
         args: more flags; of ours, `--engine`, `--data-dir` and `--port` can be among them instead.
         env: more environment.
         tls: serve https and wss with the local certificate.
+        demo: make the demo accounts.
         target: MODULE:HUB, the hub to serve.
         cwd: where it runs; `tmp_path` where none is given, so that no hubbub.toml is about.
         program: what takes the flags.
     """
     data = tmp_path / "data"
-    command = [*program, *([target] if target else []), *flags(data, args, tls)]
+    command = [*program, *([target] if target else []), *flags(data, args, tls, demo)]
     # What a developer has set for their own server is not for this one.
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
     log_file = tmp_path / "server.log"
@@ -140,10 +142,10 @@ def free_port() -> int:
         return port
 
 
-def flags(data: Path, args: Sequence[str], tls: bool) -> list[str]:
+def flags(data: Path, args: Sequence[str], tls: bool, demo: bool) -> list[str]:
     ours = {"--engine": "memory://", "--data-dir": str(data), "--port": "0"}
     given = [part for flag, value in ours.items() if flag not in args for part in (flag, value)]
-    return ["--demo", *([] if tls else ["--no-tls"]), *given, *args]
+    return [*(["--demo"] if demo else []), *([] if tls else ["--no-tls"]), *given, *args]
 
 
 def wait_for_port(process: subprocess.Popen[bytes], log_file: Path) -> int:

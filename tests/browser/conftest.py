@@ -55,10 +55,10 @@ def someone(browser: Browser, server: RestartableServer) -> Iterator[Callable[..
     """Seat a person at the page, in a browser context of their own."""
     with ExitStack() as contexts:
 
-        def arrive(width: int = 1200, height: int = 750) -> Person:
+        def arrive(url: str = server.url, width: int = 1200, height: int = 750) -> Person:
             # Who signed the certificate is not what these tests are about.
             context = browser.new_context(ignore_https_errors=True, viewport={"width": width, "height": height})
             contexts.callback(context.close)
-            return Person(context.new_page(), server.url)
+            return Person(context.new_page(), url)
 
         yield arrive

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
+from pathlib import Path
 
 from people import Person
 from playwright.sync_api import expect
 from restartable import RestartableServer
+
+from servers import running
 
 Someone = Callable[..., Person]
 
@@ -257,3 +261,21 @@ def test_who_is_here_is_told_rightly_or_not_at_all(someone: Someone) -> None:
     for person, other in ((alice, "bob"), (bob, "alice")):
         expect(person.page.locator(f"#people[hidden], #people:has-text('{other}')")).to_have_count(1)
         person.expect_no_complaints()
+
+
+def test_the_first_account_is_made_by_the_link(someone: Someone, tmp_path: Path) -> None:
+    with running(tmp_path, "--engine", f"sqlite:///{tmp_path}/own.db", tls=True, demo=False) as own:
+        link = re.search(r"https://\S+#setup=\S+", own.log())
+        assert link is not None
+        anna, eve = someone(link[0]), someone(link[0])
+        anna.page.get_by_label("Name").fill("anna")
+        anna.page.get_by_label("Password").fill("pw")
+        anna.page.get_by_role("button", name="Make account").click()
+        anna.expect_entered()
+        assert "setup" not in anna.page.url
+        eve.page.get_by_label("Name").fill("eve")
+        eve.page.get_by_label("Password").fill("pw")
+        eve.page.get_by_role("button", name="Make account").click()
+        expect(eve.page.get_by_role("alert")).to_contain_text("this link has been used")
+        expect(eve.page.get_by_role("button", name="Log in")).to_be_visible()
+        anna.expect_no_complaints()

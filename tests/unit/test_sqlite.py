@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -199,3 +201,16 @@ async def test_accounts_are_kept_beside_a_running_server(tmp_path: Path) -> None
         assert await engine.account("percy") is None
         assert await engine.session("session") is None
         connection.close()
+        accounts_of_another_process(tmp_path / "log.db")
+        await engine.append(drafts(3))
+        assert (tmp_path / "log.db-wal").exists(), "nobody has taken the log for abandoned"
+    async with opened(tmp_path / "log.db") as engine:
+        assert await seqs(engine) == [1, 2, 3]
+
+
+def accounts_of_another_process(path: Path) -> None:
+    """Open and close the file as `hubbub user` does: SQLite's locks are between processes."""
+    program = (
+        "import pathlib, sys; from hubbub.engine import sqlite; sqlite.connect_file(pathlib.Path(sys.argv[1])).close()"
+    )
+    subprocess.run([sys.executable, "-c", program, path], check=True)

@@ -90,8 +90,7 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # Password hashes are in it; SQLite gives its other files the mode of this one.
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        create_file(path)
         connection = sqlite3.connect(path, BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
@@ -101,6 +100,16 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
     except sqlite3.Error as error:
         raise ConfigError(f"--engine sqlite:///{path}: {error}; name a file that can be written") from None
     return connection
+
+
+def create_file(path: Path) -> None:
+    """Make the file where there is none, readable by its owner alone: password hashes are in it.
+
+    SQLite gives its other files the mode of this one.  A file that is there must not be opened here: closing it would
+    drop the locks that SQLite holds on it in this process, and another process would take the log for abandoned.
+    """
+    with contextlib.suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:

@@ -21,7 +21,7 @@ let connection = null;
 const view = new View(
   {
     async login(name, password) {
-      if (setupSecret) await session.setUp(setupSecret, name, password);
+      if (setupSecret) await setUp(name, password);
       else await session.login(name, password);
       offerSetup(null);
       begin();
@@ -48,6 +48,15 @@ const view = new View(
 function offerSetup(secret) {
   setupSecret = secret;
   view.login.offerSetup(secret !== null);
+}
+
+async function setUp(name, password) {
+  try {
+    await session.setUp(setupSecret, name, password);
+  } catch (failure) {
+    if (failure.isFinal) offerSetup(null);
+    throw failure;
+  }
 }
 
 // The link of a server without accounts: /#setup=SECRET. It is used up, and should not stay in the history.

@@ -49,7 +49,8 @@ export class Session {
   // Makes the first account, with the secret of the link that the server printed, and logs in.
   async setUp(secret, username, password) {
     const response = await this.#post("/setup", { body: JSON.stringify({ secret, username, password }) });
-    if (response.status === 400 || response.status === 403) throw new Failure(await complaintOf(response));
+    if (response.status === 400) throw new Failure(await complaintOf(response));
+    if (response.status === 403) throw new Failure(await complaintOf(response), { isFinal: true });
     if (!response.ok) throw failureOf(response, { refused: WRONG, now: this.#now() });
     await this.login(username, password);
   }
