@@ -15,7 +15,8 @@ import pytest
 
 from hubbub.engine import Account, Draft, Grant
 from hubbub.engine import sqlite as sqlite_module
-from hubbub.engine.sqlite import AccountFile, SqliteEngine, connect_file
+from hubbub.engine.schema import AccountFile, connect_file
+from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import ConfigError, EngineError
 from hubbub.events import Message
 from stage import Clock
@@ -211,6 +212,6 @@ async def test_accounts_are_kept_beside_a_running_server(tmp_path: Path) -> None
 def accounts_of_another_process(path: Path) -> None:
     """Open and close the file as `hubbub user` does: SQLite's locks are between processes."""
     program = (
-        "import pathlib, sys; from hubbub.engine import sqlite; sqlite.connect_file(pathlib.Path(sys.argv[1])).close()"
+        "import pathlib, sys; from hubbub.engine import schema; schema.connect_file(pathlib.Path(sys.argv[1])).close()"
     )
     subprocess.run([sys.executable, "-c", program, path], check=True)

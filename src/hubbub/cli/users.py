@@ -15,7 +15,7 @@ from argon2 import PasswordHasher
 from cyclopts import Parameter
 
 from hubbub.engine import Account
-from hubbub.engine.sqlite import AccountFile, connect_file
+from hubbub.engine.schema import AccountFile, connect_file
 from hubbub.errors import ConfigError, Refused
 from hubbub.policy import check_password, check_user_name
 from hubbub.settings import Settings
