@@ -123,7 +123,7 @@ async def stage(hub: Hub | None = None, engine: Engine | None = None, **settings
     engine = engine or MemoryEngine(clock=clock, wall=clock)
     hub = hub or Hub()
     chosen = replace(Settings(), **settings)
-    hub.bind(engine, chosen, clock)
+    hub.bind(engine, chosen, clock, clock)
     await engine.open(hub.deliver)
     pump = asyncio.get_running_loop().create_task(hub.pump.run())
     try:

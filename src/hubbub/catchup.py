@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Caught", "answer_join", "feed"]
 
-# What one answer to `join_room` holds at most; a client further behind gets the rest as live messages, at its own pace.
+# What one answer to `join_room` holds at most, and about how many bytes; a client further behind gets the rest as live
+# messages, at its own pace.
 MAX_ANSWER = 2000
+MAX_ANSWER_BYTES = 1 << 20
 
 PAGE = 200
 
@@ -87,11 +89,13 @@ async def messages_since(hub: Hub, room: Room, seq: int) -> list[Message] | None
         return None
     found: list[Message] = []
     cursor = seq
-    while cursor + 1 < room.recent.first_seq and len(found) < MAX_ANSWER:
+    size = 0
+    while cursor + 1 < room.recent.first_seq and len(found) < MAX_ANSWER and size < MAX_ANSWER_BYTES:
         page = await hub.engine.read(room.name, after=cursor, limit=PAGE)
         if not page.messages or page.messages[0].seq != cursor + 1:
             return None
         found += page.messages
+        size += sum(len(message.body) for message in page.messages)
         cursor = found[-1].seq
     return found
 

@@ -9,7 +9,7 @@ import msgspec
 from hubbub.client import Client
 from hubbub.engine import Head
 from hubbub.errors import ErrorCode, Refused
-from hubbub.events import Event, encode
+from hubbub.events import Event
 from hubbub.policy import check_text
 from hubbub.recent import HISTORY, RECENT
 from hubbub.room import Posting
@@ -20,12 +20,19 @@ if TYPE_CHECKING:
 __all__ = ["NewMessage", "install"]
 
 
+# More than any room will see, and what every log can count to.
+MAX_SEQ = 1 << 62
+
+# A key is a name like a UUID, and is remembered for a while.
+MAX_KEY_CHARS = 128
+
+
 class SendMessage(msgspec.Struct, tag="send_message", frozen=True):
     """Asks to say something in a room.  What a classic page writes into `from` is ignored."""
 
     message: str
     room: str | None = None
-    key: str | None = None
+    key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] | None = None
 
 
 class JoinRoom(msgspec.Struct, tag="join_room", frozen=True):
@@ -52,8 +59,8 @@ class History(msgspec.Struct, tag="history", frozen=True):
     """Asks for messages before or after a place in a room; the newest, with neither."""
 
     room: str | None = None
-    before: Annotated[int, msgspec.Meta(ge=0)] | None = None
-    after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+    before: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=RECENT)] = HISTORY
 
 
@@ -73,7 +80,7 @@ class Typing(msgspec.Struct, tag="typing", frozen=True):
 class MarkRead(msgspec.Struct, tag="mark_read", frozen=True):
     """Says how far its user has read."""
 
-    seq: Annotated[int, msgspec.Meta(ge=0)]
+    seq: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
     room: str | None = None
 
 
@@ -116,6 +123,9 @@ def install_rooms(hub: Hub) -> None:
 
     @hub.on
     async def join_room(request: JoinRoom, client: Client) -> msgspec.Raw:
+        most = hub.settings.max_rooms
+        if most and len(client.rooms) >= most and request.room not in client.rooms:
+            raise Refused(ErrorCode.FORBIDDEN, f"you are in {len(client.rooms)} rooms, the most; leave one first")
         return await hub.join_with_history(client, request.room, request.since, request.history)
 
     @hub.on
@@ -156,5 +166,5 @@ def install_presence(hub: Hub) -> None:
         # A second device that has read less takes nothing back, and nobody has read what was not said.
         seq = min(max(request.seq, room.marks.get(client.user, 0)), room.recent.last_seq)
         room.marks[client.user] = seq
-        hub.cast(room.name, "read", encode({"room": room.name, "user": client.user, "seq": seq}))
+        hub.presence.tell(room, "read", client.user, seq=seq)
         return {"room": room.name, "seq": seq}

@@ -105,6 +105,7 @@ class Client:
         "dialect",
         "dropped",
         "is_paused",
+        "is_stuck",
         "rate",
         "refused",
         "rooms",
@@ -137,6 +138,7 @@ class Client:
         self.backlog: deque[str] | None = None
         self.closing: tuple[int, str] | None = None
         self.is_paused = False
+        self.is_stuck = False
         self.refused = 0
         self.dropped = 0
         self._info: dict[str, object] | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 from collections import deque
 from collections.abc import Awaitable, Sequence
@@ -59,39 +60,59 @@ class Dispatch:
             self._failed(client, request)
         else:
             if request.id is not None:
-                self._answer(client, request.id, result, self._hub.pump.gathering[before:])
+                self._answer(client, request, result, self._hub.pump.gathering[before:])
 
-    def _answer(self, client: Client, id_: str | int, result: Any, postings: Sequence[Posting]) -> None:
+    def _answer(self, client: Client, request: Envelope, result: Any, postings: Sequence[Posting]) -> None:
         """Acknowledge a request, as soon as what it posted is kept."""
         if not postings:
-            client.ack(id_, ack_payload(result))
-        else:
-            # Postings of one handler call are in one batch: when one is kept all are.
-            awaited = result if isinstance(result, Posting) else postings[-1]
-            awaited.reply_with(functools.partial(self._reply, client, id_, result))
+            self._ack(client, request, result)
+            return
+        # Postings of one handler call are in one batch: when one is kept all are.
+        is_own = isinstance(result, Posting) and result.receipt is None
+        awaited = result if is_own else postings[-1]
+        awaited.reply_with(functools.partial(self._reply, client, request, result))
 
-    def _reply(self, client: Client, id_: str | int, result: Any, posting: Posting) -> None:
+    def _reply(self, client: Client, request: Envelope, result: Any, posting: Posting) -> None:
         if posting.error is None:
-            client.ack(id_, ack_payload(result))
+            self._ack(client, request, result)
         else:
-            client.error(id_, unavailable(posting.error))
+            client.error(request.id, unavailable(posting.error))
+
+    def _ack(self, client: Client, request: Envelope, result: Any) -> None:
+        if request.id is None:
+            return
+        try:
+            payload = ack_payload(result)
+        except Exception:
+            self._failed(client, request)  # what a handler returns may be anything
+        else:
+            client.ack(request.id, payload)
 
     def _handle_async(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
         client.backlog = deque()
         self._hub.start(self._work_off(client, request, work))
 
     async def _work_off(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
-        """Await a handler, then take the client's waiting events in turn."""
-        await self._finish(client, request, work)
+        try:
+            await self._finish(client, request, work)
+        finally:
+            self.move_line(client)
+
+    def move_line(self, client: Client) -> None:
+        """Take a client's waiting events in turn, until one has to be awaited, or the client has to read first."""
         waiting, client.backlog = client.backlog or deque(), None
         while waiting and client in self._hub.clients:
+            if self._hub.is_full(client):
+                client.backlog = waiting
+                client.is_stuck = True
+                return
             self.handle(client, waiting.popleft())
-            if self._is_at_work(client, waiting):
+            if self._hand_on(client, waiting):
                 return
         client.resume()
 
-    def _is_at_work(self, client: Client, waiting: deque[str]) -> bool:
-        """Whether the next asynchronous handler has begun, with a task of its own; it gets the rest of the line."""
+    def _hand_on(self, client: Client, waiting: deque[str]) -> bool:
+        """If an asynchronous handler has begun, with a task of its own, it gets the rest of the line."""
         if client.backlog is None:
             return False
         client.backlog.extend(waiting)
@@ -108,11 +129,15 @@ class Dispatch:
             self.refuse(client, request.id, refused, request.type)
         except EngineError as error:
             self.refuse(client, request.id, unavailable(error), request.type)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # the server stops; otherwise it is the handler's own doing
+            self._failed(client, request)
         except Exception:
             self._failed(client, request)
         else:
-            if request.id is not None:
-                client.ack(request.id, ack_payload(result))
+            self._ack(client, request, result)
 
     def wait_in_line(self, client: Client, text: str) -> None:
         assert client.backlog is not None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
@@ -30,9 +31,6 @@ __all__ = ["Hub"]
 log = structlog.get_logger("hubbub")
 
 H = TypeVar("H", bound=Handle)
-
-# A client that does not read but asks on is closed when the answers, too, have filled its outbox this often.
-PATIENCE = 2
 
 # How long clients take to come back after a stop, all together: no more of them a second than a server can let in.
 MIN_RETURN_MS = 500
@@ -74,6 +72,7 @@ class Hub:
         self._epoch: str | None = None
         self.presence = Presence(self.cast, self.now)
         self._clock: Callable[[], float] = time.monotonic
+        self._wall: Callable[[], float] = time.time
         self.pump = Pump(lambda: self.engine, self.flush)
         self._dispatch = Dispatch(self)
         self._dirty: dict[Room, None] = {}
@@ -122,8 +121,11 @@ class Hub:
 
         run_hub(self)
 
-    def bind(self, engine: Engine, settings: Settings, clock: Callable[[], float]) -> None:
-        """Take the engine and the settings to run with."""
+    def bind(
+        self, engine: Engine, settings: Settings, clock: Callable[[], float], wall: Callable[[], float] = time.time
+    ) -> None:
+        """Take the engine, the settings and the clocks to run with."""
+        self._wall = wall
         self._engine = engine
         self.settings = settings
         self._clock = clock
@@ -239,7 +241,6 @@ class Hub:
         if not room.is_live and self.rooms.get(room.name) is room:
             del self.rooms[room.name]
             self.engine.unsubscribe(room.name)
-            self.presence.forget(room)
 
     async def epoch(self) -> str:
         """What makes the log's seqs comparable with earlier ones: it changes when the log was begun anew."""
@@ -265,6 +266,9 @@ class Hub:
                 await self.join(client, client.dialect.first_room)
             except Refused as refused:
                 self._dispatch.refuse(client, None, refused, client.dialect.first_room)
+            except Exception:
+                self.disconnect(client)
+                raise
 
     def disconnect(self, client: Client) -> None:
         """Forget a client whose connection is gone."""
@@ -304,10 +308,18 @@ class Hub:
         for room in client.rooms.values():
             if client in room.behind:
                 self.start(self._feed(room, client))
+        if client.is_stuck:
+            client.is_stuck = False
+            self._dispatch.move_line(client)
 
     def is_slow(self, client: Client) -> bool:
         """Whether a client has yet to take what it was sent."""
         return client in self._slow
+
+    def is_full(self, client: Client) -> bool:
+        """Whether a client has as much waiting for it as it may."""
+        most = self.settings.max_outbox
+        return bool(most) and client in self._slow and client.socket is not None and client.socket.outbox_size > most
 
     async def _feed(self, room: Room, client: Client) -> None:
         try:
@@ -326,6 +338,10 @@ class Hub:
             client.error(client.dialect.id_of(text), rate_limited(client))
         elif client.backlog is not None:
             self._dispatch.wait_in_line(client, text)
+        elif self._slow and client.dialect.resumes and self.is_full(client):
+            # It does not read what it asks for: its answers would pile up.
+            client.backlog = deque([text])
+            client.is_stuck = True
         else:
             self._dispatch.handle(client, text)
 
@@ -341,7 +357,7 @@ class Hub:
     def admit(self, client: Client) -> bool:
         """Count one frame against a client's rate; a flood closes it."""
         if self._slow and client in self._slow:
-            self._look_at_slow()  # answers pile up too, for one that asks and does not read
+            self._look_at_slow()  # pongs pile up too, for one that does not read them
         if client.rate is None or client.rate.take(self._clock()):
             return True
         client.dropped += 1
@@ -358,8 +374,19 @@ class Hub:
             live.cast_frames(type_, payload)
 
     def expire(self) -> None:
-        """End what has had its time: leaves past their grace, typing that was not renewed."""
+        """End what has had its time: leaves past their grace, typing that was not renewed, messages kept too long."""
         self.presence.expire(self.rooms.get)
+        if self.settings.keep_seconds:
+            oldest_ms = int((self._wall() - self.settings.keep_seconds) * 1000)
+            for room in self.rooms.values():
+                room.recent.drop_older(oldest_ms)
+
+    async def end_dead_sessions(self) -> None:
+        """Close the connections of sessions that have expired, or whose account was changed or removed from outside."""
+        mine = set(self._sessions)
+        live = await self.engine.live_sessions()
+        for session in mine - live:
+            self.end_session(session)
 
     def deliver(self, room: str, messages: Sequence[Message]) -> None:
         """Take messages of a room from the engine; they are flushed at the end of the tick."""
@@ -404,15 +431,11 @@ class Hub:
 
     def _look_at_slow(self) -> None:
         """Stop writing to who is over its outbox: v1 is fed from the log later, classic has nothing to resume by."""
-        most = self.settings.max_outbox
-        for client in list(self._slow):
-            size = client.socket.outbox_size if most and client.socket is not None else 0
-            if size <= most:
-                continue
-            fell_behind = client.dialect.resumes and [
-                room for room in client.rooms.values() if room.fall_behind(client)
-            ]
-            if not fell_behind and (not client.dialect.resumes or size > most * PATIENCE):
+        for client in [client for client in self._slow if self.is_full(client)]:
+            if client.dialect.resumes:
+                for room in client.rooms.values():
+                    room.fall_behind(client)
+            else:
                 self._drop(client)
 
     def _drop(self, client: Client) -> None:

@@ -21,13 +21,13 @@ __all__ = ["Presence"]
 LEAVE_GRACE_S = 5.0
 TYPING_S = 6.0
 
-# In a larger room nobody is told who comes and goes: the telling grows with the square of the members, and
-# thousands that come back after a restart would be told of each other.  `presence` still answers.
+# In a larger room nobody is told of the others: the telling grows with the square of the members, and thousands that
+# come back after a restart would be told of each other.  `presence` still answers.
 MAX_ANNOUNCED = 200
 
 
 class Presence:
-    """Announces who comes, goes and types.
+    """Announces who comes, goes, types and reads.
 
     Args:
         cast: says an event to a room's members, unkept.
@@ -37,62 +37,52 @@ class Presence:
     def __init__(self, cast: Callable[[str, str, bytes], None], clock: Callable[[], float]) -> None:
         self._cast = cast
         self._clock = clock
-        # When each thing ends; a mark that is no longer in the dictionaries below has been overtaken.
-        self._ends: list[tuple[float, int, str, str, dict[tuple[str, str], int]]] = []
-        self._leaving: dict[tuple[str, str], int] = {}
-        self._typing: dict[tuple[str, str], int] = {}
+        # When each thing ends, by its mark.  A room that no longer has the mark has been overtaken, or is another.
+        self._ends: list[tuple[float, int, str, str]] = []
         self._marks = count()
 
     def entering(self, room: Room, client: Client) -> None:
         """A client is about to enter; tell the others, if its user was not there a moment ago."""
-        if client.user in room.users:
-            return
-        if self._leaving.pop((room.name, client.user), None) is None:
-            self._announce(room, "member_joined", client.user)
+        if client.user not in room.users and not room.stop_lingering(client.user):
+            self.tell(room, "member_joined", client.user)
 
     def left(self, room: Room, client: Client) -> None:
         """A client has left; the others are told if its user does not come back in time."""
         if client.user in room.users:
             return
-        if (room.name, client.user) in self._typing:
+        if client.user in room.typing:
             self.type(room, client.user, is_on=False)
         if room.is_live:
-            self._end_later(self._leaving, room.name, client.user, LEAVE_GRACE_S)
+            room.linger(client.user, self._end_later(room, client.user, LEAVE_GRACE_S))
 
     def type(self, room: Room, user: str, *, is_on: bool) -> None:
         """A user types, or has stopped; without another word it stops by itself."""
         if is_on:
-            self._end_later(self._typing, room.name, user, TYPING_S)
+            room.typing[user] = self._end_later(room, user, TYPING_S)
         else:
-            self._typing.pop((room.name, user), None)
-        self._cast(room.name, "typing", encode({"room": room.name, "user": user, "on": is_on}))
+            room.typing.pop(user, None)
+        self.tell(room, "typing", user, on=is_on)
 
-    def forget(self, room: Room) -> None:
-        """A room is gone: there is nobody to tell."""
-        for marks in (self._leaving, self._typing):
-            for key in [key for key in marks if key[0] == room.name]:
-                del marks[key]
+    def tell(self, room: Room, type_: str, user: str, **more: object) -> None:
+        """Say something about a user to those in the room, unless they are too many."""
+        if len(room.members) <= MAX_ANNOUNCED:
+            self._cast(room.name, type_, encode({"room": room.name, "user": user, **more}))
 
     def expire(self, find: Callable[[str], Room | None]) -> None:
         """End what is due; `find` gives a live room by name."""
         now = self._clock()
         while self._ends and self._ends[0][0] <= now:
-            _, mark, name, user, marks = heapq.heappop(self._ends)
-            if marks.get((name, user)) != mark:
-                continue
-            del marks[name, user]
+            _, mark, name, user = heapq.heappop(self._ends)
             room = find(name)
             if room is None:
                 continue
-            if marks is self._leaving:
-                self._announce(room, "member_left", user)
-            else:
+            if room.typing.get(user) == mark:
                 self.type(room, user, is_on=False)
+            elif room.lingering.get(user) == mark:
+                room.stop_lingering(user)
+                self.tell(room, "member_left", user)
 
-    def _end_later(self, marks: dict[tuple[str, str], int], room: str, user: str, seconds: float) -> None:
-        mark = marks[room, user] = next(self._marks)
-        heapq.heappush(self._ends, (self._clock() + seconds, mark, room, user, marks))
-
-    def _announce(self, room: Room, type_: str, user: str) -> None:
-        if len(room.members) <= MAX_ANNOUNCED:
-            self._cast(room.name, type_, encode({"room": room.name, "user": user}))
+    def _end_later(self, room: Room, user: str, seconds: float) -> int:
+        mark = next(self._marks)
+        heapq.heappush(self._ends, (self._clock() + seconds, mark, room.name, user))
+        return mark

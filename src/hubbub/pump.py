@@ -80,11 +80,19 @@ class Pump:
             for posting, receipt in zip(batch, receipts, strict=True):
                 posting.receipt = receipt
                 if posting.is_awaited:
-                    posting.settle()
+                    settle(posting)
 
 
 def fail(batch: list[Posting], error: EngineError) -> None:
     """Tell whoever waits for these postings that they were not kept."""
     for posting in batch:
         posting.error = error
+        settle(posting)
+
+
+def settle(posting: Posting) -> None:
+    """Tell whoever waits for a posting; what they do about it does not stop the pump."""
+    try:
         posting.settle()
+    except Exception:
+        log.exception("reply failed", type=posting.type)

@@ -20,8 +20,8 @@ HISTORY = 50
 # Also the most that `history` gives at once, so that the newest page never needs the log.
 RECENT = 200
 
-# Joined answers kept between two messages; who asks from elsewhere is answered all the same.
-MAX_JOINED = 32
+# Joined answers kept between two messages, in bytes; who asks for others is answered all the same.
+MAX_JOINED_BYTES = 256 * 1024
 
 
 class Recent:
@@ -58,6 +58,14 @@ class Recent:
             self._joined.clear()
             self._forget_payloads()
 
+    def drop_older(self, oldest_ms: int) -> None:
+        """Forget what was sent before a time: the log has forgotten it too."""
+        if self._messages and self._messages[0].sent < oldest_ms:
+            while self._messages and self._messages[0].sent < oldest_ms:
+                self._messages.popleft()
+            self._joined.clear()
+            self._forget_payloads()
+
     def fill(self, messages: Sequence[Message], last_seq: int) -> None:
         """Put a newest page, read from the log, before what was delivered meanwhile."""
         delivered = list(self._messages)
@@ -77,7 +85,7 @@ class Recent:
         found = self._joined.get(seq)
         if found is None:
             found = b"[%b]" % b",".join([self._payload(message, payload) for message in self.after(seq)])
-            if len(self._joined) < MAX_JOINED:
+            if sum(map(len, self._joined.values())) + len(found) <= MAX_JOINED_BYTES:
                 self._joined[seq] = found
         return found
 

@@ -83,10 +83,12 @@ class Room:
         "arrivals",
         "behind",
         "is_flushing",
+        "lingering",
         "marks",
         "members",
         "name",
         "recent",
+        "typing",
         "users",
     )
 
@@ -96,6 +98,9 @@ class Room:
         self.users: Counter[str] = Counter()
         self.behind: dict[Client, int] = {}
         self.marks: dict[str, int] = {}
+        # Users that left a moment ago and may be back, and those that type; with the marks by which that ends.
+        self.lingering: dict[str, int] = {}
+        self.typing: dict[str, int] = {}
         self.recent = Recent()
         self.is_flushing = False
         self._hub = hub
@@ -117,10 +122,23 @@ class Room:
 
     @property
     def names(self) -> bytes:
-        """The users in the room, sorted, as a JSON array.  Kept: thousands may ask between two changes."""
+        """The users in the room, sorted, as a JSON array.  Kept: thousands may ask between two changes.
+
+        One that lingers is among them: the others have not been told otherwise, nor will be if it comes back.
+        """
         if self._names is None:
-            self._names = encode(sorted(self.users))
+            self._names = encode(sorted(self.users.keys() | self.lingering.keys()))
         return self._names
+
+    def linger(self, user: str, mark: int) -> None:
+        """Count a user who has just left among those in the room, for a while."""
+        self.lingering[user] = mark
+        self._names = None
+
+    def stop_lingering(self, user: str) -> bool:
+        """Count a user no longer, unless it is there; False if it did not linger."""
+        self._names = None
+        return self.lingering.pop(user, None) is not None
 
     # Speaking
 
@@ -194,17 +212,14 @@ class Room:
         self._stop_writing(client)
         self.behind.pop(client, None)
 
-    def fall_behind(self, client: Client) -> bool:
-        """Stop writing to a member, to feed it later from where it is now; False for one that is behind already."""
-        if client in self.behind:
-            return False
-        if self.is_flushing:
-            return True  # in mid-flush nobody knows where it is; the next one settles it
+    def fall_behind(self, client: Client) -> None:
+        """Stop writing to a member, to feed it later from where it is now."""
+        if client in self.behind or self.is_flushing:
+            return  # in mid-flush nobody knows where it is; the next one settles it
         # What is pending has not been written to anyone.
         written = self._pending[0].seq - 1 if self._pending else self.recent.last_seq
         self.behind[client] = self._newcomers.get(client, written)
         self._stop_writing(client)
-        return True
 
     def _stop_writing(self, client: Client) -> None:
         if self._newcomers.pop(client, None) is None and client in self._audiences.get(client.audience, ()):

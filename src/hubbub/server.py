@@ -24,7 +24,7 @@ import uvloop
 from hubbub.accounts import Accounts
 from hubbub.certs import Certificate, load_context, local_certificate, local_names
 from hubbub.engine import open_engine
-from hubbub.errors import ConfigError
+from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
 from hubbub.http.app import make_app
 from hubbub.hub import Hub
@@ -53,6 +53,7 @@ BACKLOG = 2048
 MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
 EXPIRE_S = 0.25
+SESSIONS_S = 2.0
 DAY_S = 24 * 3600.0
 
 
@@ -138,10 +139,13 @@ class Server:
         try:
             if self._settings.demo:
                 await self._add_demo_accounts()
+            elif not is_local(self._settings.host):
+                await self._refuse_demo_accounts()
             setup = await self._accounts.open_setup()
             http = self._new_http_server()
             async with asyncio.TaskGroup() as tasks:
-                background = [tasks.create_task(self._hub.pump.run()), tasks.create_task(expire(self._hub))]
+                hub = self._hub
+                background = [tasks.create_task(work) for work in (hub.pump.run(), expire(hub), end_dead_sessions(hub))]
                 if self._wheel is not None:
                     background.append(tasks.create_task(turn(self._wheel)))
                 if self._tls is not None and self._settings.tls_cert is None:
@@ -162,6 +166,14 @@ class Server:
         for user in DEMO_ACCOUNTS:
             if await self._engine.account(user) is None:
                 await self._accounts.add(user, DEMO_PASSWORD)
+
+    async def _refuse_demo_accounts(self) -> None:
+        for user in DEMO_ACCOUNTS:
+            if await self._engine.account(user) and await self._accounts.is_password(user, DEMO_PASSWORD):
+                raise ConfigError(
+                    f"--host {self._settings.host}: the account {user} still has the password of --demo; "
+                    f"`hubbub user passwd {user}` or `hubbub user remove {user}` first"
+                )
 
     def _new_http_server(self) -> HttpServer:
         settings = self._settings
@@ -205,6 +217,8 @@ class Server:
             async with asyncio.timeout(GOODBYE_S):
                 while self._wire.sockets or self._door.tasks:  # noqa: ASYNC110  # they end one by one, and soon
                     await asyncio.sleep(0.01)
+                await self._hub.drained()  # what `on_disconnect` does about it
+        await self._hub.cancel_handlers()
 
     # The background
 
@@ -260,7 +274,7 @@ def serve(hub: Hub, settings: Settings) -> None:
 def check(settings: Settings) -> None:
     """Refuse what cannot be, before anything is opened."""
     check_numbers(settings)
-    if settings.demo and not is_loopback(settings.host) and settings.host != "localhost":
+    if settings.demo and not is_local(settings.host):
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
         )
@@ -283,6 +297,11 @@ def split_url(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError:
         return urlsplit("")
+
+
+def is_local(host: str) -> bool:
+    """Whether a host to listen on is this machine alone."""
+    return is_loopback(host) or host == "localhost"
 
 
 def check_numbers(settings: Settings) -> None:
@@ -361,6 +380,16 @@ async def expire(hub: Hub) -> None:
     while True:
         await asyncio.sleep(EXPIRE_S)
         hub.expire()
+
+
+async def end_dead_sessions(hub: Hub) -> None:
+    """Look every few seconds for sessions that have ended by another's hand: `hubbub user`, or time."""
+    while True:
+        await asyncio.sleep(SESSIONS_S)
+        try:
+            await hub.end_dead_sessions()
+        except EngineError as error:
+            log.warning("sessions not checked", error=str(error))
 
 
 def utc_now() -> datetime.datetime:

@@ -58,7 +58,7 @@ class Settings:
 
     engine: Annotated[str | None, Parameter(group=SERVING)] = None
     """Where accounts and messages live: sqlite:///FILE, with ?durability=full for an fsync with each batch, or
-    memory:// (gone with the process). Without one, hubbub.db in the data folder."""
+    memory:// (gone with the process). Without one, hubbub.db in the data folder; demo.db with --demo."""
 
     data_dir: Annotated[Path, Parameter(group=SERVING)] = field(default_factory=data_home)
     """Folder for the certificate and the database."""
@@ -105,8 +105,12 @@ class Settings:
     max_user_name: Annotated[Whole, Parameter(group=LIMITS)] = 32
     """Characters in a user's name; a longer one cannot be given an account."""
 
+    max_rooms: Annotated[Whole, Parameter(group=LIMITS)] = 256
+    """Rooms that one v1 connection may be in; one more is refused with forbidden."""
+
     max_outbox: Annotated[Whole, Parameter(group=LIMITS)] = 1024 * 1024
-    """Bytes waiting for one client that reads too slowly; beyond them it is closed with 4001."""
+    """Bytes waiting for one client that reads too slowly; beyond them a v1 client is fed from the log when it has
+    drained, and a classic one is closed with 4001."""
 
     max_clients: Annotated[Whole | None, Parameter(group=LIMITS)] = None
     """Connected clients; the next is answered 503. Without a number, what the limit of open files allows."""
@@ -125,7 +129,7 @@ class Settings:
     times as many for about five seconds close the connection with 4102."""
 
     client_burst: Annotated[float, Parameter(group=LIMITS)] = 200.0
-    """Events that one client may send at once before its rate counts."""
+    """Events that one client may send at once before its rate counts; at least 1."""
 
     otp_ttl: Annotated[float, Parameter(group=TIMES)] = 5.0
     """Life of a one-time password."""
@@ -145,7 +149,8 @@ class Settings:
     @property
     def engine_url(self) -> str:
         """The engine, as set, or the embedded default."""
-        return self.engine or f"sqlite:///{self.data_dir / 'hubbub.db'}"
+        # The demo's accounts, whose password everybody knows, stay out of the real database.
+        return self.engine or f"sqlite:///{self.data_dir / ('demo.db' if self.demo else 'hubbub.db')}"
 
     @property
     def clients_limit(self) -> int:

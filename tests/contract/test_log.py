@@ -79,3 +79,11 @@ async def test_subscribed_rooms_are_delivered_in_order_and_repeats_are_not(
     await engine.append([draft("a"), draft("b")])
     of = {room: [seq for name, seqs in delivered for seq in seqs if name == room] for room in ("a", "b")}
     assert of == {"a": [1, 2, 3], "b": [2, 3]}
+
+
+async def test_keys_past_the_window_are_not_held(engine: Engine, clock: Clock) -> None:
+    for number in range(100):
+        await engine.append([draft(f"room {number}", key="k")])
+    clock.go(301)
+    await engine.append([draft("another", key="k")])
+    assert len(vars(vars(engine)["_keys"])["_receipts"]) == 1

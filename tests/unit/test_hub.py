@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hubbub import Client, Event, Hub, Posting, Refused
-from hubbub.engine import Draft, Receipt
+from hubbub.engine import Draft, Grant, Receipt
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError
 from hubbub.wire.dialects import CLASSIC, V1
@@ -473,16 +473,63 @@ async def test_a_client_over_its_outbox_is_closed_and_hears_no_more() -> None:
         assert len(alices.take()) == 3
 
 
-async def test_answers_pile_up_too_for_one_that_asks_and_does_not_read() -> None:
+async def test_one_that_asks_and_does_not_read_is_answered_when_it_does() -> None:
     async with stage(max_outbox=1000) as on_stage:
         percy, percys = await on_stage.client("percy", V1)
         on_stage.hub.mark_slow(percy)
-        percys.outbox_size = 2000
-        on_stage.send(percy, "nonsense", {}, 1)
+        percys.outbox_size = 1001
+        for number in range(100):
+            on_stage.send(percy, "nonsense", {}, number)
+        assert percys.take() == []
+        assert not percys.is_reading
+        percys.outbox_size = 0
+        on_stage.hub.mark_caught_up(percy)
+        assert [event["id"] for event in percys.take()] == list(range(100))
+        assert percys.is_reading
+
+
+class Unencodable:
+    """Nothing that JSON knows."""
+
+
+async def test_an_answer_that_cannot_be_encoded_is_the_handlers_failure_and_no_more() -> None:
+    hub = Hub()
+
+    @hub.on
+    def plain(vote: Vote) -> Unencodable:
+        if vote.option == 1:
+            hub.room("lunch").post(Tally(poll="lunch", count=1))
+        return Unencodable()
+
+    @hub.on
+    async def asynchronous(shout: Shout) -> Unencodable:
+        if shout.message == "cancelled":
+            raise asyncio.CancelledError
+        return Unencodable()
+
+    async with stage(hub) as on_stage:
+        percy, percys = await on_stage.client("percy", V1)
+        for option in (1, 2):
+            await on_stage.say(percy, "vote", {"poll": "lunch", "option": option}, option)
+        await on_stage.say(percy, "send_message", {"message": "hi"}, 3)
+        await on_stage.say(percy, "send_message", {"message": "cancelled"}, 4)
+        await on_stage.say(percy, "presence", {}, 5)
+        errors = [(event["id"], event["payload"]["code"]) for event in percys.take()]
+        assert errors == [(1, "internal"), (2, "internal"), (3, "internal"), (4, "internal"), (5, "not_in_room")]
         assert percys.close_code() is None
-        percys.outbox_size = 2001
-        on_stage.send(percy, "nonsense", {}, 1)
-        assert percys.close_code() == 4001
+
+
+async def test_a_hook_that_fails_leaves_no_ghost() -> None:
+    hub = Hub()
+
+    @hub.on_join
+    def fail(room: str, client: Client) -> None:
+        raise ZeroDivisionError
+
+    async with stage(hub) as on_stage:
+        with pytest.raises(ZeroDivisionError):
+            await on_stage.client("percy", CLASSIC)
+        assert hub.clients == {}
 
 
 async def test_a_broken_socket_in_the_room_is_nobody_elses_trouble(on_stage: Stage) -> None:
@@ -526,3 +573,14 @@ async def test_at_a_stop_v1_is_told_when_to_come_back_and_all_are_closed(on_stag
     assert event == {"type": "reconnect", "payload": {"within": 504, "reason": "restart"}}
     assert alices.take() == []
     assert percys.close_code() == alices.close_code() == 1012
+
+
+async def test_a_session_that_another_hand_has_ended_loses_its_connections(on_stage: Stage) -> None:
+    await on_stage.engine.put_session(Grant("percy", "alive"), on_stage.clock() + 10)
+    _, alive = await on_stage.client("percy", session="alive")
+    _, dead = await on_stage.client("percy", session="dead")
+    await on_stage.hub.end_dead_sessions()
+    assert (alive.close_code(), dead.close_code()) == (None, 4100)
+    on_stage.clock.go(10)
+    await on_stage.hub.end_dead_sessions()
+    assert alive.close_code() == 4100

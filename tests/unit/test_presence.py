@@ -9,7 +9,7 @@ import pytest
 from hubbub import presence
 from hubbub.client import Client
 from hubbub.wire.dialects import CLASSIC, V1
-from stage import FakeSocket, Stage
+from stage import FakeSocket, Stage, stage
 
 pytestmark = pytest.mark.anyio
 
@@ -148,3 +148,25 @@ async def test_a_room_left_by_all_leaves_nothing_behind(on_stage: Stage) -> None
     on_stage.hub.expire()
     assert on_stage.hub.rooms == {}
     assert vars(on_stage.hub.presence)["_ends"] == []
+
+
+async def test_who_joins_while_another_is_away_for_a_moment_is_told_of_both(on_stage: Stage) -> None:
+    await enter(on_stage, "percy")
+    alice, _ = await enter(on_stage, "alice")
+    on_stage.hub.disconnect(alice)
+    bob, bobs = await on_stage.client("bob", V1)
+    await on_stage.say(bob, "join_room", {"room": "general"}, 1)
+    assert bobs.take()[0]["payload"]["members"] == ["alice", "bob", "percy"]
+    await enter(on_stage, "alice")
+    on_stage.clock.go(60)
+    on_stage.hub.expire()
+    assert told(bobs) == []
+
+
+async def test_a_connection_is_in_so_many_rooms_at_most() -> None:
+    async with stage(max_rooms=2) as on_stage:
+        percy, percys = await on_stage.client("percy", V1)
+        for room in ("a", "b", "c", "a"):
+            await on_stage.say(percy, "join_room", {"room": room}, room)
+        answers = [(event["id"], event["type"]) for event in percys.take()]
+        assert answers == [("a", "ack"), ("b", "ack"), ("c", "error"), ("a", "ack")]

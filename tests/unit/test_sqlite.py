@@ -215,3 +215,58 @@ def accounts_of_another_process(path: Path) -> None:
         "import pathlib, sys; from hubbub.engine import schema; schema.connect_file(pathlib.Path(sys.argv[1])).close()"
     )
     subprocess.run([sys.executable, "-c", program, path], check=True)
+
+
+async def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(5))
+        last_seq = SqliteEngine._last_seq
+
+        def late(self: SqliteEngine, room: int, first: int) -> int:
+            with sqlite3.connect(tmp_path / "log.db") as other:
+                other.execute("INSERT INTO messages VALUES (1, 6, 0, NULL, 'x', x'7b7d', NULL)")
+            other.close()
+            return last_seq(self, room, first)
+
+        monkeypatch.setattr(SqliteEngine, "_last_seq", late)
+        page = await engine.read("general", limit=10)
+        assert page.head.seq == page.messages[-1].seq == 5
+
+
+async def test_whatever_goes_wrong_leaves_no_seq_and_no_key_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        raise MemoryError
+
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(1))
+        with monkeypatch.context() as broken:
+            broken.setattr(SqliteEngine, "_insert", fail)
+            with pytest.raises(MemoryError):
+                await engine.append(drafts(1, key="k"))
+        (receipt,) = await engine.append(drafts(1, key="k"))
+        assert (receipt.seq, receipt.repeated) == (2, False)
+        assert await seqs(engine) == [1, 2]
+
+
+async def test_a_link_to_the_file_is_the_file(tmp_path: Path) -> None:
+    (tmp_path / "link.db").symlink_to(tmp_path / "log.db")
+    async with opened(tmp_path / "log.db"):
+        with pytest.raises(ConfigError, match="has this file"):
+            async with opened(tmp_path / "link.db"):
+                pass
+
+
+async def test_sessions_ended_from_outside_take_their_one_time_passwords_with_them(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.put_account(Account("percy", "hash"))
+        for session in ("a", "b"):
+            await engine.put_session(Grant("percy", session), 2000)
+            await engine.put_otp(f"otp {session}", Grant("percy", session), 2000)
+        connection = connect_file(tmp_path / "log.db")
+        connection.execute("DELETE FROM sessions WHERE session = 'a'")
+        connection.close()
+        assert await engine.live_sessions() == {"b"}
+        assert await engine.take_otp("otp a") is None
+        assert await engine.take_otp("otp b") == Grant("percy", "b")

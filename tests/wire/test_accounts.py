@@ -9,6 +9,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from websockets.exceptions import ConnectionClosed
+from websockets.sync.client import connect
+from websockets.typing import Subprotocol
 
 from servers import ServerProcess, running
 
@@ -102,3 +105,34 @@ def test_a_second_server_on_the_file_is_refused_by_name(tmp_path: Path) -> None:
         second = [sys.executable, "-m", "hubbub", "serve", "--no-tls", "--port", "0", *sqlite(tmp_path)]
         result = subprocess.run(second, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
         assert f"process id {server.pid}" in refused(result)
+
+
+def test_the_demo_accounts_are_not_for_other_machines(tmp_path: Path) -> None:
+    with running(tmp_path, *sqlite(tmp_path)):
+        pass
+    public = [
+        sys.executable,
+        "-m",
+        "hubbub",
+        "serve",
+        "--no-tls",
+        "--port",
+        "0",
+        "--host",
+        "0.0.0.0",
+        *sqlite(tmp_path),
+    ]
+    result = subprocess.run(public, capture_output=True, text=True, timeout=60, cwd=tmp_path, check=False)
+    assert "the password of --demo" in refused(result)
+
+
+def test_a_removed_user_is_put_out(tmp_path: Path) -> None:
+    with running(tmp_path, *sqlite(tmp_path)) as server:
+        otp = server.login("bob")["otp"]
+        with connect(server.ws_url, subprotocols=[Subprotocol("hubbub.v1"), Subprotocol(f"otp.{otp}")]) as connection:
+            done(user(tmp_path / "data", "remove", "bob"))
+            with pytest.raises(ConnectionClosed) as closed:
+                while True:
+                    connection.recv(timeout=20)
+            assert closed.value.rcvd is not None
+            assert closed.value.rcvd.code == 4100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import getpass
 import os
+import sqlite3
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -82,6 +83,8 @@ def accounts(settings: Settings) -> Iterator[AccountFile]:
     connection = connect_file(Path(url.removeprefix("sqlite:///").partition("?")[0]))
     try:
         yield AccountFile(connection)
+    except sqlite3.Error as error:
+        raise ConfigError(f"{url}: {error}; nothing was changed, try again") from None
     finally:
         connection.close()
 

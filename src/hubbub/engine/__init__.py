@@ -140,6 +140,10 @@ class Vault(Protocol):
         """Forget a session and every one-time password that it was given."""
         ...
 
+    async def live_sessions(self) -> set[str]:
+        """All sessions that live; one that is missing has ended, by whoever's hand."""
+        ...
+
     async def put_otp(self, otp: str, grant: Grant, expires: float) -> None: ...
 
     async def take_otp(self, otp: str) -> Grant | None:
@@ -188,7 +192,7 @@ def open_engine(
     from hubbub.engine.sqlite import SqliteEngine
 
     if url == "memory://":
-        return MemoryEngine(clock=clock, wall=wall, keep=keep)
+        return MemoryEngine(clock=clock, wall=wall, keep=keep, keep_s=keep_s)
     path, _, query = url.removeprefix("sqlite:///").partition("?")
     if not url.startswith("sqlite:///") or not path or query not in ("", "durability=full", "durability=normal"):
         raise ConfigError(f"--engine {url!r} names no engine; it is memory:// or sqlite:///FILE[?durability=full]")

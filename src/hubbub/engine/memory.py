@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from itertools import islice
 
 from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
-from hubbub.engine.stamp import Place, stamp
+from hubbub.engine.stamp import Keys, Place, stamp
 from hubbub.engine.tickets import Tickets
 from hubbub.events import Message
 
@@ -35,13 +35,18 @@ class MemoryEngine(Tickets):
         clock: seconds that never go back, for one-time passwords.
         wall: seconds since 1970, for everything else.
         keep: messages kept of a room; 0 for as many as it keeps of any.
+        keep_s: seconds that a message is kept; 0 for ever.
     """
 
-    def __init__(self, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0) -> None:
+    def __init__(
+        self, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
+    ) -> None:
         super().__init__(clock)
         self._wall = wall
+        self._keep_s = keep_s
         self._keep = min(keep or MOST_KEPT, MOST_KEPT)
         self._epoch = secrets.token_hex(8)
+        self._keys = Keys()
         self._logs: dict[str, RoomLog] = {}
         self._subscribed: set[str] = set()
         self._deliver: Deliver = lambda _room, _messages: None
@@ -57,7 +62,7 @@ class MemoryEngine(Tickets):
     # Log
 
     async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        stamped = stamp(batch, self._log, int(self._wall() * 1000))
+        stamped = stamp(batch, self._log, self._keys, int(self._wall() * 1000))
         for room, messages in stamped.fresh.items():
             self._logs[room].messages += messages
             if room in self._subscribed:
@@ -74,6 +79,7 @@ class MemoryEngine(Tickets):
         log = self._logs.get(room)
         if log is None:
             return Page(Head(self._epoch, 0), [], more=False)
+        self._drop_old(log)
         first = log.seq - len(log.messages) + 1
         if after is not None:
             start = max(after + 1, first)
@@ -85,6 +91,11 @@ class MemoryEngine(Tickets):
             more = start > first
         found = list(islice(log.messages, start - first, max(stop - first, 0)))
         return Page(Head(self._epoch, log.seq), found, more)
+
+    def _drop_old(self, log: RoomLog) -> None:
+        oldest_ms = (self._wall() - self._keep_s) * 1000 if self._keep_s else 0
+        while log.messages and log.messages[0].sent < oldest_ms:
+            log.messages.popleft()
 
     async def head(self, room: str) -> Head:
         log = self._logs.get(room)
@@ -126,3 +137,7 @@ class MemoryEngine(Tickets):
     async def end_session(self, session: str) -> None:
         self._sessions.pop(session, None)
         self.drop_session(session)
+
+    async def live_sessions(self) -> set[str]:
+        now = self._wall()
+        return {session for session, (_, expires) in self._sessions.items() if now < expires}

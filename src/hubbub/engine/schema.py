@@ -14,7 +14,7 @@ from typing import IO
 from hubbub.engine import Account
 from hubbub.errors import ConfigError
 
-__all__ = ["AccountFile", "connect_file", "lock_file", "transaction"]
+__all__ = ["AccountFile", "connect_file", "lock_file", "snapshot", "transaction"]
 
 # Each script brings a file from the version of its place in this list to the next.
 MIGRATIONS = [
@@ -92,6 +92,16 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
         raise
+
+
+@contextlib.contextmanager
+def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Several reads of one moment: another's commit in between is not seen."""
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("COMMIT")
 
 
 class AccountFile:

@@ -19,8 +19,8 @@ from typing import IO, Any, TypeVar
 import structlog
 
 from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
-from hubbub.engine.schema import AccountFile, connect_file, lock_file, transaction
-from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Place, Stamped, stamp
+from hubbub.engine.schema import AccountFile, connect_file, lock_file, snapshot, transaction
+from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Place, Stamped, stamp
 from hubbub.engine.tickets import Tickets
 from hubbub.errors import EngineError
 from hubbub.events import Message
@@ -85,13 +85,14 @@ class SqliteEngine(Tickets):
         keep_s: float = 0,
     ) -> None:
         super().__init__(clock)
-        self._path = path
+        self._path = path.resolve()  # by one name, whatever links lead to it
         self._wall = wall
         self._durability = durability
         self._keep = keep
         self._keep_s = keep_s
         self._epoch = ""
         self._next_room = 1
+        self._keys = Keys()
         self._places: dict[str, RoomPlace] = {}
         self._subscribed: set[str] = set()
         self._deliver: Deliver = lambda _room, _messages: None
@@ -129,12 +130,12 @@ class SqliteEngine(Tickets):
     # Log
 
     async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        if len(self._places) > MAX_PLACES:
+        if len(self._places) - len(self._subscribed) > MAX_PLACES:
             self._forget_idle_places()
         unknown = {draft.room for draft in batch if draft.room not in self._places}
         if unknown:
             await self._find_places(unknown)
-        stamped = stamp(batch, self._places.__getitem__, int(self._wall() * 1000))
+        stamped = stamp(batch, self._places.__getitem__, self._keys, int(self._wall() * 1000))
         if stamped.fresh:
             await self._keep_batch(stamped)
         for room, messages in stamped.fresh.items():
@@ -154,8 +155,8 @@ class SqliteEngine(Tickets):
                 rows += (number, message.seq, message.sent, message.sender, message.type, message.body, key)
         try:
             await self._in(self._writer, self._insert, rooms, rows)
-        except EngineError:
-            stamped.undo(places.__getitem__)
+        except Exception:
+            stamped.undo(places.__getitem__, self._keys)
             raise
         for _, room in rooms:
             places[room].is_new = False
@@ -182,7 +183,9 @@ class SqliteEngine(Tickets):
 
     async def _find_places(self, rooms: set[str]) -> None:
         since = int(self._wall() * 1000) - DEDUPE_WINDOW_MS
-        found = await self._in(self._reader, self._select_places, rooms, since)
+        found, keys = await self._in(self._reader, self._select_places, rooms, since)
+        for room, sender, key, receipt in reversed(keys):
+            self._keys.add(room, sender, key, receipt)
         for room in rooms - self._places.keys():
             place = found.get(room)
             if place is None:
@@ -194,26 +197,30 @@ class SqliteEngine(Tickets):
         for room in [room for room in self._places if room not in self._subscribed]:
             del self._places[room]
 
-    def _select_places(self, rooms: set[str], since: int) -> dict[str, RoomPlace]:
-        found = {}
-        for room in rooms:
-            row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
-            if row is None:
-                continue
-            number, first = row
-            place = found[room] = RoomPlace(number, self._last_seq(number, first), first, is_new=False)
-            recent = self._read.execute(
-                "SELECT sender, key, seq, sent FROM messages WHERE room = ? AND seq >= ? ORDER BY seq DESC",
-                (number, first),
-            )
-            keys = []
-            for sender, key, seq, sent in recent:
-                if sent <= since:
-                    break
-                if key is not None:
-                    keys.append(((sender or "", key), Receipt(seq, sent)))
-            place.keys.update(reversed(keys))
-        return found
+    def _select_places(
+        self, rooms: set[str], since: int
+    ) -> tuple[dict[str, RoomPlace], list[tuple[str, str | None, str, Receipt]]]:
+        """Where the rooms in the file stand, and the keys of their messages sent after `since`, newest first."""
+        found: dict[str, RoomPlace] = {}
+        keys: list[tuple[str, str | None, str, Receipt]] = []
+        with snapshot(self._read):
+            for room in rooms:
+                row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+                if row is not None:
+                    number, first = row
+                    found[room] = RoomPlace(number, self._last_seq(number, first), first, is_new=False)
+                    keys += self._select_keys(room, number, since)
+        return found, keys
+
+    def _select_keys(self, room: str, number: int, since: int) -> list[tuple[str, str | None, str, Receipt]]:
+        keys = []
+        sql = "SELECT sender, key, seq, sent FROM messages WHERE room = ? ORDER BY seq DESC"
+        for sender, key, seq, sent in self._read.execute(sql, (number,)):
+            if sent <= since:
+                break
+            if key is not None:
+                keys.append((room, sender, key, Receipt(seq, sent)))
+        return keys
 
     def _last_seq(self, room: int, first: int) -> int:
         (last,) = self._read.execute("SELECT max(seq) FROM messages WHERE room = ?", (room,)).fetchone()
@@ -223,24 +230,22 @@ class SqliteEngine(Tickets):
         return await self._in(self._reader, self._select, room, after, before, limit)
 
     def _select(self, room: str, after: int | None, before: int | None, limit: int) -> Page:
-        row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
-        if row is None:
-            return Page(Head(self._epoch, 0), [], more=False)
-        number, first = row
-        if after is not None:
-            found = self._read.execute(
-                f"{SELECT} AND seq > ? ORDER BY seq LIMIT ?", (number, after, limit + 1)
-            ).fetchall()
-        else:
-            end = before if before is not None else 1 << 62
-            sql = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?"
-            found = self._read.execute(sql, (number, end, limit + 1)).fetchall()
-        more = len(found) > limit
+        with snapshot(self._read):
+            row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+            if row is None:
+                return Page(Head(self._epoch, 0), [], more=False)
+            number, first = row
+            if after is not None:
+                sql, values = f"{SELECT} AND seq > ? ORDER BY seq LIMIT ?", (number, after, limit + 1)
+            else:
+                end = before if before is not None else 1 << 62
+                sql, values = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?", (number, end, limit + 1)
+            found = self._read.execute(sql, values).fetchall()
+            head = Head(self._epoch, self._last_seq(number, first))
         messages = [Message(room, *fields) for fields in found[:limit]]
         if after is None:
             messages.reverse()
-        # Read last: the head is never behind the messages.
-        return Page(Head(self._epoch, self._last_seq(number, first)), messages, more)
+        return Page(head, messages, more=len(found) > limit)
 
     async def head(self, room: str) -> Head:
         place = self._places.get(room)
@@ -266,19 +271,26 @@ class SqliteEngine(Tickets):
             self._trimming.discard(room)
 
     async def _trim_old(self) -> None:
-        """Delete what is older than it may be, for ever."""
+        """Delete what is older than it may be, a little of each room at a time, for ever."""
         while True:
             try:
-                cutoff = int((self._wall() - self._keep_s) * 1000)
-                for room, number, first in await self._in(self._reader, self._select_old, cutoff):
-                    await self._in(self._writer, self._delete, number, first)
-                    place = self._places.get(room)
-                    if place is not None:
-                        place.first = max(place.first, first)
+                while await self._trim_old_once():  # noqa: ASYNC110  # writers get their turn
                     await asyncio.sleep(TRIM_PAUSE_S)
             except EngineError as error:
                 log.warning("not trimmed", error=str(error))
             await asyncio.sleep(OLD_EVERY_S)
+
+    async def _trim_old_once(self) -> bool:
+        """Delete a little of each room that has old messages; whether there was any."""
+        cutoff = int((self._wall() - self._keep_s) * 1000)
+        old = await self._in(self._reader, self._select_old, cutoff)
+        for room, number, first in old:
+            await self._in(self._writer, self._delete, number, first)
+            place = self._places.get(room)
+            if place is not None:
+                place.first = max(place.first, first)
+            await asyncio.sleep(0)
+        return bool(old)
 
     def _select_old(self, cutoff: int) -> list[tuple[str, int, int]]:
         """For each room with messages from before `cutoff`: its name, its number, and a seq to trim it to."""
@@ -300,7 +312,7 @@ class SqliteEngine(Tickets):
     def _delete(self, room: int, first: int) -> None:
         with transaction(self._write):
             self._write.execute("DELETE FROM messages WHERE room = ? AND seq < ?", (room, first))
-            self._write.execute("UPDATE rooms SET first = ? WHERE id = ?", (first, room))
+            self._write.execute("UPDATE rooms SET first = max(first, ?) WHERE id = ?", (first, room))
 
     # Bus
 
@@ -337,6 +349,16 @@ class SqliteEngine(Tickets):
     async def end_session(self, session: str) -> None:
         self.drop_session(session)
         await self._in(self._writer, self._end_session, session)
+
+    async def live_sessions(self) -> set[str]:
+        with_tickets = self.sessions()
+        live = await self._in(self._reader, self._select_sessions, self._wall())
+        for session in with_tickets - live:
+            self.drop_session(session)
+        return live
+
+    def _select_sessions(self, now: float) -> set[str]:
+        return {session for (session,) in self._read.execute("SELECT session FROM sessions WHERE expires > ?", (now,))}
 
     def _end_session(self, session: str) -> None:
         self._write.execute("DELETE FROM sessions WHERE session = ?", (session,))

@@ -1,4 +1,4 @@
-"""Giving drafts their place: the seqs of a room and the keys of its recent senders.
+"""Giving drafts their place: the seq in a room, and the one place of a key.
 
 Both engines of one process know where each room stands, and stamp a batch before they keep it.
 """
@@ -10,29 +10,44 @@ from collections.abc import Callable, Sequence
 from hubbub.engine import Draft, Receipt
 from hubbub.events import Message
 
-__all__ = ["DEDUPE_WINDOW_MS", "Place", "Stamped", "stamp"]
+__all__ = ["DEDUPE_WINDOW_MS", "Keys", "Place", "Stamped", "stamp"]
 
 DEDUPE_WINDOW_MS = 300_000
 
-Key = tuple[str, str]
+
+class Keys:
+    """What was sent with which key within the dedupe window, of all rooms."""
+
+    def __init__(self) -> None:
+        self._receipts: dict[tuple[str, str, str], Receipt] = {}
+
+    def add(self, room: str, sender: str | None, key: str, receipt: Receipt) -> None:
+        self._receipts[room, sender or "", key] = receipt
+
+    def find(self, draft: Draft, now: int) -> Receipt | None:
+        """What the draft's key was first kept with, if that is within the window before `now`."""
+        found = self._receipts.get((draft.room, draft.sender or "", draft.key or ""))
+        return found if found is not None and found.sent + DEDUPE_WINDOW_MS > now else None
+
+    def drop(self, room: str, sender: str | None, key: str) -> None:
+        self._receipts.pop((room, sender or "", key), None)
+
+    def forget(self, now: int) -> None:
+        """Drop what is past the window.  They are in about the order of time, so only those are touched."""
+        while self._receipts:
+            oldest = next(iter(self._receipts))
+            if self._receipts[oldest].sent + DEDUPE_WINDOW_MS > now:
+                return
+            del self._receipts[oldest]
 
 
 class Place:
-    """Where a room stands: its last seq, and what was sent with which key within the dedupe window."""
+    """Where a room stands: its last seq."""
 
-    __slots__ = ("keys", "seq")
+    __slots__ = ("seq",)
 
     def __init__(self, seq: int = 0) -> None:
         self.seq = seq
-        self.keys: dict[Key, Receipt] = {}
-
-    def forget_keys(self, now: int) -> None:
-        """Drop the keys past the window.  They are in order of time, so only those are touched."""
-        while self.keys:
-            oldest = next(iter(self.keys))
-            if self.keys[oldest].sent + DEDUPE_WINDOW_MS > now:
-                return
-            del self.keys[oldest]
 
 
 class Stamped:
@@ -50,26 +65,25 @@ class Stamped:
         self.fresh: dict[str, list[Message]] = {}
         self.keys: dict[tuple[str, int], str] = {}
 
-    def undo(self, places: Callable[[str], Place]) -> None:
+    def undo(self, places: Callable[[str], Place], keys: Keys) -> None:
         """Take the places back: the batch was not kept."""
         for room, messages in self.fresh.items():
-            place = places(room)
-            place.seq = messages[0].seq - 1
+            places(room).seq = messages[0].seq - 1
             for message in messages:
                 key = self.keys.get((room, message.seq))
                 if key is not None:
-                    place.keys.pop((message.sender or "", key), None)
+                    keys.drop(room, message.sender, key)
 
 
-def stamp(batch: Sequence[Draft], places: Callable[[str], Place], now: int) -> Stamped:
+def stamp(batch: Sequence[Draft], places: Callable[[str], Place], keys: Keys, now: int) -> Stamped:
     """Give each draft the next seq of its room at `now`, in milliseconds; one with a known key gets the first one's."""
+    keys.forget(now)
     stamped = Stamped()
     receipts, fresh = stamped.receipts, stamped.fresh
     for draft in batch:
         place = places(draft.room)
         if draft.key is not None:
-            place.forget_keys(now)
-            known = place.keys.get((draft.sender or "", draft.key))
+            known = keys.find(draft, now)
             if known is not None:
                 receipts.append(Receipt(known.seq, known.sent, repeated=True))
                 continue
@@ -77,7 +91,7 @@ def stamp(batch: Sequence[Draft], places: Callable[[str], Place], now: int) -> S
         receipt = Receipt(seq, now)
         receipts.append(receipt)
         if draft.key is not None:
-            place.keys[draft.sender or "", draft.key] = receipt
+            keys.add(draft.room, draft.sender, draft.key, receipt)
             stamped.keys[draft.room, seq] = draft.key
         message = Message(draft.room, seq, now, draft.sender, draft.type, draft.body)
         if draft.room in fresh:

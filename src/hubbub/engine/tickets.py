@@ -46,6 +46,10 @@ class Tickets:
             self._drop(oldest)
         return self._of_user[user], len(self._tickets)
 
+    def sessions(self) -> set[str]:
+        """The sessions that have any outstanding."""
+        return {grant.session for grant, _ in self._tickets.values()}
+
     def drop_session(self, session: str) -> None:
         """Forget every one-time password that a session was given."""
         for otp in [otp for otp, (grant, _) in self._tickets.items() if grant.session == session]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 import structlog
-from litestar import Litestar, Request, Response, get, post, route
+from litestar import HttpMethod, Litestar, Request, Response, get, post, route
 from litestar.config.cors import CORSConfig
 from litestar.exceptions import HTTPException, NotFoundException
 from litestar.handlers import HTTPRouteHandler
@@ -28,6 +28,7 @@ log = structlog.get_logger("hubbub.http")
 AnyRequest = Request[Any, Any, Any]
 
 MAX_BODY = 8 * 1024
+LOOK = [HttpMethod.GET, HttpMethod.HEAD]
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
@@ -112,11 +113,11 @@ def page_routes() -> list[HTTPRouteHandler]:
     """The page and its files."""
     pages = read_pages()
 
-    @get("/", sync_to_thread=False)
+    @route("/", http_method=LOOK, sync_to_thread=False)
     def index(request: AnyRequest) -> Response[bytes]:
         return page_response(request, pages["index.html"])
 
-    @get("/web/{name:str}", sync_to_thread=False)
+    @route("/web/{name:str}", http_method=LOOK, sync_to_thread=False)
     def page(request: AnyRequest, name: str) -> Response[bytes]:
         if name not in pages:
             raise NotFoundException(f"there is no {name[:80]!r} here")
@@ -175,7 +176,7 @@ def operator_routes(door: Door, settings: Settings) -> list[HTTPRouteHandler]:
             raise HttpError(403, "forbidden", "/debug is for this machine; see --debug-public")
         return str(len(door.hub.clients))
 
-    @get("/healthz", media_type="text/plain", sync_to_thread=False)
+    @route("/healthz", http_method=LOOK, media_type="text/plain", sync_to_thread=False)
     def healthz() -> Response[str]:
         return Response("draining" if door.is_draining else "ok", status_code=503 if door.is_draining else 200)
 

@@ -295,8 +295,8 @@ class WebSocket(WSListener):
     # Heartbeat
 
     def ping(self) -> None:
-        """Ask for a sign of life.  A connection that we do not read from cannot give one, and need not."""
-        if self.is_reading_paused:
+        """Ask for a sign of life.  One that we do not read from cannot give it, and need not while it reads itself."""
+        if self.is_reading_paused and self.outbox_size < HIGH_WATER:
             self.is_alive = True
         elif self._closing is None:
             self._try_write(PING_FRAME)
