@@ -15,7 +15,7 @@ from hubbub.policy import Rate
 if TYPE_CHECKING:
     from hubbub.room import Room
 
-__all__ = ["Audience", "Client", "Dialect", "Envelope", "Socket"]
+__all__ = ["Audience", "Client", "Dialect", "Envelope", "Socket", "Write"]
 
 
 class Socket(Protocol):
@@ -76,6 +76,8 @@ class Dialect(Protocol):
     def error(self, id_: str | int | None, refused: Refused) -> bytes: ...
 
 
+Write = Callable[[bytes], None]
+
 # Members that get the same bytes: they speak one dialect, and the same user's messages (or nobody's) are left out.
 Audience = tuple[Dialect, str | None]
 
@@ -134,7 +136,7 @@ class Client:
         self.rooms: dict[str, Room] = {}
         self.socket: Socket | None = None
         self._unsent: list[bytes] | None = []
-        self.write: Callable[[bytes], None] = self._unsent.append
+        self.write: Write = self._unsent.append
         self.backlog: deque[str] | None = None
         self.closing: tuple[int, str] | None = None
         self.is_paused = False
@@ -155,7 +157,7 @@ class Client:
     def attach(self, socket: Socket) -> None:
         """Take up the connection, and write what was sent while there was none."""
         self.socket = socket
-        self.write = socket.write
+        self._write_to(socket.write)
         unsent, self._unsent = self._unsent, None
         for frame in unsent or ():
             socket.write(frame)
@@ -164,7 +166,12 @@ class Client:
 
     def mute(self) -> None:
         """Write nothing more: the connection is closing."""
-        self.write = discard
+        self._write_to(discard)
+
+    def _write_to(self, write: Write) -> None:
+        self.write = write
+        for room in self.rooms.values():
+            room.rewire(self)
 
     def send(self, event: Event) -> None:
         """Send an event to this client alone, unkept.  A classic client hears nothing."""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, Any
 
-from hubbub.client import Audience, Client, Dialect
+from hubbub.client import Audience, Client, Dialect, Write
 from hubbub.engine import Draft, Receipt
 from hubbub.errors import EngineError
 from hubbub.events import Event, Message, encode, encode_payload
@@ -104,7 +104,8 @@ class Room:
         self.recent = Recent()
         self.is_flushing = False
         self._hub = hub
-        self._audiences: dict[Audience, dict[Client, None]] = {}
+        # With the way out to each member, so that a flush need not look for it.
+        self._audiences: dict[Audience, dict[Client, Write]] = {}
         # Members that entered since the last flush, and the seq up to which they have heard everything.
         self._newcomers: dict[Client, int] = {}
         self._pending: list[Message] = []
@@ -221,6 +222,12 @@ class Room:
         self.behind[client] = self._newcomers.get(client, written)
         self._stop_writing(client)
 
+    def rewire(self, client: Client) -> None:
+        """Take note that a member has another way out."""
+        audience = self._audiences.get(client.audience, {})
+        if client in audience:
+            audience[client] = client.write
+
     def _stop_writing(self, client: Client) -> None:
         if self._newcomers.pop(client, None) is None and client in self._audiences.get(client.audience, ()):
             audience = self._audiences[client.audience]
@@ -249,10 +256,10 @@ class Room:
             for audience, members in self._audiences.items():
                 data = batch.joined(audience)
                 if data:
-                    write_to(members, data)
+                    write_to(members.values(), data)
         for client, heard in late:
             client.write_frame(batch.joined(client.audience, heard))
-            self._audiences.setdefault(client.audience, {})[client] = None
+            self._audiences.setdefault(client.audience, {})[client] = client.write
 
     def cast_frames(self, type_: str, payload: bytes) -> None:
         """Write an unkept event to every member at once; those behind have enough to do."""
@@ -271,7 +278,7 @@ class Room:
         late = []
         for client, heard in newcomers.items():
             if heard < batch.first_seq:
-                self._audiences.setdefault(client.audience, {})[client] = None
+                self._audiences.setdefault(client.audience, {})[client] = client.write
             else:
                 late.append((client, heard))
         return late
@@ -289,7 +296,7 @@ class Room:
         if data:
             # One that has left and come back meanwhile is a newcomer, and has heard this.
             present = self._audiences.get(audience, {})
-            write_to([client for client in members[-count:] if client in present], data)
+            write_to([present[client] for client in members[-count:] if client in present], data)
         del members[-count:]
         asyncio.get_running_loop().call_soon(self._write_slices, jobs)
 
@@ -324,10 +331,10 @@ class Batch:
         )
 
 
-def write_to(members: Iterable[Client], data: bytes) -> None:
+def write_to(writes: Iterable[Write], data: bytes) -> None:
     """Write the same bytes to each member.  Nothing here waits, and one member's trouble is not another's."""
-    for client in members:
+    for write in writes:
         try:
-            client.write(data)
+            write(data)
         except RuntimeError:
             pass  # the transport closed under us; its connection_lost is on the way
