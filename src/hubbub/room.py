@@ -240,7 +240,10 @@ class Room:
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages from the log, in order, for the next flush."""
         self._pending += messages
-        self.recent.extend(messages)
+        if self._filling is not None:
+            self.recent.extend(messages)
+        else:
+            self.recent.last_seq = messages[-1].seq  # nobody here asks for more
 
     def flush(self) -> None:
         """Write what is pending to every member: one encoding a message and dialect, one write a member."""
@@ -248,7 +251,7 @@ class Room:
             return
         batch = Batch(self._pending)
         self._pending = []
-        late = self._take_in_newcomers(batch)
+        late = self._take_in_newcomers(batch) if self._newcomers else ()
         if len(self.members) > SLICE_MEMBERS:
             self.is_flushing = True
             self._write_slices([(batch.joined(who), who, list(members)) for who, members in self._audiences.items()])
@@ -272,8 +275,6 @@ class Room:
 
     def _take_in_newcomers(self, batch: Batch) -> list[tuple[Client, int]]:
         """Make newcomers ordinary members; those that have heard a part of this batch are returned instead."""
-        if not self._newcomers:
-            return []
         newcomers, self._newcomers = self._newcomers, {}
         late = []
         for client, heard in newcomers.items():

@@ -50,6 +50,8 @@ GOODBYE_S = 3.0
 HTTP_S = 2
 
 BACKLOG = 2048
+# Messages make few cycles: the collector need not look as often as Python's 700 new objects.
+GC_THRESHOLD = 10_000
 MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
 EXPIRE_S = 0.25
@@ -268,6 +270,7 @@ def serve(hub: Hub, settings: Settings) -> None:
         # What was made so far stays; the collector need not look at it again.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(GC_THRESHOLD, 20, 20)
         runner.run(server.run())
 
 

@@ -132,7 +132,16 @@ class WebSocket(WSListener):
             return
         self.is_alive = True
         try:
-            self._receive(frame)
+            kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
+            if frame.rsv1 or frame.rsv2 or frame.rsv3:
+                self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+            elif kind == TEXT and frame.fin and self._joined is None and self._closing is None:
+                # The usual case, one text message in one frame: picows has checked its size.
+                self._peer.receive_text(frame.get_payload_as_utf8_text())
+            else:
+                self._receive(frame, kind)
+        except UnicodeDecodeError:
+            self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
         except Exception:
             log.exception("connection failed")
             self.fail(CloseCode.INTERNAL_ERROR, "")
@@ -142,16 +151,11 @@ class WebSocket(WSListener):
             self._has_large_buffer = False
             self._transport.set_protocol(new_reader(self))
 
-    def _receive(self, frame: WSFrame) -> None:
-        kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
-        if frame.rsv1 or frame.rsv2 or frame.rsv3:
-            self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-        elif kind == CLOSE:
+    def _receive(self, frame: WSFrame, kind: int) -> None:
+        if kind == CLOSE:
             self._receive_close(frame)
         elif self._closing is not None:
             pass  # after our CLOSE only the peer's matters
-        elif kind == TEXT and frame.fin and self._joined is None:
-            self._receive_text(frame)
         elif kind == PING:
             if self._peer.admit():
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
@@ -159,15 +163,6 @@ class WebSocket(WSListener):
             self._peer.admit()
         else:
             self._receive_part(frame, kind)
-
-    def _receive_text(self, frame: WSFrame) -> None:
-        """The usual case: one text message in one frame, whose size picows has checked."""
-        try:
-            text = frame.get_payload_as_utf8_text()
-        except UnicodeDecodeError:
-            self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
-            return
-        self._peer.receive_text(text)
 
     def _receive_part(self, frame: WSFrame, kind: int) -> None:
         """A binary message, or a part of a message in fragments (RFC 6455 section 5.4)."""
@@ -182,12 +177,8 @@ class WebSocket(WSListener):
             self._peer.admit()  # it brings a message no further, and could go on for ever
         if self._is_too_large(len(self._joined) + len(data)):
             return
-        try:
-            if self._decoder is not None:
-                self._decoder.decode(data, bool(frame.fin))
-        except UnicodeDecodeError:
-            self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
-            return
+        if self._decoder is not None:
+            self._decoder.decode(data, bool(frame.fin))
         self._joined += data
         if frame.fin:
             self._finish_message()
