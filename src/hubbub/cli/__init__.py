@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cyclopts
 from cyclopts.config import Env, Toml
 
-from hubbub.cli import chat, users
+from hubbub.cli import chat, check, users
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
 from hubbub.settings import Settings
@@ -42,6 +42,7 @@ def new_app(help_: str = HELP) -> cyclopts.App:
 app = new_app()
 app.command(users.app)
 app.command(chat.app)
+app.command(check.app)
 
 
 @app.command
