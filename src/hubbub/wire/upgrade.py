@@ -279,7 +279,8 @@ class Visitor:
         self._door.hub.receive_binary(self._client)
 
     def admit(self) -> bool:
-        return self._door.hub.admit(self._client)
+        hub = self._door.hub
+        return hub.admit(self._client) and not hub.is_full(self._client)
 
     def writing_paused(self) -> None:
         self._door.hub.mark_slow(self._client)
