@@ -334,7 +334,7 @@ class Hub:
         """Handle one message of a client.  Never raises: what is wrong with it is the client's to hear."""
         if self.is_draining:
             return  # or one that talks without end would never let the server stop
-        if client.rate is not None and not self.admit(client):
+        if (client.rate is not None or self._slow) and not self.admit(client):
             if not self.is_full(client):  # or its refusals would pile up
                 client.error(client.dialect.id_of(text), rate_limited(client))
         elif client.backlog is not None:
@@ -357,6 +357,8 @@ class Hub:
 
     def admit(self, client: Client) -> bool:
         """Count one frame against a client's rate; a flood closes it."""
+        if self._slow and client in self._slow:
+            self._look_at_slow()  # pongs pile up too, for one that does not read them
         if client.rate is None or client.rate.take(self._clock()):
             return True
         client.dropped += 1
