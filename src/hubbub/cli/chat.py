@@ -126,12 +126,12 @@ def ask_user() -> str:
         raise ConfigError("no name: give one with --user") from None
 
 
-def read_password(user: str) -> str:
-    """The password from the environment, or from the terminal."""
-    password = os.environ.get("HUBBUB_PASSWORD")
+def read_password(user: str, variable: str = "HUBBUB_PASSWORD") -> str:
+    """A user's password from an environment variable, or from the terminal."""
+    password = os.environ.get(variable)
     if password is not None:
         return password
     try:
         return getpass.getpass(f"password of {user}: ")
     except EOFError:
-        raise ConfigError("no password: set HUBBUB_PASSWORD, or type it at a terminal") from None
+        raise ConfigError(f"no password of {user}: set {variable}, or type it at a terminal") from None

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 import io
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -95,21 +93,10 @@ def target_at(
     try:
         Target(url, trusted, Credentials(user, ""))  # before a password is asked for
         known = Credentials(user, read_password(user) if password is None else password)
-        second = Credentials(other, read_other_password(other)) if other else None
+        second = Credentials(other, read_password(other, "HUBBUB_OTHER_PASSWORD")) if other else None
         return Target(url, trusted, known, second, path)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-
-
-def read_other_password(other: str) -> str:
-    """The second user's password."""
-    password = os.environ.get("HUBBUB_OTHER_PASSWORD")
-    if password is not None:
-        return password
-    try:
-        return getpass.getpass(f"password of {other}: ")
-    except EOFError:
-        raise ConfigError("no second password: set HUBBUB_OTHER_PASSWORD, or type it at a terminal") from None
 
 
 async def examine(target: Target, *, is_slow: bool, is_json: bool) -> Report:
