@@ -1,7 +1,6 @@
-"""Log lines: structlog for ours, and the standard library's loggers (uvicorn's among them) through the same door.
+"""Log lines: structlog for ours, and the standard library's loggers through the same door.
 
-No secret is ever passed to a log call here.  uvicorn's access lines carry whole URLs, though, and a URL may carry a
-one-time password: their query is cut off before anything formats them.
+No secret is ever passed to a log call; a URL may carry a one-time password, so only its path is logged.
 """
 
 from __future__ import annotations
@@ -26,15 +25,6 @@ def show_controls(_logger: object, _method: str, line: MutableMapping[str, Any])
     return line
 
 
-class CutQuery(logging.Filter):
-    """Cuts the query from the path of an access line."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        if isinstance(record.args, tuple):
-            record.args = tuple(arg.partition("?")[0] if isinstance(arg, str) else arg for arg in record.args)
-        return True
-
-
 def configure_logging(style: str, level: str) -> None:
     """Write lines of at least `level` to standard error, as `text` or `json`."""
     shared: list[Any] = [
@@ -52,7 +42,6 @@ def configure_logging(style: str, level: str) -> None:
         {
             "version": 1,
             "disable_existing_loggers": False,
-            "filters": {"cut_query": {"()": CutQuery}},
             "formatters": {
                 "hubbub": {
                     "()": structlog.stdlib.ProcessorFormatter,
@@ -62,12 +51,7 @@ def configure_logging(style: str, level: str) -> None:
             },
             "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "hubbub"}},
             "root": {"handlers": ["stderr"], "level": "WARNING"},
-            "loggers": {
-                "hubbub": {"level": LEVELS[level]},
-                # uvicorn tells of its own life at info; ours is told by us.
-                "uvicorn.error": {"level": max(LEVELS[level], logging.WARNING)},
-                "uvicorn.access": {"level": LEVELS[level], "filters": ["cut_query"]},
-            },
+            "loggers": {"hubbub": {"level": LEVELS[level]}},
         }
     )
     structlog.configure(

@@ -6,19 +6,16 @@ import asyncio
 import contextlib
 import datetime
 import errno
-import functools
 import gc
 import os
 import signal
 import socket
 import ssl
 import time
-from collections.abc import Iterator
 from importlib.metadata import version
 from urllib.parse import SplitResult, urlsplit
 
 import structlog
-import uvicorn
 import uvloop
 
 from hubbub.accounts import Accounts
@@ -26,14 +23,14 @@ from hubbub.certs import Certificate, load_context, local_certificate, local_nam
 from hubbub.engine import open_engine
 from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
-from hubbub.http.app import make_app
+from hubbub.http.app import App, security_headers
 from hubbub.hub import Hub
 from hubbub.logs import configure_logging
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings, raise_file_limit
-from hubbub.wire.http import HurriedProtocol
-from hubbub.wire.upgrade import Door, Upgrade
+from hubbub.wire.http import HttpServer
+from hubbub.wire.upgrade import Door
 from hubbub.wire.websocket import WireSettings
 
 __all__ = ["Server", "serve"]
@@ -47,9 +44,8 @@ DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
 DRAIN_S = 3.0
 OPENING_S = 1.0
 GOODBYE_S = 3.0
-HTTP_S = 2
+HTTP_S = 2.0
 
-BACKLOG = 2048
 # Messages make few cycles: the collector need not look as often as Python's 700 new objects.
 GC_THRESHOLD = 10_000
 MAX_PORT = 65535
@@ -57,36 +53,6 @@ MAX_NUMBER = 1 << 48
 EXPIRE_S = 0.25
 SESSIONS_S = 2.0
 DAY_S = 24 * 3600.0
-
-
-class HttpServer(uvicorn.Server):
-    """uvicorn's server without its signal handling, and with a deadline for TLS handshakes."""
-
-    def __init__(self, config: uvicorn.Config, handshake_timeout_s: float) -> None:
-        super().__init__(config)
-        self._handshake_timeout_s = handshake_timeout_s
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        loop = asyncio.get_running_loop()
-        tls = self.config.ssl
-        # uvloop gives a handshake that has no other limit a minute; there is no way to have none.
-        handshake_s = (self._handshake_timeout_s or None) if tls else None
-        self.servers = [
-            await loop.create_server(
-                self._connection, sock=sock, ssl=tls, backlog=self.config.backlog, ssl_handshake_timeout=handshake_s
-            )
-            for sock in sockets or []
-        ]
-        self.started = True
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        """Leave the signals to `Server`: uvicorn would raise them again after an orderly stop."""
-        yield
-
-    def _connection(self) -> asyncio.Protocol:
-        make = self.config.http_protocol_class
-        return make(config=self.config, server_state=self.server_state, app_state=self.lifespan.state)  # type: ignore[call-arg]
 
 
 class Server:
@@ -129,6 +95,8 @@ class Server:
             in_all=settings.max_otps,
         )
         self._door = Door(hub, otps, settings, self._wire)
+        app = App(self._door, self._accounts, settings)
+        self._http = HttpServer(app.answer, self._door.upgrade, security_headers(settings), settings.request_timeout)
         self._stop = asyncio.Event()
         hub.bind(self._engine, settings, clock)
 
@@ -144,7 +112,6 @@ class Server:
             elif not is_local(self._settings.host):
                 await self._refuse_demo_accounts()
             setup = await self._accounts.open_setup()
-            http = self._new_http_server()
             async with asyncio.TaskGroup() as tasks:
                 hub = self._hub
                 background = [tasks.create_task(work) for work in (hub.pump.run(), expire(hub), end_dead_sessions(hub))]
@@ -152,12 +119,11 @@ class Server:
                     background.append(tasks.create_task(turn(self._wheel)))
                 if self._tls is not None and self._settings.tls_cert is None:
                     background.append(tasks.create_task(self._renew_certificate(self._tls)))
-                serving = tasks.create_task(http.serve(sockets=self._sockets))
+                await self._http.start(self._sockets, self._tls)
                 self._announce(setup)
                 await self._stop.wait()
                 await self._drain()
-                http.should_exit = True
-                await serving
+                await self._http.stop(HTTP_S)
                 for task in background:
                     task.cancel()
         finally:
@@ -176,22 +142,6 @@ class Server:
                     f"--host {self._settings.host}: the account {user} still has the password of --demo; "
                     f"`hubbub user passwd {user}` or `hubbub user remove {user}` first"
                 )
-
-    def _new_http_server(self) -> HttpServer:
-        settings = self._settings
-        config = uvicorn.Config(
-            make_app(self._door, self._accounts, settings),
-            http=functools.partial(HurriedProtocol, settings.request_timeout),  # type: ignore[arg-type]
-            ws=functools.partial(Upgrade, self._door),  # type: ignore[arg-type]
-            ssl_context_factory=(lambda _config, _default: self._tls) if self._tls else None,  # type: ignore[arg-type, return-value]
-            lifespan="off",
-            log_config=None,
-            access_log=settings.log_level == "debug",
-            server_header=False,
-            backlog=BACKLOG,
-            timeout_graceful_shutdown=HTTP_S,
-        )
-        return HttpServer(config, settings.request_timeout)
 
     # Stopping
 

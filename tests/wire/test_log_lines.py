@@ -55,7 +55,7 @@ def test_no_secret_is_ever_logged(loud: ServerProcess) -> None:
             raw.send(mangled % secrets[6].encode())
             raw.read_to_end()
     assert ask(loud, "POST", "/logout", headers={"Authorization": f"Bearer {token}"}).status == 204
-    wait_until(lambda: '"POST /logout' in loud.log())
+    wait_until(lambda: "/logout" in loud.log())
     log = loud.log()
     assert "/ws" in log, "requests are logged at this level"
     assert not [secret for secret in secrets if secret in log], log

@@ -1,111 +1,311 @@
-"""uvicorn's HTTP connections, made strict: with a deadline for each step, and a limit for the request head.
+"""HTTP/1.1 on the server's port: requests in, answers out, and the way from a request to a WebSocket.
 
-uvicorn itself waits for ever for the first byte, and for a head or a body that comes a byte at a time; it takes a head
-of any size; and it drops what comes with an upgrade request without a word.
+httptools parses.  What is done here is what a server owes itself and its clients around that: bounded heads and
+bodies, answers one at a time and in the order of their requests, and a deadline for each step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable
+from email.utils import formatdate
 from http import HTTPStatus
-from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+import httptools
+import structlog
 
 from hubbub.wire.denial import Denied
+from hubbub.wire.request import Request, Response, path_and_query
 
-__all__ = ["HurriedProtocol"]
+__all__ = ["HttpConnection", "HttpServer"]
 
+log = structlog.get_logger("hubbub.http")
+
+BACKLOG = 2048
 MAX_HEAD = 64 * 1024
+MAX_BODY = 8 * 1024
+# What a client may go on to send after its last answer; closing at the first byte could lose it the answer.
+MAX_DROPPED = 256 * 1024
+# Requests that one client may send before it has an answer; then its connection is not read.
+MAX_WAITING = 16
 
-END_OF_HEAD = b"\r\n\r\n"
+
+Answer = Callable[[Request], Awaitable[Response]]
+Upgrade = Callable[[asyncio.Transport, Request], None]
 
 
-class HurriedProtocol(HttpToolsProtocol):
-    """An HTTP connection whose client has to finish each request in time, and to take each answer in time.
+class HttpServer:
+    """Accepts connections, and ends them.
 
     Args:
-        timeout_s: how long each may take; 0 for ever.
-        uvicorn: the keyword arguments that uvicorn makes its connections with.
+        answer: answers a request; it never fails.
+        upgrade: takes over the transport of a request for a WebSocket.
+        headers: of every answer, each ending in CRLF.
+        timeout_s: how long a client may take for its TLS handshake, for each request, and for taking an answer; 0 is
+            for ever.
     """
 
-    def __init__(self, timeout_s: float, **uvicorn: Any) -> None:
-        super().__init__(**uvicorn)
-        self._timeout_s = timeout_s
+    def __init__(self, answer: Answer, upgrade: Upgrade, headers: bytes, timeout_s: float) -> None:
+        self.answer = answer
+        self.upgrade = upgrade
+        self.timeout_s = timeout_s
+        self.connections: set[HttpConnection] = set()
+        self.is_stopping = False
+        self._headers = headers
+        self._dated = b""
+        self._date_second = -1
+        self._servers: list[asyncio.Server] = []
+
+    async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
+        """Listen."""
+        loop = asyncio.get_running_loop()
+        # uvloop gives a handshake that has no other limit a minute; there is no way to have none.
+        handshake_s = (self.timeout_s or None) if tls else None
+        for each in sockets:
+            server = await loop.create_server(
+                lambda: HttpConnection(self, loop),
+                sock=each,
+                ssl=tls,
+                backlog=BACKLOG,
+                ssl_handshake_timeout=handshake_s,
+            )
+            self._servers.append(server)
+
+    async def stop(self, within_s: float) -> None:
+        """Listen no more, and let the answers go out that are being made."""
+        self.is_stopping = True
+        for server in self._servers:
+            server.close()
+        for connection in list(self.connections):
+            connection.stop()
+        try:
+            async with asyncio.timeout(within_s):
+                while self.connections:  # noqa: ASYNC110  # they end one by one, and soon
+                    await asyncio.sleep(0.01)
+        except TimeoutError:
+            for connection in list(self.connections):
+                connection.abort()
+
+    def headers(self, now: float) -> bytes:
+        """The headers of every answer (the date: RFC 9110 section 6.6.1)."""
+        if int(now) != self._date_second:
+            self._date_second = int(now)
+            self._dated = b"Date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._headers)
+        return self._dated
+
+
+class HttpConnection(asyncio.Protocol):
+    """One connection until it ends or becomes a WebSocket's."""
+
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+        self._server = server
+        self._loop = loop
+        self._transport: asyncio.Transport = None  # type: ignore[assignment]  # there from connection_made on
+        self._address = ""
+        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._deadline: asyncio.TimerHandle | None = None
+        # The request that is coming in.
         self._head_size = 0
         self._is_in_head = True
-        self._last_bytes = b""
+        self._target = b""
+        self._headers: dict[str, list[str]] = {}
+        self._body = b""
+        self._upgrade: Request | None = None
+        self._dropped = 0
+        # Those that have come, each with whether the connection stays open after it; the last may be a refusal.
+        self._waiting: deque[tuple[Request | Denied, bool]] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._is_writing_paused = False
+        self._is_reading_paused = False
 
-    def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+    # The connection
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
+        self._transport = transport
+        peer = transport.get_extra_info("peername")
+        self._address = str(peer[0]) if peer else ""
+        self._server.connections.add(self)
         self._start_deadline()
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._stop_deadline()
-        super().connection_lost(exc)
+    def connection_lost(self, _error: Exception | None) -> None:
+        self._leave()
+        self._parser = None
+        self._waiting.clear()
+
+    def stop(self) -> None:
+        """Close after the answer that is being made, or at once without one."""
+        if self._task is None:
+            self.abort()
+
+    def abort(self) -> None:
+        """Cut the connection."""
+        self._transport.abort()
+
+    def pause_writing(self) -> None:
+        self._is_writing_paused = True
+
+    def resume_writing(self) -> None:
+        self._is_writing_paused = False
+        self._go_on()
 
     # Requests
 
     def data_received(self, data: bytes) -> None:
-        self._last_bytes = (self._last_bytes + data)[-len(END_OF_HEAD) :]
-        super().data_received(data)
-        if self._is_in_head and not self.transport.is_closing():
-            self._head_size += len(data)
-            if self._head_size > MAX_HEAD:
-                message = f"a request head has at most {MAX_HEAD} bytes"
-                self._deny(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, message)
+        parser = self._parser
+        if parser is None:
+            # The last answer is out, or waits for its turn.  A client may need a moment to see it, and no more.
+            self._dropped += len(data)
+            if self._dropped > MAX_DROPPED:
+                self.abort()
+            return
+        try:
+            parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._take_upgrade(data[upgrade.args[0] :])
+        except httptools.HttpParserError:
+            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "this is not an HTTP request")
+        else:
+            if self._is_in_head:
+                self._head_size += len(data)
+                if self._head_size > MAX_HEAD:
+                    message = f"a request head has at most {MAX_HEAD} bytes"
+                    self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
+
+    def on_message_begin(self) -> None:
+        self._target = self._body = b""
+        self._headers = {}
+
+    def on_url(self, part: bytes) -> None:
+        self._target += part
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
 
     def on_headers_complete(self) -> None:
+        if self._parser is None:
+            return
         self._is_in_head = False
-        super().on_headers_complete()
+        length = self._headers.get("content-length", ["0"])[0]
+        if int(length) > MAX_BODY:  # the parser has seen that it is a number, and that there is only one
+            self._refuse_body()
+        elif "100-continue" in self._headers.get("expect", ()) and self._task is None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, part: bytes) -> None:
+        if self._parser is None:
+            return
+        self._body += part
+        if len(self._body) > MAX_BODY:
+            self._refuse_body()
 
     def on_message_complete(self) -> None:
+        parser = self._parser
+        if parser is None:
+            return
         self._is_in_head = True
         self._head_size = 0
-        if self.cycle is None or not self.cycle.response_complete:
-            self._stop_deadline()
-        super().on_message_complete()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._start_deadline()
-
-    def send_400_response(self, msg: str) -> None:
-        self._deny(HTTPStatus.BAD_REQUEST, msg.rstrip("."))
-
-    # Upgrades
-
-    def handle_websocket_upgrade(self) -> None:
         self._stop_deadline()
-        if self.cycle is not None and not self.cycle.response_complete:
-            # It would overtake the answer to the request before it, which is the last one here.
-            self.cycle.keep_alive = False
-        elif self.parser.get_http_version() != "1.1":
-            self._deny(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "a WebSocket opens with HTTP/1.1")
-        elif self._last_bytes != END_OF_HEAD:
-            # RFC 6455 section 4.1: a client waits for the answer before it sends anything.
-            self._deny(HTTPStatus.BAD_REQUEST, "frames came before the answer to the upgrade request")
+        try:
+            path, query = path_and_query(self._target.decode("latin-1"))
+        except Denied as denied:
+            self._take(denied, stays_open=False)
+            return
+        request = Request(parser.get_method().decode("ascii"), path, query, self._headers, self._address, self._body)
+        if parser.should_upgrade():
+            self._upgrade = request
         else:
-            super().handle_websocket_upgrade()
+            self._take(request, stays_open=parser.should_keep_alive() and parser.get_http_version() == "1.1")
+
+    def _refuse_body(self) -> None:
+        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"the body has over {MAX_BODY} bytes")
+
+    def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
+        """Answer with an error, after the answers that are due before it; nothing more is read."""
+        if self._parser is not None:
+            self._take(Denied(status, code, message), stays_open=False)
+
+    def _take_upgrade(self, rest: bytes) -> None:
+        request, self._upgrade = self._upgrade, None
+        if request is None or self._parser is None:
+            return  # it has been refused
+        if "websocket" not in (token.lower() for token in request.tokens("upgrade")):
+            self._take(request, stays_open=False)  # an offer that may be ignored (RFC 9110 section 7.8)
+        elif self._parser.get_http_version() != "1.1":
+            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "a WebSocket opens with HTTP/1.1")
+        elif rest:
+            # RFC 6455 section 4.1: a client waits for the answer before it sends anything.
+            message = "frames came before the answer to the upgrade request"
+            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
+        elif self._task is not None or self._waiting:
+            message = "an upgrade request came before the answer to the request before it"
+            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
+        else:
+            self._leave()
+            self._parser = None
+            self._server.upgrade(self._transport, request)
+
+    # Answers
+
+    def _take(self, request: Request | Denied, *, stays_open: bool) -> None:
+        if not stays_open:
+            self._parser = None
+        self._waiting.append((request, stays_open))
+        if len(self._waiting) > MAX_WAITING and not self._is_reading_paused:
+            self._is_reading_paused = True
+            self._transport.pause_reading()
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Turn to the next request, if there is one and its answer has somewhere to go."""
+        while self._waiting and self._task is None and not self._is_writing_paused:
+            request, stays_open = self._waiting.popleft()
+            if isinstance(request, Denied):
+                self._write(request.response(), stays_open=False)
+            else:
+                self._stop_deadline()
+                self._task = self._loop.create_task(self._answer(request, stays_open=stays_open))
+        if self._is_reading_paused and not self._waiting and not self._transport.is_closing():
+            self._is_reading_paused = False
+            self._transport.resume_reading()
+
+    async def _answer(self, request: Request, *, stays_open: bool) -> None:
+        response = await self._server.answer(request)
+        log.debug("request", method=request.method, path=request.path, status=response.status, address=self._address)
+        stays_open = stays_open and not self._server.is_stopping
+        common = self._server.headers(self._loop.time())
+        self._task = None
+        head_only = request.method == "HEAD"
+        self._write(response.to_bytes(common, keep_alive=stays_open, head_only=head_only), stays_open=stays_open)
+        self._go_on()
+
+    def _write(self, answer: bytes, *, stays_open: bool) -> None:
+        transport = self._transport
+        if transport.is_closing():
+            return
+        transport.write(answer)
+        self._start_deadline()
+        if stays_open:
+            return
+        # Only our half where that can be told apart: closing a socket with unread bytes resets it, and the client
+        # would never read the answer (RFC 9112 section 9.6).  The deadline ends what is left.
+        if transport.can_write_eof() and not self._server.is_stopping:
+            transport.write_eof()
+        else:
+            transport.close()
 
     # Ends
 
-    def shutdown(self) -> None:
-        """The server stops: a request that has not come whole is not waited for."""
-        if self.cycle is not None and self.cycle.more_body and not self.cycle.response_complete:
-            self.transport.abort()
-        else:
-            super().shutdown()
-
-    def _deny(self, status: HTTPStatus, message: str) -> None:
-        self.transport.write(Denied(status, "bad_request", message).response())
-        self.transport.close()
+    def _leave(self) -> None:
+        self._stop_deadline()
+        self._server.connections.discard(self)
 
     def _start_deadline(self) -> None:
         self._stop_deadline()
-        if self._timeout_s:
-            self._deadline = self.loop.call_later(self._timeout_s, self.transport.abort)
+        if self._server.timeout_s:
+            self._deadline = self._loop.call_later(self._server.timeout_s, self._transport.abort)
 
     def _stop_deadline(self) -> None:
         if self._deadline is not None:

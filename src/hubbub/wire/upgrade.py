@@ -1,7 +1,6 @@
 """The door: what happens between an upgrade request and its 101, or its refusal.
 
-uvicorn makes one `Upgrade` for each request that asks for a WebSocket, hands it the request head, and makes it the
-transport's protocol.  The checks run in the order of the protocol page, all before the 101, so that a refused client
+The checks run in the order of the protocol page, all before the 101, so that a refused client
 never holds a WebSocket and a foreign page cannot burn a one-time password.
 """
 
@@ -14,9 +13,7 @@ import functools
 import secrets
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import parse_qs
 
-import msgspec
 import structlog
 
 from hubbub.client import Client
@@ -29,65 +26,26 @@ from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.dialects import CLASSIC, SUBPROTOCOL, V1
+from hubbub.wire.request import Request
 from hubbub.wire.websocket import WireSettings, open_websocket
 
-__all__ = ["Door", "Upgrade", "UpgradeRequest", "parse_head"]
+__all__ = ["Door", "Upgrade", "otp_of"]
 
 log = structlog.get_logger("hubbub.wire")
 
 PATHS = ("/ws", "/")
 RETRY_AFTER_S = 5
-MAX_QUERY_FIELDS = 64
 
 # Closes that need no one's attention: the peer left, its login ended, or we did.
 EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED})
 
 
-class UpgradeRequest(msgspec.Struct, frozen=True):
-    """What an upgrade request says, as far as anything depends on it."""
-
-    method: str
-    path: str
-    query: dict[str, list[str]]
-    headers: dict[str, list[str]]
-
-    def header(self, name: str) -> str | None:
-        """A header's only value; None without one.  `Denied` (400) when there are several."""
-        values = self.headers.get(name, [])
-        if len(values) > 1:
-            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", f"{len(values)} {name} headers, one is right")
-        return values[0] if values else None
-
-    @property
-    def subprotocols(self) -> list[str]:
-        """What the client offers in Sec-WebSocket-Protocol."""
-        offered = ",".join(self.headers.get("sec-websocket-protocol", []))
-        return [item for item in (part.strip() for part in offered.split(",")) if item]
-
-    @property
-    def otp(self) -> str | None:
-        """The one-time password, from the second subprotocol or from the URL."""
-        for offered in self.subprotocols:
-            if offered.startswith("otp."):
-                return offered.removeprefix("otp.")
-        return next(iter(self.query.get("otp", ())), None)
-
-
-def parse_head(head: bytes) -> UpgradeRequest:
-    """Read a request head as uvicorn hands it over: checked by its parser, header names in lower case; or `Denied`."""
-    request_line, *lines = head.decode("latin-1").split("\r\n")
-    try:
-        method, target, _version = request_line.split(" ")
-        path, _, text = target.partition("?")
-        query = parse_qs(text, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
-    except ValueError:
-        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read") from None
-    headers: dict[str, list[str]] = {}
-    for line in lines:
-        name, colon, value = line.partition(":")
-        if colon:
-            headers.setdefault(name, []).append(value.strip())
-    return UpgradeRequest(method, path, query, headers)
+def otp_of(request: Request) -> str | None:
+    """The one-time password, from the second subprotocol or from the URL."""
+    for offered in request.tokens("sec-websocket-protocol"):
+        if offered.startswith("otp."):
+            return offered.removeprefix("otp.")
+    return next(iter(request.query_fields().get("otp", ())), None)
 
 
 class Door:
@@ -108,6 +66,10 @@ class Door:
         self._settings = settings
         self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
 
+    def upgrade(self, transport: asyncio.Transport, request: Request) -> None:
+        """Take over the transport of a request for a WebSocket."""
+        Upgrade(self, transport, request)
+
     def take_place(self, address: str) -> None:
         """Take a place for a client that may come in.  `Denied` (503) while draining or full."""
         if self.is_draining:
@@ -116,7 +78,7 @@ class Door:
         if why_not is not None:
             raise self._unavailable(why_not)
 
-    def check(self, request: UpgradeRequest) -> bytes:
+    def check(self, request: Request) -> bytes:
         """Check all that needs no waiting; the request's Sec-WebSocket-Key, or `Denied`."""
         if request.path not in PATHS:
             raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
@@ -127,10 +89,10 @@ class Door:
             raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
         return key
 
-    async def admit(self, request: UpgradeRequest, address: str) -> Client:
+    async def admit(self, request: Request, address: str) -> Client:
         """Take the one-time password and make the client that it stands for, or `Denied`."""
         try:
-            otp = request.otp
+            otp = otp_of(request)
             grant = await self.otps.take(otp) if otp else None
             if grant is None:
                 raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password; log in for one")
@@ -142,10 +104,10 @@ class Door:
             raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
         return client
 
-    def _new_client(self, request: UpgradeRequest, grant: Grant, address: str) -> Client:
-        is_v1 = SUBPROTOCOL in request.subprotocols
+    def _new_client(self, request: Request, grant: Grant, address: str) -> Client:
+        is_v1 = SUBPROTOCOL in request.tokens("sec-websocket-protocol")
         # The Node page puts its user's name in the URL and shows what it sends by itself.
-        echo = is_v1 or "name" not in request.query
+        echo = is_v1 or "name" not in request.query_fields()
         client = Client(
             grant.user,
             grant.session,
@@ -178,7 +140,7 @@ class Door:
         return Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, f"Retry-After: {RETRY_AFTER_S}")
 
 
-def check_handshake(request: UpgradeRequest) -> bytes:
+def check_handshake(request: Request) -> bytes:
     """Check what RFC 6455 section 4.2.1 asks of the request; its key, or `Denied`."""
     if request.method != "GET":
         raise Denied(HTTPStatus.METHOD_NOT_ALLOWED, "bad_request", "a WebSocket opens with GET", "Allow: GET")
@@ -203,41 +165,29 @@ def check_handshake(request: UpgradeRequest) -> bytes:
 
 
 class Upgrade(asyncio.Protocol):
-    """One upgrade request: the protocol of its transport until the 101.
+    """One request for a WebSocket: the protocol of its transport until the 101."""
 
-    The keyword arguments are uvicorn's, which calls this as its `ws=` class.
-    """
-
-    def __init__(self, door: Door, *, config: object, server_state: object, app_state: object) -> None:
+    def __init__(self, door: Door, transport: asyncio.Transport, request: Request) -> None:
         self._door = door
-        self._transport: Any = None
-        self._is_begun = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport
-
-    def data_received(self, data: bytes) -> None:
-        if self._is_begun:
-            # RFC 6455 section 4.1: a client must wait for the answer.  What it sends before cannot be a frame.
-            self._transport.abort()
-            return
-        self._is_begun = True
-        self._transport.pause_reading()
-        peer = self._transport.get_extra_info("peername")
-        address = str(peer[0]) if peer else ""
+        transport.set_protocol(self)
+        transport.pause_reading()
         try:
-            self._door.take_place(address)
+            door.take_place(request.address)
         except Denied as denied:
             self._deny(denied)
             return
-        task = asyncio.get_running_loop().create_task(self._open(data, address))
-        self._door.tasks.add(task)
-        task.add_done_callback(self._door.tasks.discard)
+        task = asyncio.get_running_loop().create_task(self._open(request))
+        door.tasks.add(task)
+        task.add_done_callback(door.tasks.discard)
 
-    async def _open(self, head: bytes, address: str) -> None:
-        door = self._door
+    def data_received(self, _data: bytes) -> None:
+        # RFC 6455 section 4.1: a client must wait for the answer.  What it sends before cannot be a frame.
+        self._transport.abort()
+
+    async def _open(self, request: Request) -> None:
+        door, address = self._door, request.address
         try:
-            request = parse_head(head)
             key = door.check(request)
             client = await door.admit(request, address)
         except Denied as denied:

@@ -1,0 +1,94 @@
+"""An HTTP request, and what may be answered."""
+
+from __future__ import annotations
+
+from http import HTTPStatus
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from hubbub.wire.denial import Denied
+
+__all__ = ["Request", "Response", "path_and_query"]
+
+MAX_QUERY_FIELDS = 64
+
+STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A whole request.
+
+    Attributes:
+        query: what stands behind the `?`, unread.
+        headers: their values, under names in lower case.
+        address: the client's.
+    """
+
+    method: str
+    path: str
+    query: str
+    headers: dict[str, list[str]]
+    address: str = ""
+    body: bytes = b""
+
+    def header(self, name: str) -> str | None:
+        """A header's only value; None without one.  `Denied` (400) when there are several."""
+        values = self.headers.get(name)
+        if values is None:
+            return None
+        if len(values) > 1:
+            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", f"{len(values)} {name} headers, one is right")
+        return values[0]
+
+    def tokens(self, name: str) -> list[str]:
+        """The members of a header that is a list (RFC 9110 section 5.6.1)."""
+        values = self.headers.get(name)
+        return [token for part in ",".join(values).split(",") if (token := part.strip())] if values else []
+
+    def query_fields(self) -> dict[str, list[str]]:
+        """The fields of the query, or `Denied` (400)."""
+        try:
+            return parse_qs(self.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
+        except ValueError:
+            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read") from None
+
+
+def path_and_query(target: str) -> tuple[str, str]:
+    """The parts of a request target; `Denied` (400) for one that cannot be read."""
+    if not target.startswith("/"):
+        # A whole URL, as a proxy gets it (RFC 9112 section 3.2.2).
+        try:
+            parts = urlsplit(target)
+        except ValueError:
+            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read") from None
+        return parts.path or "/", parts.query
+    path, _, query = target.partition("?")
+    return path, query
+
+
+class Response(msgspec.Struct, frozen=True):
+    """What a request is answered.
+
+    Attributes:
+        headers: besides those of the content.
+    """
+
+    status: int
+    body: bytes = b""
+    media_type: str = "application/json"
+    headers: dict[str, str] = {}
+
+    def to_bytes(self, common: bytes, *, keep_alive: bool, head_only: bool = False) -> bytes:
+        """The whole response; `common` are the headers, each ending in CRLF, of every answer."""
+        lines = [STATUS_LINES[self.status]]
+        for name, value in self.headers.items():
+            lines.append(f"{name}: {value}\r\n")
+        if self.body:
+            lines.append(f"Content-Type: {self.media_type}\r\n")
+        if self.status not in (204, 304):  # RFC 9110 section 8.6
+            lines.append(f"Content-Length: {len(self.body)}\r\n")
+        if not keep_alive:
+            lines.append("Connection: close\r\n")
+        head = "".join(lines).encode("latin-1") + common + b"\r\n"
+        return head if head_only else head + self.body
