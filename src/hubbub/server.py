@@ -30,6 +30,7 @@ from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings, raise_file_limit
 from hubbub.wire.http import HttpServer
+from hubbub.wire.reader import Readers
 from hubbub.wire.upgrade import Door
 from hubbub.wire.websocket import WireSettings
 
@@ -83,7 +84,7 @@ class Server:
         self._wheel = (
             Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
         )
-        self._wire = WireSettings(settings.max_frame, self._wheel)
+        self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
         self._accounts = Accounts(
             self._engine, time.time, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
         )

@@ -6,16 +6,20 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import sys
-from typing import cast
 
 import uvloop
 
 from hubbub.wire.frames import text_frame
-from hubbub.wire.upgrade import check_handshake, parse_head
+from hubbub.wire.http import HttpServer
+from hubbub.wire.reader import Readers
+from hubbub.wire.request import Request, Response
+from hubbub.wire.upgrade import check_handshake
 from hubbub.wire.websocket import WebSocket, WireSettings, open_websocket
 
-WIRE = WireSettings(max_frame=16 * 1024 * 1024)
+MAX_FRAME = 16 * 1024 * 1024
+WIRE = WireSettings(MAX_FRAME, Readers(MAX_FRAME))
 
 
 class Echo:
@@ -45,35 +49,22 @@ class Echo:
     def closed(self, code: int, reason: str, *, by_us: bool) -> None: ...
 
 
-class Door(asyncio.Protocol):
-    """Reads one request head and lets everyone in."""
-
-    def __init__(self) -> None:
-        self._head = b""
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast(asyncio.Transport, transport)
-
-    def data_received(self, data: bytes) -> None:
-        self._head += data
-        if b"\r\n\r\n" not in self._head:
-            return
-        self._transport.pause_reading()
-        key = check_handshake(parse_head(lower_names(self._head)))
-        echo = Echo()
-        echo.socket = open_websocket(self._transport, key, echo, WIRE)
+async def answer(_request: Request) -> Response:
+    return Response(404)
 
 
-def lower_names(head: bytes) -> bytes:
-    """The head as uvicorn's parser hands it over."""
-    lines = [line.partition(b":") for line in head.split(b"\r\n")]
-    return b"\r\n".join(name.lower() + colon + value if colon else name for name, colon, value in lines)
+def let_in(transport: asyncio.Transport, request: Request) -> None:
+    """Open a WebSocket for everyone."""
+    transport.pause_reading()
+    echo = Echo()
+    echo.socket = open_websocket(transport, check_handshake(request), echo, WIRE)
 
 
 async def serve(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(Door, "127.0.0.1", port)
-    print(f"echoes at ws://127.0.0.1:{server.sockets[0].getsockname()[1]}", flush=True)
-    await server.serve_forever()
+    listening = socket.create_server(("127.0.0.1", port))
+    await HttpServer(answer, let_in, b"", timeout_s=10).start([listening], None)
+    print(f"echoes at ws://127.0.0.1:{listening.getsockname()[1]}", flush=True)
+    await asyncio.Event().wait()
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hubbub.wire.reader import Readers
 from hubbub.wire.websocket import WebSocket, WireSettings, open_websocket
 
 pytestmark = pytest.mark.anyio
@@ -106,7 +107,7 @@ class Listener:
 
 def opened(max_frame: int = 16384) -> tuple[FakeTransport, Listener, WebSocket]:
     transport, peer = FakeTransport(), Listener()
-    socket = open_websocket(transport, KEY, peer, WireSettings(max_frame))
+    socket = open_websocket(transport, KEY, peer, WireSettings(max_frame, Readers(max_frame)))
     return transport, peer, socket
 
 

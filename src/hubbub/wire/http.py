@@ -17,6 +17,7 @@ from http import HTTPStatus
 import httptools
 import structlog
 
+from hubbub.logs import is_debugging
 from hubbub.wire.denial import Denied
 from hubbub.wire.request import Request, Response, path_and_query
 
@@ -273,7 +274,9 @@ class HttpConnection(asyncio.Protocol):
 
     async def _answer(self, request: Request, *, stays_open: bool) -> None:
         response = await self._server.answer(request)
-        log.debug("request", method=request.method, path=request.path, status=response.status, address=self._address)
+        if is_debugging():
+            answered = {"path": request.path, "status": response.status, "address": self._address}
+            log.debug("request", method=request.method, **answered)
         stays_open = stays_open and not self._server.is_stopping
         common = self._server.headers(self._loop.time())
         self._task = None

@@ -1,84 +1,142 @@
-"""Reading frames with picows: what it has to be told so that it only reads, and never more than it should.
+"""Reading frames with picows: what it has to be told so that it only reads, and that many connections can share it.
 
-It turns bytes into frames and checks part of RFC 6455; it is never let near the transport.
+It turns bytes into frames and checks part of RFC 6455; it is never let near a transport.
 """
 
 from __future__ import annotations
 
-import asyncio
-from typing import Any, ClassVar, Protocol, cast
+from typing import Any, Protocol
 
 import structlog
-from picows import WSAutoPingStrategy, WSTransport
-from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in the stubs: see new_reader
+from picows import WSAutoPingStrategy, WSFrame, WSListener, WSTransport
+from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in the stubs: see new_protocol
 
 from hubbub.errors import CloseCode
+from hubbub.wire.frames import CLOSE
 
-__all__ = ["LARGE_FRAME", "Drain", "Owner", "new_reader"]
+__all__ = ["Reader", "Readers"]
 
 log = structlog.get_logger("hubbub.wire")
 
-# picows' read buffer starts small, doubles whenever a read fills it, and never shrinks: a burst would cost its
-# connection megabytes for life.  So one read takes at most this much, which leaves only a large frame to make the
-# buffer grow; and a buffer that has held a large frame is traded for a new one as soon as it is empty.
-BUFFER = 2048
-ONE_READ = 1536
-LARGE_FRAME = 4096
+# picows' buffer doubles when a read fills nine tenths of it, and never shrinks.  A read into an empty one takes less.
+BUFFER = 4096 + 256
+ONE_READ = 3584
+# Readers kept for the next frame that comes in parts.
+MAX_SPARE = 16
+UNLIMITED_FRAME = 1 << 40
 
 
 class Owner(Protocol):
     """The connection that a reader reads for."""
 
-    @property
-    def max_frame(self) -> int: ...
+    def receive_frame(self, frame: WSFrame) -> None: ...
 
-    def fail_by_library(self, code: int, reason: str) -> None: ...
-
-    def on_ws_disconnected(self, transport: WSTransport | None) -> None: ...
-
-    def pause_writing(self) -> None: ...
-
-    def resume_writing(self) -> None: ...
+    def fail(self, code: int, reason: str) -> None: ...
 
 
-class Drain(asyncio.BufferedProtocol):
-    """What a failed connection's transport is given: takes bytes and drops them until the peer has gone as well.
+class Reader(WSListener):
+    """picows' state and buffer, 6 KiB, between two frames ready to read for any connection.
 
-    One scrap of memory for all: nobody reads it.
+    Attributes:
+        is_between_frames: nothing of a frame has been read and not delivered.
+        is_worn: it has grown, or seen the end of a connection; it can read for no other.
     """
 
-    __slots__ = ("_socket",)
-    _scrap: ClassVar = bytearray(64 * 1024)
+    __slots__ = ("_fault", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
 
-    def __init__(self, socket: Owner) -> None:
-        self._socket = socket
+    def __init__(self, max_frame: int) -> None:
+        self._owner: Owner | None = None
+        self._fault: tuple[int, str] | None = None
+        self._protocol = new_protocol(self, max_frame)
+        self._view: memoryview | None = self._protocol.get_buffer(-1)[:ONE_READ]
+        self.is_between_frames = True
+        self.is_worn = False
 
-    def get_buffer(self, _size_hint: int) -> bytearray:
-        return self._scrap
+    @property
+    def buffer(self) -> memoryview:
+        """Where the next bytes belong."""
+        # Made once: the memory stays where it is until a frame comes in parts.
+        view = self._view
+        return view if view is not None else self._protocol.get_buffer(-1)[:ONE_READ]
 
-    def buffer_updated(self, _size: int) -> None: ...
+    def read(self, owner: Owner, size: int) -> None:
+        """Hand the frames in the next `size` bytes of the buffer to their connection."""
+        self._owner = owner
+        self.is_between_frames = False
+        self._protocol.buffer_updated(size)
+        self._owner = None
+        if not self.is_between_frames:
+            self._view = None
+        if self._fault is not None:
+            # It looks one frame ahead: the good frame before the broken one has been delivered, and counts.
+            owner.fail(*self._fault)
 
-    def pause_writing(self) -> None:
-        self._socket.pause_writing()
+    def renew(self) -> None:
+        """Get ready for another connection."""
+        if self._view is None:
+            view = self._protocol.get_buffer(-1)
+            self.is_worn = self.is_worn or len(view) > BUFFER
+            self._view = view[:ONE_READ]
 
-    def resume_writing(self) -> None:
-        self._socket.resume_writing()
+    # What picows calls
 
-    def connection_lost(self, _error: Exception | None) -> None:
-        self._socket.on_ws_disconnected(None)
+    def on_ws_connected(self, _transport: WSTransport) -> None: ...
+
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
+        self.is_between_frames = not frame.tail_size
+        kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
+        if kind == CLOSE:
+            self.is_worn = True  # it would take another one for a fault
+        assert self._owner is not None
+        self._owner.receive_frame(frame)
+
+    def fail(self, code: int, reason: str) -> None:
+        """Take note of a broken rule.  picows' own CLOSE has gone nowhere."""
+        self.is_worn = True
+        if self._fault is None:
+            self._fault = (code, reason)
+
+
+class Readers:
+    """The readers of one server.  Whoever has only whole frames to read shares one with all others.
+
+    Attributes:
+        shared: the reader that is between two frames.
+    """
+
+    def __init__(self, max_frame: int) -> None:
+        self._max_frame = max_frame or UNLIMITED_FRAME
+        self._spare: list[Reader] = []
+        self._shared: Reader | None = None
+
+    @property
+    def shared(self) -> Reader:
+        # Made late: picows wants a running loop.
+        if self._shared is None:
+            self._shared = self._spare.pop() if self._spare else Reader(self._max_frame)
+        return self._shared
+
+    def keep_shared(self) -> None:
+        """Leave the shared reader to the connection that it has begun a frame of, or has been worn by."""
+        self._shared = None
+
+    def give_back(self, reader: Reader) -> None:
+        """Take a reader that a connection has had for itself."""
+        reader.renew()
+        if not reader.is_worn and len(self._spare) < MAX_SPARE:
+            self._spare.append(reader)
 
 
 class LibraryLog:
     """Stands in for picows' logger.
 
-    picows makes a child logger for each connection, which costs more memory than the connection; and when it
-    closes one for a broken rule, its log line is the only notice that the listener gets.
+    When it closes a connection for a broken rule, its log line is the only notice that the listener gets.
     """
 
-    __slots__ = ("_socket",)
+    __slots__ = ("_reader",)
 
-    def __init__(self, socket: Owner) -> None:
-        self._socket = socket
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
 
     def isEnabledFor(self, _level: int) -> bool:  # noqa: N802  # logging's name
         return False
@@ -90,19 +148,15 @@ class LibraryLog:
     def error(self, _message: str, arguments: object = (), *_more: object) -> None:
         """`arguments` are those of the WSProtocolError: the close code and the reason."""
         code, reason = arguments if isinstance(arguments, tuple) and len(arguments) == 2 else (1011, "")
-        self._socket.fail_by_library(int(code), str(reason))
+        self._reader.fail(int(code), str(reason))
 
     def exception(self, message: str, *_args: object) -> None:
         log.exception("picows failed", what=message)
-        self._socket.fail_by_library(CloseCode.INTERNAL_ERROR, "")
+        self._reader.fail(CloseCode.INTERNAL_ERROR, "")
 
 
 class Nowhere:
-    """The transport that picows is told to write to.  It only has to look like one.
-
-    All writes are ours.  That keeps what we write in one order with what is written to many, and lets a connection
-    change its reader in mid-life: the new one believes that it answers a handshake.
-    """
+    """The transport that picows is told to write to.  It only has to look like one: all writes are ours."""
 
     def get_extra_info(self, name: str) -> object:
         return self if name == "socket" else None
@@ -136,25 +190,17 @@ HEAD = (
 )
 
 
-class Reader(WSProtocol):  # type: ignore[misc]  # not in the stubs
-    """picows' protocol, with reads of a bounded size."""
-
-    def get_buffer(self, size_hint: int) -> memoryview:
-        buffer: memoryview = super().get_buffer(size_hint)
-        return buffer[:ONE_READ]
-
-
-def new_reader(socket: Owner) -> asyncio.BaseProtocol:
-    """A picows protocol past its handshake that hands its frames to `socket`.
+def new_protocol(reader: Reader, max_frame: int) -> Any:
+    """A picows protocol past its handshake that hands its frames to `reader`.
 
     Its constructor is undocumented: pyproject.toml pins picows to the minor version that this one call fits.
     """
-    reader: Any = Reader(
+    protocol = WSProtocol(
         host_port=None,
         ws_path=None,
         is_client_side=False,
-        ws_listener_factory=lambda _request: socket,
-        logger=LibraryLog(socket),
+        ws_listener_factory=lambda _request: reader,
+        logger=LibraryLog(reader),
         disconnect_on_exception=True,
         websocket_handshake_timeout=None,
         enable_auto_ping=False,
@@ -162,11 +208,11 @@ def new_reader(socket: Owner) -> asyncio.BaseProtocol:
         auto_ping_reply_timeout=0,
         auto_ping_strategy=WSAutoPingStrategy.PING_WHEN_IDLE,
         enable_auto_pong=False,
-        max_frame_size=socket.max_frame,
+        max_frame_size=max_frame,
         extra_headers=None,
         read_buffer_init_size=BUFFER,
     )
-    reader.connection_made(NOWHERE)
-    reader.get_buffer(len(HEAD))[: len(HEAD)] = HEAD
-    reader.buffer_updated(len(HEAD))
-    return cast(asyncio.BaseProtocol, reader)
+    protocol.connection_made(NOWHERE)
+    protocol.get_buffer(-1)[: len(HEAD)] = HEAD
+    protocol.buffer_updated(len(HEAD))
+    return protocol

@@ -21,6 +21,7 @@ from hubbub.engine import Grant
 from hubbub.errors import CloseCode, EngineError, Refused
 from hubbub.events import encode
 from hubbub.hub import Hub
+from hubbub.logs import is_debugging
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin
 from hubbub.settings import Settings
@@ -40,12 +41,12 @@ RETRY_AFTER_S = 5
 EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED})
 
 
-def otp_of(request: Request) -> str | None:
+def otp_of(subprotocols: list[str], query: dict[str, list[str]]) -> str | None:
     """The one-time password, from the second subprotocol or from the URL."""
-    for offered in request.tokens("sec-websocket-protocol"):
+    for offered in subprotocols:
         if offered.startswith("otp."):
             return offered.removeprefix("otp.")
-    return next(iter(request.query_fields().get("otp", ())), None)
+    return query["otp"][0] if "otp" in query else None
 
 
 class Door:
@@ -91,12 +92,14 @@ class Door:
 
     async def admit(self, request: Request, address: str) -> Client:
         """Take the one-time password and make the client that it stands for, or `Denied`."""
+        subprotocols, query = request.tokens("sec-websocket-protocol"), request.query_fields()
         try:
-            otp = otp_of(request)
+            otp = otp_of(subprotocols, query)
             grant = await self.otps.take(otp) if otp else None
             if grant is None:
                 raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password; log in for one")
-            client = self._new_client(request, grant, address)
+            # The Node page puts its user's name in the URL and shows what it sends by itself.
+            client = self._new_client(grant, address, is_v1=SUBPROTOCOL in subprotocols, is_named="name" in query)
             await self.hub.connect(client)
         except EngineError as error:
             raise self._unavailable(str(error)) from None
@@ -104,16 +107,13 @@ class Door:
             raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
         return client
 
-    def _new_client(self, request: Request, grant: Grant, address: str) -> Client:
-        is_v1 = SUBPROTOCOL in request.tokens("sec-websocket-protocol")
-        # The Node page puts its user's name in the URL and shows what it sends by itself.
-        echo = is_v1 or "name" not in request.query_fields()
+    def _new_client(self, grant: Grant, address: str, *, is_v1: bool, is_named: bool) -> Client:
         client = Client(
             grant.user,
             grant.session,
             V1 if is_v1 else CLASSIC,
             address=address,
-            echo=echo,
+            echo=is_v1 or not is_named,
             rate=Rate(self._rate_limit, self.hub.now()) if self._rate_limit else None,
         )
         if is_v1:
@@ -243,15 +243,16 @@ class Visitor:
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         client = self._client
-        write = log.debug if code in EXPECTED else log.warning
-        write(
-            "client left",
-            user=client.user,
-            code=code,
-            reason=reason,
-            by="server" if by_us else "client",
-            refused=client.refused,
-            dropped=client.dropped,
-        )
+        if code not in EXPECTED or is_debugging():
+            write = log.debug if code in EXPECTED else log.warning
+            write(
+                "client left",
+                user=client.user,
+                code=code,
+                reason=reason,
+                by="server" if by_us else "client",
+                refused=client.refused,
+                dropped=client.dropped,
+            )
         self._door.hub.disconnect(client)
         self._door.places.free(client.address)

@@ -1,8 +1,8 @@
-"""The fast path: a WebSocket connection on a transport that uvicorn accepted, its frames read by picows.
+"""The fast path: a WebSocket connection on a transport that HTTP has let go of.
 
-picows turns bytes into frames and checks part of RFC 6455; joining frames to messages, UTF-8, the closing
+A reader (picows) turns bytes into frames and checks part of RFC 6455; joining frames to messages, UTF-8, the closing
 handshake and the other duties are done here.  Nothing here knows JSON: a connection hands whole messages to its
-`Peer`.  picows only reads: all writes are prepared frames, made here and written straight to the transport.
+`Peer`.  All writes are prepared frames, made here and written straight to the transport.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
-from picows import WSFrame, WSListener, WSTransport
+from picows import WSFrame
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
 from hubbub.wire.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
-from hubbub.wire.reader import LARGE_FRAME, Drain, new_reader
+from hubbub.wire.reader import Reader, Readers
 
 __all__ = ["Peer", "WebSocket", "WireSettings", "open_websocket"]
 
@@ -30,10 +30,12 @@ log = structlog.get_logger("hubbub.wire")
 # How long a peer may take to answer our CLOSE, or to take it, before its connection is cut.
 CLOSE_TIMEOUT_S = 2.0
 
-UNLIMITED_FRAME = 1 << 40
 HIGH_WATER = 64 * 1024
 
 PING_FRAME = control_frame(PING)
+
+# Where the bytes of a failed connection go.  One scrap of memory for all: nobody reads it.
+SCRAP = memoryview(bytearray(64 * 1024))
 
 
 class Peer(Protocol):
@@ -73,12 +75,13 @@ class WireSettings:
     """What the connections of one server share."""
 
     max_frame: int
+    readers: Readers
     wheel: Wheel | None = None
     sockets: dict[WebSocket, None] = field(default_factory=dict)
 
 
-class WebSocket(WSListener):
-    """One connection: frames in, messages out, and the closing handshake.
+class WebSocket(asyncio.BufferedProtocol):
+    """One connection, the protocol of its transport: frames in, messages out, and the closing handshake.
 
     Its life: open, then closing (our CLOSE is out, the peer's is awaited), then dead (nothing more is heard),
     then gone.  Each step only goes forward.
@@ -88,9 +91,10 @@ class WebSocket(WSListener):
         "_closing",
         "_dead",
         "_decoder",
-        "_has_large_buffer",
         "_joined",
         "_peer",
+        "_reader",
+        "_readers",
         "_settings",
         "_timer",
         "_transport",
@@ -110,7 +114,9 @@ class WebSocket(WSListener):
         self._decoder: codecs.IncrementalDecoder | None = None
         self._closing: tuple[int, str, bool] | None = None
         self._dead = False
-        self._has_large_buffer = False
+        self._readers = settings.readers
+        # Its own while a frame comes in parts.
+        self._reader: Reader | None = None
         self._timer: asyncio.TimerHandle | None = None
         self.write: Callable[[bytes], None] = transport.write
         self.is_alive = True
@@ -118,16 +124,31 @@ class WebSocket(WSListener):
         self.pinged_at = 0
         self.bucket = 0
 
-    @property
-    def max_frame(self) -> int:
-        """The most bytes in a frame that picows should take."""
-        return self._settings.max_frame or UNLIMITED_FRAME
-
     # Receiving
 
-    def on_ws_connected(self, _transport: WSTransport) -> None: ...
+    def get_buffer(self, _size_hint: int) -> memoryview:
+        if self._dead:
+            return SCRAP
+        return (self._reader or self._readers.shared).buffer
 
-    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
+    def buffer_updated(self, size: int) -> None:
+        if self._dead:
+            return  # whatever comes from now on is dropped unread, until the peer has gone as well
+        readers, reader = self._readers, self._reader
+        if reader is None:
+            reader = readers.shared
+            reader.read(self, size)
+            if not reader.is_between_frames or reader.is_worn:
+                self._reader = reader
+                readers.keep_shared()
+        else:
+            reader.read(self, size)
+            if reader.is_between_frames:
+                self._reader = None
+                readers.give_back(reader)
+
+    def receive_frame(self, frame: WSFrame) -> None:
+        """Take a frame from the reader."""
         if self._dead:
             return
         self.is_alive = True
@@ -145,11 +166,6 @@ class WebSocket(WSListener):
         except Exception:
             log.exception("connection failed")
             self.fail(CloseCode.INTERNAL_ERROR, "")
-        if frame.payload_size > LARGE_FRAME:
-            self._has_large_buffer = True
-        if self._has_large_buffer and not frame.tail_size and not self._dead:
-            self._has_large_buffer = False
-            self._transport.set_protocol(new_reader(self))
 
     def _receive(self, frame: WSFrame, kind: int) -> None:
         if kind == CLOSE:
@@ -211,9 +227,10 @@ class WebSocket(WSListener):
 
     def fail(self, code: int, reason: str) -> None:
         """Close because the peer broke a rule: nothing more of it is heard (RFC 6455 section 7.1.7)."""
+        if self._dead:
+            return
         self.close(code, reason)
         self._dead = True
-        self._stop_listening()
         if not self._transport.is_closing():
             # The server ends TCP, without waiting for an answer.  Only our half of it where that can be told apart:
             # closing a socket with unread bytes resets it, and the peer would never read why.
@@ -222,27 +239,10 @@ class WebSocket(WSListener):
             else:
                 self._transport.close()
 
-    def _stop_listening(self) -> None:
-        """Whatever comes from now on is dropped unread; picows would gather it all."""
-        self._transport.set_protocol(Drain(self))
-
     def abort(self) -> None:
         """Cut the connection at once."""
         self._dead = True
         self._transport.abort()
-
-    def fail_by_library(self, code: int, reason: str) -> None:
-        """picows has found a broken rule; the CLOSE that it wrote has gone nowhere, so ours goes out.
-
-        It looks one frame ahead: the good frame before the broken one is delivered after this call, and counts.
-        """
-        if not self._dead:
-            self._stop_listening()
-            asyncio.get_running_loop().call_soon(self._fail_unless_dead, code, reason)
-
-    def _fail_unless_dead(self, code: int, reason: str) -> None:
-        if not self._dead:
-            self.fail(code, reason)
 
     def _receive_close(self, frame: WSFrame) -> None:
         """The peer's CLOSE: echo it, unless it answers ours, then the server ends TCP (section 7.1.1)."""
@@ -272,7 +272,7 @@ class WebSocket(WSListener):
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
-    def on_ws_disconnected(self, _transport: WSTransport | None) -> None:
+    def connection_lost(self, _error: Exception | None) -> None:
         self._dead = True
         if self._timer is not None:
             self._timer.cancel()
@@ -348,7 +348,7 @@ def open_websocket(
     )
     socket = WebSocket(transport, peer, settings)
     transport.set_write_buffer_limits(high=HIGH_WATER)
-    transport.set_protocol(new_reader(socket))
+    transport.set_protocol(socket)
     settings.sockets[socket] = None
     if settings.wheel is not None:
         settings.wheel.add(socket)
