@@ -203,6 +203,8 @@ class Hub:
     async def _may_join(self, client: Client, name: str) -> Room:
         room = self.room(name)
         check_dm(room.name, client.user)
+        if not self._join_hooks:
+            return room
         await call_hooks(self._join_hooks, room.name, client)
         return self.room(name)  # others may have come or gone while a hook was waiting
 

@@ -12,8 +12,9 @@ from typing import Any
 
 import structlog
 
-__all__ = ["configure_logging"]
+__all__ = ["configure_logging", "is_debugging"]
 
+OURS = logging.getLogger("hubbub")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -60,3 +61,8 @@ def configure_logging(style: str, level: str) -> None:
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
     )
+
+
+def is_debugging() -> bool:
+    """Whether a debug line would be written; to be asked first where making one for every connection would tell."""
+    return OURS.isEnabledFor(logging.DEBUG)

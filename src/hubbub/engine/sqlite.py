@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
@@ -94,6 +94,9 @@ class SqliteEngine(Tickets):
         self._next_room = 1
         self._keys = Keys()
         self._places: dict[str, RoomPlace] = {}
+        # Sessions that were asked for, with their end, as far as nobody has ended them since the last look at all.
+        self._known_sessions: dict[str, tuple[Grant, float]] = {}
+        self._ended = 0
         self._subscribed: set[str] = set()
         self._deliver: Deliver = lambda _room, _messages: None
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
@@ -329,6 +332,7 @@ class SqliteEngine(Tickets):
 
     async def put_account(self, account: Account) -> None:
         await self._in(self._writer, AccountFile(self._write).put, account)
+        self._forget_sessions(self._known_sessions)
 
     async def has_accounts(self) -> bool:
         return bool(await self._in(self._reader, self._one, "SELECT 1 FROM accounts LIMIT 1"))
@@ -342,11 +346,21 @@ class SqliteEngine(Tickets):
             self._write.execute("INSERT INTO sessions VALUES (?, ?, ?)", (grant.session, grant.user, expires))
 
     async def session(self, session: str) -> Grant | None:
-        sql = "SELECT user FROM sessions WHERE session = ? AND expires > ?"
-        row = await self._in(self._reader, self._one, sql, session, self._wall())
-        return Grant(row[0], session) if row else None
+        known = self._known_sessions.get(session)
+        if known is None:
+            ended = self._ended
+            sql = "SELECT user, expires FROM sessions WHERE session = ?"
+            row = await self._in(self._reader, self._one, sql, session)
+            if row is None:
+                return None
+            known = (Grant(row[0], session), row[1])
+            if ended == self._ended:  # or it may have been this one
+                self._known_sessions[session] = known
+        grant, expires = known
+        return grant if self._wall() < expires else None
 
     async def end_session(self, session: str) -> None:
+        self._forget_sessions([session])
         self.drop_session(session)
         await self._in(self._writer, self._end_session, session)
 
@@ -355,7 +369,13 @@ class SqliteEngine(Tickets):
         live = await self._in(self._reader, self._select_sessions, self._wall())
         for session in with_tickets - live:
             self.drop_session(session)
+        self._forget_sessions(self._known_sessions.keys() - live)
         return live
+
+    def _forget_sessions(self, sessions: Iterable[str]) -> None:
+        self._ended += 1
+        for session in list(sessions):
+            self._known_sessions.pop(session, None)
 
     def _select_sessions(self, now: float) -> set[str]:
         return {session for (session,) in self._read.execute("SELECT session FROM sessions WHERE expires > ?", (now,))}
