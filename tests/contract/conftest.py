@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hubbub.engine import Engine, open_engine
+from hubbub.engine import Engine, open_engine, sqlite
 from hubbub.events import Message
 from stage import Clock
 
@@ -28,10 +28,22 @@ def delivered() -> list[tuple[str, list[int]]]:
     return []
 
 
-@pytest.fixture(params=["memory://", "sqlite:///{}/log.db", "sqlite:///{}/log.db?durability=full"])
+# The last one folds its journal after every batch, a message at a time.
+ENGINES = ["memory://", "sqlite:///{}/log.db", "sqlite:///{}/log.db?durability=full", "sqlite:///{}/folding.db"]
+
+
+@pytest.fixture(params=ENGINES)
 async def engine(
-    request: pytest.FixtureRequest, clock: Clock, delivered: list[tuple[str, list[int]]], tmp_path: Path
+    request: pytest.FixtureRequest,
+    clock: Clock,
+    delivered: list[tuple[str, list[int]]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncIterator[Engine]:
+    if "folding" in request.param:
+        monkeypatch.setattr(sqlite, "FOLD_MESSAGES", 1)
+        monkeypatch.setattr(sqlite, "FOLD_ROWS", 1)
+
     def deliver(room: str, messages: Sequence[Message]) -> None:
         delivered.append((room, [message.seq for message in messages]))
 

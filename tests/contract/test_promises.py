@@ -8,6 +8,7 @@ from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -15,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from hubbub.chat import NewMessage
 from hubbub.client import Client
-from hubbub.engine import open_engine
+from hubbub.engine import open_engine, sqlite
 from hubbub.wire.dialects import CLASSIC, V1
 from stage import Clock, FakeSocket, Stage, stage
 
@@ -212,9 +213,20 @@ class SqlitePromises(Promises):
     url = "sqlite:///{}/log.db"
 
 
+class FoldingPromises(SqlitePromises):
+    """The same, while the journal is folded at every other moment, a message at a time."""
+
+    async def start(self) -> Stage:
+        self.life.enter_context(patch.object(sqlite, "FOLD_MESSAGES", 2))
+        self.life.enter_context(patch.object(sqlite, "FOLD_ROWS", 1))
+        return await super().start()
+
+
 slow_enough = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 TestMemory = Promises.TestCase
 TestMemory.settings = slow_enough
 TestSqlite = SqlitePromises.TestCase
 TestSqlite.settings = slow_enough
+TestFolding = FoldingPromises.TestCase
+TestFolding.settings = slow_enough

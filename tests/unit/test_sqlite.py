@@ -115,6 +115,124 @@ async def test_batches_of_any_size_are_kept_in_order(tmp_path: Path, count: int)
         assert await seqs(engine) == list(range(1, count + 1))
 
 
+# The journal and the table
+
+
+async def pages(engine: SqliteEngine, last: int) -> None:
+    """Read every page around every seq, and check it against what is true of seqs 1 to `last`."""
+    for limit in (1, 3, last):
+        for seq in range(last + 2):
+            newer = await engine.read("general", after=seq, limit=limit)
+            assert [each.seq for each in newer.messages] == list(range(seq + 1, last + 1))[:limit]
+            assert newer.more == (seq + limit < last)
+            older = await engine.read("general", before=seq, limit=limit)
+            assert [each.seq for each in older.messages] == list(range(1, seq))[-limit:]
+            assert older.more == (limit < min(seq - 1, last))
+            assert newer.head.seq == older.head.seq == last
+    assert (await engine.read("general", limit=0)).messages == []
+
+
+@pytest.mark.parametrize("folded", [0, 4, 9])
+async def test_a_page_may_be_partly_of_the_table_and_partly_of_the_journal(tmp_path: Path, folded: int) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(folded) + drafts(1, "other"))
+        await engine.fold()
+        await engine.append(drafts(9 - folded) + drafts(1, "other"))
+        await pages(engine, 9)
+
+
+async def test_reading_and_writing_go_on_while_the_journal_is_folded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 1)
+    insert_rows = SqliteEngine._insert_rows
+
+    async with opened(tmp_path / "log.db") as engine:
+        loop = asyncio.get_running_loop()
+        seen: list[asyncio.Future[list[int]]] = []
+
+        def look(self: SqliteEngine, rows: Any) -> None:
+            insert_rows(self, rows)
+            loop.call_soon_threadsafe(lambda: seen.append(asyncio.ensure_future(write_and_read())))
+
+        async def write_and_read() -> list[int]:
+            await engine.append(drafts(1))
+            return await seqs(engine)
+
+        await engine.append(drafts(3, "other") + drafts(3))
+        with monkeypatch.context() as watched:
+            watched.setattr(SqliteEngine, "_insert_rows", look)
+            await engine.fold()
+        found = [await each for each in seen]
+        assert len(found) == 6
+        assert all(each == list(range(1, len(each) + 1)) for each in found)
+        assert (await engine.head("general")).seq == 9
+    async with opened(tmp_path / "log.db") as engine:
+        assert await seqs(engine) == list(range(1, 10))
+
+
+async def test_a_journal_left_behind_is_folded_when_the_file_is_opened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(_self: SqliteEngine) -> None: ...
+
+    with monkeypatch.context() as killed:
+        killed.setattr(SqliteEngine, "fold", leave)
+        async with opened(tmp_path / "log.db") as engine:
+            await engine.append(drafts(3) + drafts(1, "other"))
+            await engine.append(drafts(1, key="k"))
+    for _ in range(2):
+        async with opened(tmp_path / "log.db") as engine:
+            assert await seqs(engine) == [1, 2, 3, 4]
+            assert (await engine.append(drafts(1, key="k")))[0].seq == 4
+
+
+async def test_half_a_fold_is_finished_when_the_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def die(*_args: object) -> None:
+        raise EngineError("killed here")
+
+    with monkeypatch.context() as killed:
+        killed.setattr(SqliteEngine, "_clear_journal", die)
+        async with opened(tmp_path / "log.db") as engine:
+            await engine.append(drafts(3))
+            await engine.fold()
+            assert await seqs(engine) == [1, 2, 3], "not twice"
+            await engine.append(drafts(2))
+            assert await seqs(engine) == [1, 2, 3, 4, 5]
+    async with opened(tmp_path / "log.db") as engine:
+        assert await seqs(engine) == [1, 2, 3, 4, 5]
+
+
+async def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(1))
+    with sqlite3.connect(tmp_path / "log.db") as other:
+        other.execute("INSERT INTO journal (batch) VALUES (x'c1')")
+    other.close()
+    with pytest.raises(ConfigError, match="journal is damaged"):
+        async with opened(tmp_path / "log.db"):
+            pass
+
+
+async def test_the_tail_is_folded_by_itself_and_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
+    async with opened(tmp_path / "log.db") as engine:
+        for _ in range(20):
+            await engine.append(drafts(20))
+        tail = vars(engine)["_tail"]
+        async with asyncio.timeout(20):
+            while sum(len(tail.after(room, 0, 1000)) for room in ("general",) if room in tail) > 100:
+                await asyncio.sleep(0.01)
+        assert await seqs(engine) == list(range(1, 401))
+
+
+async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.put_session(Grant("percy", "session"), 2000)
+        await asyncio.gather(engine.session("session"), engine.end_session("session"))
+        assert await engine.session("session") is None
+
+
 # Retention
 
 
@@ -220,6 +338,7 @@ def accounts_of_another_process(path: Path) -> None:
 async def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(5))
+        await engine.fold()
         last_seq = SqliteEngine._last_seq
 
         def late(self: SqliteEngine, room: int, first: int) -> int:
@@ -242,7 +361,7 @@ async def test_whatever_goes_wrong_leaves_no_seq_and_no_key_behind(
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(1))
         with monkeypatch.context() as broken:
-            broken.setattr(SqliteEngine, "_insert", fail)
+            broken.setattr(SqliteEngine, "_journal", fail)
             with pytest.raises(MemoryError):
                 await engine.append(drafts(1, key="k"))
         (receipt,) = await engine.append(drafts(1, key="k"))

@@ -29,6 +29,7 @@ MIGRATIONS = [
     CREATE TABLE accounts (user TEXT PRIMARY KEY, password_hash TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE sessions (session TEXT PRIMARY KEY, user TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
     """,
+    "CREATE TABLE journal (id INTEGER PRIMARY KEY, batch BLOB NOT NULL)",
 ]
 
 BUSY_S = 5.0

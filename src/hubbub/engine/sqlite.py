@@ -3,26 +3,34 @@
 A batch is one transaction, off the loop, while the next one gathers.  The loop knows where each room stands, so a batch
 is stamped before it goes to the file; a thread writes it, and another reads, each with a connection of its own.
 
+A table of messages in the order of their rooms is what reading wants, and dear to write: a batch of many rooms touches
+a page for each.  So a batch goes into a journal, as one row, and its messages stay in memory (the tail); now and then
+the journal is folded into the table, many messages of a room at a time.  Of a room, the table has the beginning and
+the tail the end.  After a crash, opening the file folds what it finds.
+
 Threads share one interpreter lock, and each step of a statement gives it up and has to get it back from a busy loop.
-So a batch is written in as few statements as it can be: many rows to each.
+So there are as few statements as can be.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
+import msgspec
 import structlog
 
 from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
 from hubbub.engine.schema import AccountFile, connect_file, lock_file, snapshot, transaction
 from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Place, Stamped, stamp
+from hubbub.engine.tail import Row, Tail
 from hubbub.engine.tickets import Tickets
-from hubbub.errors import EngineError
+from hubbub.errors import ConfigError, EngineError
 from hubbub.events import Message
 
 __all__ = ["SqliteEngine"]
@@ -30,15 +38,25 @@ __all__ = ["SqliteEngine"]
 log = structlog.get_logger("hubbub.engine")
 
 T = TypeVar("T")
-Row = tuple[Any, ...]
+Fields = tuple[Any, ...]
 
 # Rows to a statement.  One statement for each size is prepared once and used again.
 CHUNKS = (256, 64, 16, 4, 1)
+
+# The journal is folded when the tail has this many messages or bytes; a transaction takes some, then batches pass.
+FOLD_MESSAGES = 4096
+FOLD_BYTES = 4 << 20
+FOLD_ROWS = 256
 
 # A trim deletes this many rows, then lets the log go on.
 TRIM_ROWS = 500
 TRIM_PAUSE_S = 0.02
 OLD_EVERY_S = 60.0
+
+END = 1 << 62
+
+encode_rows = msgspec.msgpack.Encoder().encode
+decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 # Rooms whose place is known without asking the file; more than this many idle ones are forgotten.
 MAX_PLACES = 50_000
@@ -102,6 +120,9 @@ class SqliteEngine(Tickets):
         self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
         self._lock: IO[str] | None = None
+        self._tail = Tail()
+        self._journaled = 0
+        self._is_folding = False
         self._trimming: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._write: sqlite3.Connection
@@ -109,12 +130,15 @@ class SqliteEngine(Tickets):
 
     async def open(self, deliver: Deliver) -> None:
         self._deliver = deliver
-        self._lock = lock_file(self._path)
-        self._write = connect_file(self._path, durability=self._durability)
-        self._read = connect_file(self._path)
-        self._read.execute("PRAGMA query_only = ON")
-        (self._epoch,) = self._write.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
-        (last,) = self._write.execute("SELECT max(id) FROM rooms").fetchone()
+        with contextlib.ExitStack() as undo:
+            self._lock = undo.enter_context(lock_file(self._path))
+            self._write = undo.enter_context(contextlib.closing(connect_file(self._path, durability=self._durability)))
+            self._read = undo.enter_context(contextlib.closing(connect_file(self._path)))
+            self._read.execute("PRAGMA query_only = ON")
+            (self._epoch,) = self._write.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
+            self._recover()
+            (last,) = self._write.execute("SELECT max(id) FROM rooms").fetchone()
+            undo.pop_all()
         self._next_room = (last or 0) + 1
         if self._keep_s:
             self._start(self._trim_old())
@@ -123,6 +147,8 @@ class SqliteEngine(Tickets):
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tail:
+            await self.fold()
         for pool in (self._writer, self._reader):
             await asyncio.to_thread(pool.shutdown)
         for connection in (self._read, self._write):
@@ -147,42 +173,84 @@ class SqliteEngine(Tickets):
         return stamped.receipts
 
     async def _keep_batch(self, stamped: Stamped) -> None:
-        places = self._places
-        rooms = [(places[room].id, room) for room in stamped.fresh if places[room].is_new]
-        keys = stamped.keys
-        rows: list[Any] = []
+        places, keys = self._places, stamped.keys
+        new_rooms = [(places[room].id, room) for room in stamped.fresh if places[room].is_new]
+        fresh: dict[str, list[Row]] = {}
         for room, messages in stamped.fresh.items():
             number = places[room].id
-            for message in messages:
-                key = keys.get((room, message.seq)) if keys else None
-                rows += (number, message.seq, message.sent, message.sender, message.type, message.body, key)
+            fresh[room] = [
+                Row(number, each.seq, each.sent, each.sender, each.type, each.body, keys.get((room, each.seq)))
+                for each in messages
+            ]
         try:
-            await self._in(self._writer, self._insert, rooms, rows)
+            batch = encode_rows([row for rows in fresh.values() for row in rows])
+            self._journaled = await self._in(self._writer, self._journal, new_rooms, batch)
         except Exception:
             stamped.undo(places.__getitem__, self._keys)
             raise
-        for _, room in rooms:
+        for _, room in new_rooms:
             places[room].is_new = False
+        tail = self._tail
+        for room, rows in fresh.items():
+            tail.add(room, rows)
+        if (tail.count >= FOLD_MESSAGES or tail.size >= FOLD_BYTES) and not self._is_folding:
+            self._start(self.fold())
         if self._keep:
-            for room in stamped.fresh:
+            for room in fresh:
                 place = places[room]
                 if place.seq - place.first + 1 >= self._keep + TRIM_ROWS and room not in self._trimming:
                     self._start(self._trim(room))
 
-    def _insert(self, rooms: list[Row], rows: list[Any]) -> None:
-        write = self._write
-        count = len(rows) // 7
-        if not rooms and count in CHUNKS:
-            write.execute(INSERT[count], rows)  # one statement is a transaction of its own
-            return
-        with transaction(write):
-            write.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", rooms)
-            start = 0
-            for size in CHUNKS:
-                while count >= size:
-                    write.execute(INSERT[size], rows[start : start + 7 * size])
-                    start += 7 * size
-                    count -= size
+    def _journal(self, new_rooms: list[tuple[int, str]], batch: bytes) -> int:
+        """Keep a batch; the number that the journal gives it."""
+        insert = "INSERT INTO journal (batch) VALUES (?)"
+        if not new_rooms:  # one statement is a transaction of its own
+            return self._write.execute(insert, (batch,)).lastrowid or 0
+        with transaction(self._write):
+            self._write.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", new_rooms)
+            return self._write.execute(insert, (batch,)).lastrowid or 0
+
+    async def fold(self) -> None:
+        """Move the messages in the journal to the table."""
+        self._is_folding = True
+        try:
+            journaled = self._journaled
+            self._tail.freeze()
+            for portion in self._tail.portions(FOLD_ROWS):
+                await self._in(self._writer, self._insert, portion)
+            await self._in(self._writer, self._clear_journal, journaled)
+            self._tail.melt()
+        except EngineError as error:
+            log.warning("the journal is not folded yet", error=str(error))
+        finally:
+            self._is_folding = False
+
+    def _insert(self, rows: Sequence[Row]) -> None:
+        with transaction(self._write):
+            self._insert_rows(rows)
+
+    def _insert_rows(self, rows: Sequence[Row]) -> None:
+        start = 0
+        for size in CHUNKS:
+            while len(rows) - start >= size:
+                values = [value for row in rows[start : start + size] for value in row]
+                self._write.execute(INSERT[size], values)
+                start += size
+
+    def _clear_journal(self, up_to: int) -> None:
+        self._write.execute("DELETE FROM journal WHERE id <= ?", (up_to,))
+
+    def _recover(self) -> None:
+        """Fold the journal of a process that did not."""
+        with transaction(self._write):
+            firsts = dict(self._write.execute("SELECT id, first FROM rooms"))
+            for (batch,) in self._write.execute("SELECT batch FROM journal ORDER BY id").fetchall():
+                try:
+                    rows = decode_rows(batch)
+                except msgspec.DecodeError as error:
+                    raise ConfigError(f"--engine sqlite:///{self._path}: its journal is damaged: {error}") from None
+                self._insert_rows([row for row in rows if row.seq >= firsts[row.room]])
+            self._write.execute("DELETE FROM journal")
 
     async def _find_places(self, rooms: set[str]) -> None:
         since = int(self._wall() * 1000) - DEDUPE_WINDOW_MS
@@ -197,7 +265,7 @@ class SqliteEngine(Tickets):
             self._places[room] = place
 
     def _forget_idle_places(self) -> None:
-        for room in [room for room in self._places if room not in self._subscribed]:
+        for room in [room for room in self._places if room not in self._subscribed and room not in self._tail]:
             del self._places[room]
 
     def _select_places(
@@ -230,25 +298,50 @@ class SqliteEngine(Tickets):
         return int(last) if last is not None else first - 1
 
     async def read(self, room: str, *, after: int | None = None, before: int | None = None, limit: int) -> Page:
-        return await self._in(self._reader, self._select, room, after, before, limit)
+        end = END if before is None else before
+        if room in self._tail:
+            last = self._tail.last(room)
+            found = await self._read_both(room, after, end, limit + 1)
+        else:
+            last, found = await self._in(self._reader, self._select, room, after, end, limit + 1)
+        wanted = found[:limit] if after is not None else found[max(0, len(found) - limit) :]
+        return Page(Head(self._epoch, last), [Message(room, *fields) for fields in wanted], more=len(found) > limit)
 
-    def _select(self, room: str, after: int | None, before: int | None, limit: int) -> Page:
+    async def _read_both(self, room: str, after: int | None, before: int, limit: int) -> list[Fields]:
+        """Messages of a room whose end is in the tail."""
+        place, tail = self._places[room], self._tail
+        first = tail.first(room)
+        rows = tail.before(room, before, limit) if after is None else tail.after(room, after, limit)
+        newer = [row[1:6] for row in rows]
+        older: list[Fields] = []
+        if place.first == first:
+            pass  # the table has none of them
+        elif after is None:
+            if len(newer) < limit:
+                older = await self._in(self._reader, self._older, place.id, min(before, first), limit - len(newer))
+        elif after < first - 1:
+            older = await self._in(self._reader, self._newer, place.id, after, first, limit)
+        return (older + newer)[:limit]
+
+    def _select(self, room: str, after: int | None, before: int, limit: int) -> tuple[int, list[Fields]]:
+        """The last seq of a room that the table has all of, and messages of it."""
         with snapshot(self._read):
             row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
             if row is None:
-                return Page(Head(self._epoch, 0), [], more=False)
+                return 0, []
             number, first = row
-            if after is not None:
-                sql, values = f"{SELECT} AND seq > ? ORDER BY seq LIMIT ?", (number, after, limit + 1)
-            else:
-                end = before if before is not None else 1 << 62
-                sql, values = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?", (number, end, limit + 1)
-            found = self._read.execute(sql, values).fetchall()
-            head = Head(self._epoch, self._last_seq(number, first))
-        messages = [Message(room, *fields) for fields in found[:limit]]
-        if after is None:
-            messages.reverse()
-        return Page(head, messages, more=len(found) > limit)
+            found = self._older(number, before, limit) if after is None else self._newer(number, after, END, limit)
+            return self._last_seq(number, first), found
+
+    def _newer(self, number: int, after: int, before: int, limit: int) -> list[Fields]:
+        """The oldest messages between two seqs."""
+        sql = f"{SELECT} AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
+        return self._read.execute(sql, (number, after, before, limit)).fetchall()
+
+    def _older(self, number: int, before: int, limit: int) -> list[Fields]:
+        """The newest messages before a seq, in order."""
+        sql = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?"
+        return self._read.execute(sql, (number, before, limit)).fetchall()[::-1]
 
     async def head(self, room: str) -> Head:
         place = self._places.get(room)
@@ -264,9 +357,10 @@ class SqliteEngine(Tickets):
         self._trimming.add(room)
         try:
             while place.seq - place.first + 1 > self._keep:
-                first = min(place.first + TRIM_ROWS, place.seq - self._keep + 1)
-                await self._in(self._writer, self._delete, place.id, first)
-                place.first = first
+                # First here, so that nothing that is about to be deleted is folded after it was.
+                place.first = min(place.first + TRIM_ROWS, place.seq - self._keep + 1)
+                self._tail.trim(room, place.first)
+                await self._in(self._writer, self._delete, place.id, place.first)
                 await asyncio.sleep(TRIM_PAUSE_S)
         except EngineError as error:
             log.warning("not trimmed", room=room, error=str(error))
@@ -285,6 +379,8 @@ class SqliteEngine(Tickets):
 
     async def _trim_old_once(self) -> bool:
         """Delete a little of each room that has old messages; whether there was any."""
+        if self._tail and not self._is_folding:
+            await self.fold()
         cutoff = int((self._wall() - self._keep_s) * 1000)
         old = await self._in(self._reader, self._select_old, cutoff)
         for room, number, first in old:
@@ -383,8 +479,8 @@ class SqliteEngine(Tickets):
     def _end_session(self, session: str) -> None:
         self._write.execute("DELETE FROM sessions WHERE session = ?", (session,))
 
-    def _one(self, sql: str, *values: object) -> Row | None:
-        row: Row | None = self._read.execute(sql, values).fetchone()
+    def _one(self, sql: str, *values: object) -> Fields | None:
+        row: Fields | None = self._read.execute(sql, values).fetchone()
         return row
 
     # Threads
@@ -403,6 +499,6 @@ class SqliteEngine(Tickets):
 
 SELECT = "SELECT seq, sent, sender, type, body FROM messages WHERE room = ?"
 INSERT = {
-    size: f"INSERT INTO messages VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}"  # noqa: S608  # marks only
+    size: f"INSERT OR IGNORE INTO messages VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}"  # noqa: S608  # marks only
     for size in CHUNKS
 }

@@ -1,0 +1,114 @@
+"""The newest messages of the log: the SQLite engine has them in its journal, and not yet in its table."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import NamedTuple
+
+__all__ = ["Row", "Tail"]
+
+
+class Row(NamedTuple):
+    """A message as the file has it; `room` is its room's number there."""
+
+    room: int
+    seq: int
+    sent: int
+    sender: str | None
+    type: str
+    body: bytes
+    key: str | None
+
+
+def seq_of(row: Row) -> int:
+    return row.seq
+
+
+class Tail:
+    """Messages in memory, by room and in order.  Those of a room are always the end of its log.
+
+    Attributes:
+        count: messages that have come since the last `freeze`.
+        size: bytes in their bodies.
+    """
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, list[Row]] = {}
+        self._frozen: dict[str, int] = {}
+        self.count = 0
+        self.size = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._rooms)
+
+    def __contains__(self, room: str) -> bool:
+        return room in self._rooms
+
+    def add(self, room: str, rows: list[Row]) -> None:
+        """Add messages to a room."""
+        of_room = self._rooms.get(room)
+        if of_room is None:
+            self._rooms[room] = rows
+        else:
+            of_room += rows
+        self.count += len(rows)
+        for row in rows:
+            self.size += len(row.body)
+
+    def first(self, room: str) -> int:
+        """The seq of a room's oldest message here."""
+        return self._rooms[room][0].seq
+
+    def last(self, room: str) -> int:
+        """The seq of a room's newest message."""
+        return self._rooms[room][-1].seq
+
+    def after(self, room: str, seq: int, limit: int) -> list[Row]:
+        """The oldest messages after `seq`, at most `limit`."""
+        rows = self._rooms[room]
+        start = bisect_left(rows, seq + 1, key=seq_of)
+        return rows[start : start + limit]
+
+    def before(self, room: str, seq: int, limit: int) -> list[Row]:
+        """The newest messages before `seq`, at most `limit`, in order."""
+        rows = self._rooms[room]
+        stop = bisect_left(rows, seq, key=seq_of)
+        return rows[max(0, stop - limit) : stop]
+
+    def trim(self, room: str, first: int) -> None:
+        """Forget a room's messages before `first`."""
+        rows = self._rooms.get(room)
+        if rows is not None:
+            del rows[: bisect_left(rows, first, key=seq_of)]
+            if not rows:
+                del self._rooms[room]
+
+    # Moving on to the table
+
+    def freeze(self) -> None:
+        """Take note of all that is here now: it is about to be moved."""
+        self._frozen = {room: rows[-1].seq for room, rows in self._rooms.items()}
+        self.count = self.size = 0
+
+    def portions(self, size: int) -> Iterator[list[Row]]:
+        """What was frozen and has not been trimmed since, in the order of the table, `size` messages at a time."""
+        portion: list[Row] = []
+        frozen = [(rows[0].room, room) for room, rows in self._rooms.items() if room in self._frozen]
+        for _, room in sorted(frozen):
+            seq = 0
+            while seq < self._frozen[room] and room in self._rooms:
+                rows = self.after(room, seq, min(size - len(portion), self._frozen[room] - seq))
+                portion += (row for row in rows if row.seq <= self._frozen[room])
+                seq = rows[-1].seq if rows else self._frozen[room]
+                if len(portion) >= size:
+                    yield portion
+                    portion = []
+        if portion:
+            yield portion
+
+    def melt(self) -> None:
+        """Forget what was frozen: the table has it."""
+        for room, seq in self._frozen.items():
+            self.trim(room, seq + 1)
+        self._frozen = {}
