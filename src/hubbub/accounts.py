@@ -41,7 +41,7 @@ class Accounts:
         self._waiting = 0
         self._setup: str | None = None
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
-        self._nobody = self._hasher.hash(new_secret())
+        self._nobody = self._pool.submit(self._hasher.hash, new_secret())
 
     async def add(self, user: str, password: str) -> None:
         """Add an account, or change its password.
@@ -89,7 +89,7 @@ class Accounts:
         self._waiting += 1
         try:
             account = await self._vault.account(user)
-            hashed = account.password_hash if account else self._nobody
+            hashed = account.password_hash if account else await asyncio.wrap_future(self._nobody)
             is_right = await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, hashed, password)
         finally:
             self._waiting -= 1

@@ -164,6 +164,11 @@ class Client:
         if self.closing is not None:
             socket.close(*self.closing)
 
+    def detach(self) -> None:
+        """Let go of the connection, which is gone: holding each other, they would wait for the collector."""
+        self.socket = None
+        self.mute()
+
     def mute(self) -> None:
         """Write nothing more: the connection is closing."""
         self._write_to(discard)

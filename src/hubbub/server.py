@@ -26,6 +26,7 @@ from hubbub.heartbeat import Wheel
 from hubbub.http.app import App, security_headers
 from hubbub.hub import Hub
 from hubbub.logs import configure_logging
+from hubbub.memory import give_back_memory, keep_large_buffers_apart
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings, raise_file_limit
@@ -53,6 +54,8 @@ MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
 EXPIRE_S = 0.25
 SESSIONS_S = 2.0
+TIDY_S = 10.0
+TIDY_AFTER = 100
 DAY_S = 24 * 3600.0
 
 
@@ -118,6 +121,8 @@ class Server:
                 background = [tasks.create_task(work) for work in (hub.pump.run(), expire(hub), end_dead_sessions(hub))]
                 if self._wheel is not None:
                     background.append(tasks.create_task(turn(self._wheel)))
+                if self._tls is not None:
+                    background.append(tasks.create_task(tidy_memory(self._http)))
                 if self._tls is not None and self._settings.tls_cert is None:
                     background.append(tasks.create_task(self._renew_certificate(self._tls)))
                 await self._http.start(self._sockets, self._tls)
@@ -132,9 +137,8 @@ class Server:
             await self._engine.close()
 
     async def _add_demo_accounts(self) -> None:
-        for user in DEMO_ACCOUNTS:
-            if await self._engine.account(user) is None:
-                await self._accounts.add(user, DEMO_PASSWORD)
+        missing = [user for user in DEMO_ACCOUNTS if await self._engine.account(user) is None]
+        await asyncio.gather(*(self._accounts.add(user, DEMO_PASSWORD) for user in missing))
 
     async def _refuse_demo_accounts(self) -> None:
         for user in DEMO_ACCOUNTS:
@@ -213,6 +217,7 @@ def serve(hub: Hub, settings: Settings) -> None:
     """
     configure_logging(settings.log_format, settings.log_level)
     raise_file_limit()
+    keep_large_buffers_apart()
     check(settings)
     certificate = certificate_for(settings)
     sockets = bind(settings.host, settings.port)
@@ -334,6 +339,16 @@ async def expire(hub: Hub) -> None:
     while True:
         await asyncio.sleep(EXPIRE_S)
         hub.expire()
+
+
+async def tidy_memory(http: HttpServer) -> None:
+    """Give back what many ended connections have left behind."""
+    tidied = 0
+    while True:
+        await asyncio.sleep(TIDY_S)
+        if http.accepted - tidied > TIDY_AFTER:
+            tidied = http.accepted
+            await asyncio.to_thread(give_back_memory)
 
 
 async def end_dead_sessions(hub: Hub) -> None:

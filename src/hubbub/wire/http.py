@@ -54,6 +54,7 @@ class HttpServer:
         self.upgrade = upgrade
         self.timeout_s = timeout_s
         self.connections: set[HttpConnection] = set()
+        self.accepted = 0
         self.is_stopping = False
         self._headers = headers
         self._dated = b""
@@ -129,6 +130,7 @@ class HttpConnection(asyncio.Protocol):
         peer = transport.get_extra_info("peername")
         self._address = str(peer[0]) if peer else ""
         self._server.connections.add(self)
+        self._server.accepted += 1
         self._start_deadline()
 
     def connection_lost(self, _error: Exception | None) -> None:

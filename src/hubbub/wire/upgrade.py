@@ -255,4 +255,5 @@ class Visitor:
                 dropped=client.dropped,
             )
         self._door.hub.disconnect(client)
+        client.detach()
         self._door.places.free(client.address)

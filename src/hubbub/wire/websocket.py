@@ -282,6 +282,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._settings.sockets.pop(self, None)
         code, reason, by_us = self._closing or (1006, "", False)
         self._peer.closed(code, reason, by_us=by_us)
+        # uvloop's TLS holds on to the protocol's methods: a circle, and 16 KiB that would wait for the collector.
+        self._transport.set_protocol(NOBODY)
 
     # Heartbeat
 
@@ -319,6 +321,16 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._peer.writing_resumed()
+
+
+class Nobody(asyncio.BufferedProtocol):
+    """The protocol of a transport that is gone."""
+
+    def get_buffer(self, _size_hint: int) -> memoryview:
+        return SCRAP
+
+
+NOBODY = Nobody()
 
 
 def is_sendable(code: int) -> bool:
