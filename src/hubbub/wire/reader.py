@@ -39,14 +39,15 @@ class Reader(WSListener):
 
     Attributes:
         is_between_frames: nothing of a frame has been read and not delivered.
-        is_worn: it has grown, or seen the end of a connection; it can read for no other.
+        is_worn: it has grown, or found a broken frame; it can read for no other connection.
     """
 
-    __slots__ = ("_fault", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
+    __slots__ = ("_fault", "_has_closed", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
 
     def __init__(self, max_frame: int) -> None:
         self._owner: Owner | None = None
         self._fault: tuple[int, str] | None = None
+        self._has_closed = False
         self._protocol = new_protocol(self, max_frame)
         self._view: memoryview | None = self._protocol.get_buffer(-1)[:ONE_READ]
         self.is_between_frames = True
@@ -67,6 +68,10 @@ class Reader(WSListener):
         self._owner = None
         if not self.is_between_frames:
             self._view = None
+        if self._has_closed:
+            # Its transport knows of a CLOSE, and would take the next connection's for a second one.
+            self._has_closed = False
+            self._protocol.connection_made(NOWHERE)
         if self._fault is not None:
             # It looks one frame ahead: the good frame before the broken one has been delivered, and counts.
             owner.fail(*self._fault)
@@ -86,7 +91,7 @@ class Reader(WSListener):
         self.is_between_frames = not frame.tail_size
         kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
         if kind == CLOSE:
-            self.is_worn = True  # it would take another one for a fault
+            self._has_closed = True
         assert self._owner is not None
         self._owner.receive_frame(frame)
 
