@@ -97,6 +97,6 @@ class Recent:
 
     def _forget_payloads(self) -> None:
         """Drop the payloads of messages no longer held; they were added in about the order of their seqs."""
-        first = self.first_seq
-        for seq in [seq for seq in self._payloads if seq < first]:
-            del self._payloads[seq]
+        first, payloads = self.first_seq, self._payloads
+        while payloads and (seq := next(iter(payloads))) < first:
+            del payloads[seq]

@@ -60,8 +60,9 @@ class Posting(Draft, gc=True):
 
     def settle(self) -> None:
         """Tell whoever waits how it went."""
-        if self.reply is not None:
-            self.reply(self)
+        reply, self.reply = self.reply, None  # it refers back to here, and would wait for the collector
+        if reply is not None:
+            reply(self)
         if self.waiter is not None and not self.waiter.done():
             self.waiter.set_result(None)
 
@@ -267,11 +268,14 @@ class Room:
     def cast_frames(self, type_: str, payload: bytes) -> None:
         """Write an unkept event to every member at once; those behind have enough to do."""
         frames: dict[Dialect, bytes] = {}
-        for client in self.members:
-            if client.dialect not in frames:
-                frames[client.dialect] = client.dialect.event(type_, payload)
-            if client not in self.behind:
-                client.write_frame(frames[client.dialect])
+        for (dialect, _), members in self._audiences.items():
+            frame = frames[dialect] = frames.get(dialect) or dialect.event(type_, payload)
+            if frame:
+                for client in members:
+                    client.write_frame(frame)
+        for client in self._newcomers:
+            frame = frames[client.dialect] = frames.get(client.dialect) or client.dialect.event(type_, payload)
+            client.write_frame(frame)
 
     def _take_in_newcomers(self, batch: Batch) -> list[tuple[Client, int]]:
         """Make newcomers ordinary members; those that have heard a part of this batch are returned instead."""
