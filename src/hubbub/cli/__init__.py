@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import cyclopts
 from cyclopts.config import Env, Toml
 
-from hubbub.cli import chat, check, users
+from hubbub.cli import bench, chat, check, users
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
 from hubbub.settings import Settings
@@ -43,6 +43,7 @@ app = new_app()
 app.command(users.app)
 app.command(chat.app)
 app.command(check.app)
+app.command(bench.app)
 
 
 @app.command

@@ -1,0 +1,7 @@
+"""`hubbub bench`: load for a server that speaks the protocol, and what it makes of it."""
+
+from __future__ import annotations
+
+from hubbub.bench.results import Figure, Latency, Result, Run, Sample
+
+__all__ = ["Figure", "Latency", "Result", "Run", "Sample"]
