@@ -4,10 +4,11 @@ PYTHON ?= python3
 ARGS ?=
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
+HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
 # The folders that hold only fast tests.
 FAST := $(wildcard tests/unit tests/contract)
 
-.PHONY: help serve test check lint conformance chromium clean
+.PHONY: help serve test check lint conformance bench chromium toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -15,7 +16,7 @@ help: ## list these
 serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 9000" passes more
 	@$(BIN)/hubbub serve --demo $(ARGS)
 
-test: .venv/installed-dev chromium lint ## everything: lint, types, all tests, conformance
+test: .venv/installed-dev chromium toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
@@ -31,9 +32,15 @@ lint: .venv/installed-dev ## ruff and mypy
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
 	@$(BIN)/python tests/conformance/run.py
 
+bench: .venv/installed ## Hubbub beside its peers: docs/comparison.md, in an hour; ARGS="--help" tells of parts
+	@command -v taskset >/dev/null && $(HAS_OPENSSL) || \
+		{ echo "This needs taskset, a C compiler and OpenSSL's headers; on Debian: apt-get install util-linux gcc libssl-dev"; exit 1; }
+	@for tool in go node npm; do command -v $$tool >/dev/null || echo "There is no $$tool, so its server is left out."; done
+	@$(BIN)/python -m bench.run $(ARGS)
+
 clean: ## remove all that these targets make
-	@rm -rf .venv .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
-	@find src tests examples -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv .bench .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project is installed in place, so only what it depends on can make an installation old.
 
@@ -50,6 +57,15 @@ clean: ## remove all that these targets make
 		{ echo "Hubbub needs Python 3.11 or later, and $(PYTHON) is not; name one: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv .venv || \
 		{ rm -rf .venv; echo "$(PYTHON) cannot make virtual environments; on Debian: apt-get install python3-venv"; exit 1; }
+
+# The load generator of the comparison is written in C.
+toolchain:
+	@if $(HAS_OPENSSL); then exit; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends gcc libc6-dev libssl-dev >/dev/null; \
+	else \
+		echo "The comparison's tests need a C compiler and OpenSSL's headers; on Debian: apt-get install gcc libc6-dev libssl-dev"; exit 1; \
+	fi
 
 # The browser tests drive the system's Chromium.
 chromium:

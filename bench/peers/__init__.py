@@ -1,0 +1,1 @@
+"""The servers that Hubbub is measured beside."""

@@ -1,0 +1,75 @@
+"""What `bench.run` found, as it is kept in results.json."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+
+__all__ = ["FILE", "Load", "Results", "Round", "Server", "read", "write"]
+
+FILE = Path(__file__).with_name("results.json")
+
+# Files are named after loads.
+Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]+$")]
+
+# What one round found: a number for each figure, its unit in the figure's name. What was not measured is not in it.
+Round = dict[str, float]
+
+
+class Server(msgspec.Struct, frozen=True):
+    """A server that was measured.
+
+    Attributes:
+        versions: of the program and of what it is built on.
+        start: the command line that started it.
+    """
+
+    name: Name
+    title: str
+    tls: bool = False
+    versions: dict[str, str] = {}
+    start: str = ""
+
+
+class Load(msgspec.Struct, frozen=True):
+    """What the servers were put to.
+
+    Attributes:
+        command: what put them to it.
+    """
+
+    name: Name
+    title: str
+    command: str = ""
+
+
+class Results(msgspec.Struct, frozen=True):
+    """All rounds of all loads on all servers.
+
+    Attributes:
+        began: when, RFC 3339 UTC.
+        commit: the Hubbub that was measured.
+        rounds_of: by the load's name and the server's.
+        notes: what a server did instead of what a load asks, by the load's name and the server's.
+    """
+
+    began: str
+    machine: str
+    commit: str
+    rounds: int
+    servers: list[Server]
+    loads: list[Load]
+    rounds_of: dict[str, dict[str, list[Round]]]
+    notes: dict[str, dict[str, str]] = {}
+
+
+def read(file: Path = FILE) -> Results:
+    """Read results. `OSError` or `msgspec.DecodeError` when there are none in the file."""
+    return msgspec.json.decode(file.read_bytes(), type=Results)
+
+
+def write(results: Results, file: Path = FILE) -> None:
+    """Keep results, in lines that a diff can show."""
+    file.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")
