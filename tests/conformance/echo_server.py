@@ -55,7 +55,6 @@ async def answer(_request: Request) -> Response:
 
 def let_in(transport: asyncio.Transport, request: Request) -> None:
     """Open a WebSocket for everyone."""
-    transport.pause_reading()
     echo = Echo()
     echo.socket = open_websocket(transport, check_handshake(request), echo, WIRE)
 

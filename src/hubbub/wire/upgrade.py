@@ -171,7 +171,6 @@ class Upgrade(asyncio.Protocol):
         self._door = door
         self._transport = transport
         transport.set_protocol(self)
-        transport.pause_reading()
         try:
             door.take_place(request.address)
         except Denied as denied:

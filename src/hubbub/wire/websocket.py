@@ -348,7 +348,7 @@ def open_websocket(
     """Answer a checked upgrade request with 101 and hand the transport to a new connection.
 
     Args:
-        transport: the client's; reading must be paused.
+        transport: the client's.
         key: the request's Sec-WebSocket-Key.
         subprotocol: what to answer as Sec-WebSocket-Protocol.
     """
@@ -364,5 +364,4 @@ def open_websocket(
     settings.sockets[socket] = None
     if settings.wheel is not None:
         settings.wheel.add(socket)
-    transport.resume_reading()
     return socket
