@@ -56,7 +56,7 @@ class Dispatch:
             result = handler.call(event, client)
         except Refused as refused:
             self.refuse(client, request.id, refused, request.type)
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # a handler's own doing: here is no task of ours
             self._failed(client, request)
         else:
             if request.id is not None:

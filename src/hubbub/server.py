@@ -348,7 +348,8 @@ async def tidy_memory(http: HttpServer) -> None:
         await asyncio.sleep(TIDY_S)
         if http.accepted - tidied > TIDY_AFTER:
             tidied = http.accepted
-            await asyncio.to_thread(give_back_memory)
+            with contextlib.suppress(RuntimeError):  # no thread to be had: it was worth a try
+                await asyncio.to_thread(give_back_memory)
 
 
 async def end_dead_sessions(hub: Hub) -> None:

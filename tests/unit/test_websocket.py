@@ -10,7 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hubbub.wire.http import HttpConnection, HttpServer
 from hubbub.wire.reader import Readers
+from hubbub.wire.request import Request, Response
 from hubbub.wire.websocket import WebSocket, WireSettings, open_websocket
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +86,7 @@ class Listener:
         self.end: tuple[int, str, bool] | None = None
         self.takes_pings = True
         self.is_muted = False
+        self.is_slow = False
 
     def receive_text(self, text: str) -> None:
         self.messages.append(text)
@@ -94,7 +97,8 @@ class Listener:
     def admit(self) -> bool:
         return self.takes_pings
 
-    def writing_paused(self) -> None: ...
+    def writing_paused(self) -> None:
+        self.is_slow = True
 
     def writing_resumed(self) -> None: ...
 
@@ -127,6 +131,54 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 def close_code(data: bytes) -> int:
     assert data[0] == 0x88, data
     return int.from_bytes(data[2:4], "big")
+
+
+# Before it is one: the HTTP connection
+
+
+async def no_answer(_request: Request) -> Response:
+    raise AssertionError("nothing is to be answered here")
+
+
+def full(timeout_s: float) -> tuple[FakeTransport, HttpConnection, list[Request]]:
+    """An HTTP connection that has more to write than its client takes."""
+    upgraded: list[Request] = []
+    server = HttpServer(no_answer, lambda _transport, request: upgraded.append(request), b"", timeout_s)
+    connection, transport = HttpConnection(server, asyncio.get_running_loop()), FakeTransport()
+    transport.protocol = connection
+    connection.connection_made(transport)
+    connection.pause_writing()
+    return transport, connection, upgraded
+
+
+async def test_a_websocket_does_not_open_where_answers_are_not_taken() -> None:
+    # It would never hear that its outbox was full from the start.
+    transport, connection, upgraded = full(timeout_s=0)
+    connection.data_received(b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
+    assert upgraded == []
+    connection.resume_writing()
+    assert transport.take().startswith(b"HTTP/1.1 400 ")
+
+
+async def test_a_websocket_hears_that_its_transport_is_over_the_new_limit() -> None:
+    class Full(FakeTransport):
+        def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None:
+            self.protocol.pause_writing()
+
+    peer = Listener()
+    open_websocket(Full(), KEY, peer, WireSettings(16384, Readers(16384)))
+    assert peer.is_slow
+
+
+async def test_another_request_does_not_give_a_client_more_time_to_take_its_answers() -> None:
+    transport, connection, _ = full(timeout_s=0.01)
+    connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
+    async with asyncio.timeout(10):
+        while not transport.is_closed:
+            await asyncio.sleep(0.01)
+
+
+# Then
 
 
 async def test_the_handshake_is_answered_with_the_accept_of_the_rfc() -> None:
@@ -274,6 +326,25 @@ async def test_a_buffer_that_has_grown_is_traded_for_a_small_one() -> None:
     transport.feed(frame(1, b"z")[3:])
     assert len(transport.protocol.get_buffer(-1)) <= 4 * small
     assert [len(message) for message in peer.messages] == [16000] + [100] * 2000 + [1]
+
+
+@pytest.mark.parametrize("error", [ValueError, asyncio.CancelledError, SystemExit])
+async def test_what_a_handler_leaves_behind_is_not_for_the_next_connection(
+    monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    def fail(_text: str) -> None:
+        raise error
+
+    settings = WireSettings(16384, Readers(16384))
+    (broken, broken_peer), (other, peer) = ((FakeTransport(), Listener()) for _ in range(2))
+    monkeypatch.setattr(broken_peer, "receive_text", fail)
+    for transport, each in ((broken, broken_peer), (other, peer)):
+        open_websocket(transport, KEY, each, settings)
+        transport.take()
+    broken.feed(frame(1, b"x") + frame(1, b"a secret") * 2)
+    other.feed(frame(1, b"hello"))
+    assert close_code(broken.take()) == 1011
+    assert peer.messages == ["hello"]
 
 
 async def test_any_bytes_are_survived() -> None:

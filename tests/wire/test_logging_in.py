@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -201,6 +202,14 @@ def test_without_a_live_token_it_is_401(server: ServerProcess, path: str, author
     assert answer.error == "unauthorized"
 
 
+def test_what_follows_the_last_chunk_is_no_header(server: ServerProcess, tickets: Tickets) -> None:
+    # RFC 9110 section 6.5.1: whoever looked at the headers on the way has not seen it.
+    with Raw(server) as raw:
+        raw.send(b"POST /otp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n")
+        raw.send(f"0\r\nAuthorization: Bearer {tickets.token('percy')}\r\n\r\n".encode())
+        assert raw.read_answer().status == 401
+
+
 def test_a_ticket_is_no_token_and_a_token_is_no_ticket(server: ServerProcess) -> None:
     login = server.login()
     assert ask(server, "POST", "/otp", headers=bearer(login["otp"])).status == 401
@@ -213,6 +222,17 @@ def test_an_expired_token_is_401(tmp_path: Path) -> None:
     with running(tmp_path, "--session-ttl", "0.05", "--max-otps-per-account", "0") as server:
         token = server.login()["token"]
         wait_until(lambda: ask(server, "POST", "/otp", headers=bearer(token)).status == 401)
+
+
+def test_a_client_that_has_said_all_and_closed_its_half_gets_its_answers(server: ServerProcess) -> None:
+    wrong = b'{"username":"percy","password":"wrong"}'
+    login = b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(wrong), wrong)
+    with Raw(server) as raw:
+        raw.send(login + b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        raw.socket.shutdown(socket.SHUT_WR)
+        assert raw.read_answer().status == 401
+        assert raw.read_answer().status == 200
+        raw.read_to_end()
 
 
 # Leaving
@@ -311,6 +331,23 @@ def test_other_requests_are_errors_of_the_same_form(server: ServerProcess, metho
 )
 def test_nothing_but_the_page_can_be_read(server: ServerProcess, path: str) -> None:
     assert ask(server, "GET", path).status == 404
+
+
+def test_thousands_of_requests_at_once_are_answered_in_their_order(server: ServerProcess) -> None:
+    paths = [f"/{number}" for number in range(3000)]
+    requests = "".join(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n" for path in paths)
+    with Raw(server) as raw, ThreadPoolExecutor(1) as sender:
+        sent = sender.submit(raw.send, requests.encode())
+        for path in paths:
+            assert f"'{path}'".encode() in raw.read_answer().body
+        sent.result()
+
+
+def test_a_client_of_http_1_0_is_not_told_to_continue(server: ServerProcess) -> None:
+    # RFC 9110 section 10.1.1.
+    with Raw(server) as raw:
+        raw.send(b"POST /login HTTP/1.0\r\nContent-Length: 2\r\nExpect: 100-continue\r\n\r\n{}")
+        assert raw.read_answer().status == 400
 
 
 def test_a_request_that_is_not_http_is_an_error_of_the_same_form(server: ServerProcess) -> None:

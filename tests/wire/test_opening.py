@@ -25,8 +25,8 @@ from wire.clients import (
     Tickets,
     ask,
     frame,
+    memory,
     page,
-    peak_memory,
     say,
     upgrade_head,
     wait_until,
@@ -382,15 +382,23 @@ def test_a_header_of_100_kb_is_answered_or_cut_off(server: ServerProcess, ticket
         percy.assert_up()
 
 
-def test_an_endless_header_is_cut_off_before_it_fills_the_memory(tmp_path: Path) -> None:
+CHUNKED = b"POST /otp HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [b"GET /ws HTTP/1.1\r\nHost: localhost\r\nCookie: ", CHUNKED + b"1;", CHUNKED + b"0\r\nx: "],
+    ids=["header", "chunk extension", "trailer"],
+)
+def test_an_endless_header_is_cut_off_before_it_fills_the_memory(tmp_path: Path, beginning: bytes) -> None:
     with running(tmp_path) as server:
-        before = peak_memory(server)
+        before = memory(server)
         with Raw(server) as raw:
-            raw.send(b"GET /ws HTTP/1.1\r\nHost: localhost\r\nCookie: ")
+            raw.send(beginning)
             with pytest.raises(OSError):
                 for _ in range(100):
                     raw.send(b"c" * MIB)
-        assert peak_memory(server) - before < 40 * MIB
+                    assert memory(server) - before < 40 * MIB
 
 
 # The order
@@ -434,6 +442,29 @@ def test_refused_and_broken_off_connections_give_their_place_back(tmp_path: Path
             break_off(server, upgrade_head(f"/ws?otp={tickets.otp()}"))
             break_off(server, upgrade_head("/ws?otp=unknown"))
         wait_for_room(server)
+        assert_good(server, tickets.otp())
+
+
+CANCELLING = """
+import asyncio
+from hubbub import Hub
+
+hub = Hub()
+
+@hub.on_connect
+async def wait_for_what_was_cancelled(client):
+    if client.user == "alice":
+        gone = asyncio.get_running_loop().create_future()
+        gone.cancel()
+        await gone
+"""
+
+
+def test_a_hook_that_is_cancelled_gives_the_place_back(tmp_path: Path) -> None:
+    (tmp_path / "cancelling.py").write_text(CANCELLING)
+    with running(tmp_path, "--max-clients", "1", target="cancelling:hub") as server:
+        tickets = Tickets(server)
+        assert_refused(knock(server, f"/ws?otp={tickets.otp('alice')}"), 500)
         assert_good(server, tickets.otp())
 
 

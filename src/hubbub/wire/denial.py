@@ -1,4 +1,4 @@
-"""Turning an HTTP request down by hand, where there is no framework yet to do it."""
+"""Turning an HTTP request down for good: the answer, after which its connection ends."""
 
 from __future__ import annotations
 

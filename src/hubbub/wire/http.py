@@ -26,13 +26,15 @@ __all__ = ["HttpConnection", "HttpServer"]
 log = structlog.get_logger("hubbub.http")
 
 BACKLOG = 2048
-MAX_HEAD = 64 * 1024
+# Of a whole request on the wire.  The parser has no limit of its own, not even to what may follow the last chunk.
+MAX_REQUEST = 64 * 1024
 MAX_BODY = 8 * 1024
 # What a client may go on to send after its last answer; closing at the first byte could lose it the answer.
 MAX_DROPPED = 256 * 1024
 # Requests that one client may send before it has an answer; then its connection is not read.
 MAX_WAITING = 16
-
+# What the parser is given at once, of a read of up to 256 KiB: as requests it would take ten times as much.
+PIECE = 4096
 
 Answer = Callable[[Request], Awaitable[Response]]
 Upgrade = Callable[[asyncio.Transport, Request], None]
@@ -110,7 +112,8 @@ class HttpConnection(asyncio.Protocol):
         self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
         self._deadline: asyncio.TimerHandle | None = None
         # The request that is coming in.
-        self._head_size = 0
+        self._unparsed = b""
+        self._size = 0
         self._is_in_head = True
         self._target = b""
         self._headers: dict[str, list[str]] = {}
@@ -122,6 +125,7 @@ class HttpConnection(asyncio.Protocol):
         self._task: asyncio.Task[None] | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
+        self._has_ended = False
 
     # The connection
 
@@ -136,7 +140,13 @@ class HttpConnection(asyncio.Protocol):
     def connection_lost(self, _error: Exception | None) -> None:
         self._leave()
         self._parser = None
+        self._unparsed = b""
         self._waiting.clear()
+
+    def eof_received(self) -> bool:
+        # One that has sent all may still listen for its answers, where TCP can tell.
+        self._has_ended = True
+        return (self._task is not None or bool(self._waiting)) and self._transport.can_write_eof()
 
     def stop(self) -> None:
         """Close after the answer that is being made, or at once without one."""
@@ -157,6 +167,15 @@ class HttpConnection(asyncio.Protocol):
     # Requests
 
     def data_received(self, data: bytes) -> None:
+        self._unparsed += data
+        self._parse()
+
+    def _parse(self) -> None:
+        while self._unparsed and not self._is_reading_paused:
+            piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
+            self._feed(piece)
+
+    def _feed(self, data: bytes) -> None:
         parser = self._parser
         if parser is None:
             # The last answer is out, or waits for its turn.  A client may need a moment to see it, and no more.
@@ -167,15 +186,13 @@ class HttpConnection(asyncio.Protocol):
         try:
             parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
-            self._take_upgrade(data[upgrade.args[0] :])
+            self._take_upgrade(data[upgrade.args[0] :] + self._unparsed)
         except httptools.HttpParserError:
             self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "this is not an HTTP request")
         else:
-            if self._is_in_head:
-                self._head_size += len(data)
-                if self._head_size > MAX_HEAD:
-                    message = f"a request head has at most {MAX_HEAD} bytes"
-                    self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
+            self._size += len(data)
+            if self._size > MAX_REQUEST:
+                self._refuse_size()
 
     def on_message_begin(self) -> None:
         self._target = self._body = b""
@@ -185,16 +202,20 @@ class HttpConnection(asyncio.Protocol):
         self._target += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
+        if not self._is_in_head:
+            return  # a trailer, which must not pass for a header (RFC 9110 section 6.5.1)
         self._headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
 
     def on_headers_complete(self) -> None:
-        if self._parser is None:
+        parser = self._parser
+        if parser is None:
             return
         self._is_in_head = False
         length = self._headers.get("content-length", ["0"])[0]
+        expects = self._headers.get("expect", ())
         if int(length) > MAX_BODY:  # the parser has seen that it is a number, and that there is only one
             self._refuse_body()
-        elif "100-continue" in self._headers.get("expect", ()) and self._task is None:
+        elif "100-continue" in expects and parser.get_http_version() == "1.1" and self._task is None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
@@ -209,8 +230,7 @@ class HttpConnection(asyncio.Protocol):
         if parser is None:
             return
         self._is_in_head = True
-        self._head_size = 0
-        self._stop_deadline()
+        self._size = 0
         try:
             path, query = path_and_query(self._target.decode("latin-1"))
         except Denied as denied:
@@ -221,6 +241,13 @@ class HttpConnection(asyncio.Protocol):
             self._upgrade = request
         else:
             self._take(request, stays_open=parser.should_keep_alive() and parser.get_http_version() == "1.1")
+
+    def _refuse_size(self) -> None:
+        message = f"a request has at most {MAX_REQUEST} bytes"
+        if self._is_in_head:
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
+        else:
+            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", message)
 
     def _refuse_body(self) -> None:
         self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"the body has over {MAX_BODY} bytes")
@@ -242,7 +269,8 @@ class HttpConnection(asyncio.Protocol):
             # RFC 6455 section 4.1: a client waits for the answer before it sends anything.
             message = "frames came before the answer to the upgrade request"
             self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
-        elif self._task is not None or self._waiting:
+        elif self._task is not None or self._waiting or self._is_writing_paused:
+            # Its outbox would begin full, and a WebSocket hear nothing of it.
             message = "an upgrade request came before the answer to the request before it"
             self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
         else:
@@ -273,13 +301,15 @@ class HttpConnection(asyncio.Protocol):
         if self._is_reading_paused and not self._waiting and not self._transport.is_closing():
             self._is_reading_paused = False
             self._transport.resume_reading()
+            self._parse()
 
     async def _answer(self, request: Request, *, stays_open: bool) -> None:
         response = await self._server.answer(request)
         if is_debugging():
             answered = {"path": request.path, "status": response.status, "address": self._address}
             log.debug("request", method=request.method, **answered)
-        stays_open = stays_open and not self._server.is_stopping
+        is_last = self._has_ended and not self._waiting and not self._unparsed
+        stays_open = stays_open and not is_last and not self._server.is_stopping
         common = self._server.headers(self._loop.time())
         self._task = None
         head_only = request.method == "HEAD"
@@ -294,9 +324,11 @@ class HttpConnection(asyncio.Protocol):
         self._start_deadline()
         if stays_open:
             return
+        self._parser = None
+        self._waiting.clear()
         # Only our half where that can be told apart: closing a socket with unread bytes resets it, and the client
         # would never read the answer (RFC 9112 section 9.6).  The deadline ends what is left.
-        if transport.can_write_eof() and not self._server.is_stopping:
+        if transport.can_write_eof() and not self._has_ended and not self._server.is_stopping:
             transport.write_eof()
         else:
             transport.close()

@@ -18,9 +18,11 @@ __all__ = ["Reader", "Readers"]
 
 log = structlog.get_logger("hubbub.wire")
 
-# picows' buffer doubles when a read fills nine tenths of it, and never shrinks.  A read into an empty one takes less.
+# picows' buffer doubles when a read fills nine tenths of it, and never shrinks.  A read into an empty one takes less;
+# one that a frame has made larger than this is not kept.
 BUFFER = 4096 + 256
 ONE_READ = 3584
+LARGEST_BUFFER = 64 * 1024
 # Readers kept for the next frame that comes in parts.
 MAX_SPARE = 16
 UNLIMITED_FRAME = 1 << 40
@@ -80,8 +82,14 @@ class Reader(WSListener):
         """Get ready for another connection."""
         if self._view is None:
             view = self._protocol.get_buffer(-1)
-            self.is_worn = self.is_worn or len(view) > BUFFER
+            self.is_worn = self.is_worn or len(view) > LARGEST_BUFFER
             self._view = view[:ONE_READ]
+
+    def discard(self) -> None:
+        """Be of no more use.  It and picows hold each other, and their buffer would wait for the collector."""
+        self.is_worn = True
+        self._view = None
+        self._protocol = None
 
     # What picows calls
 
@@ -128,7 +136,9 @@ class Readers:
     def give_back(self, reader: Reader) -> None:
         """Take a reader that a connection has had for itself."""
         reader.renew()
-        if not reader.is_worn and len(self._spare) < MAX_SPARE:
+        if reader.is_worn or len(self._spare) >= MAX_SPARE:
+            reader.discard()
+        else:
             self._spare.append(reader)
 
 

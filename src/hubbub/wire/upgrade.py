@@ -170,6 +170,7 @@ class Upgrade(asyncio.Protocol):
     def __init__(self, door: Door, transport: asyncio.Transport, request: Request) -> None:
         self._door = door
         self._transport = transport
+        self._timer: asyncio.TimerHandle | None = None
         transport.set_protocol(self)
         try:
             door.take_place(request.address)
@@ -184,6 +185,10 @@ class Upgrade(asyncio.Protocol):
         # RFC 6455 section 4.1: a client must wait for the answer.  What it sends before cannot be a frame.
         self._transport.abort()
 
+    def connection_lost(self, _error: Exception | None) -> None:
+        if self._timer is not None:
+            self._timer.cancel()  # or it would keep what TLS needed for a connection
+
     async def _open(self, request: Request) -> None:
         door, address = self._door, request.address
         try:
@@ -193,7 +198,7 @@ class Upgrade(asyncio.Protocol):
             door.places.free(address)
             self._deny(denied)
             return
-        except Exception:
+        except (Exception, asyncio.CancelledError):  # a hook may let go of one of its own
             log.exception("upgrade failed")
             door.places.free(address)
             self._deny(Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why"))
@@ -211,7 +216,7 @@ class Upgrade(asyncio.Protocol):
             self._transport.write(denied.response())
             self._transport.close()
             # A client that does not take the answer is not waited for.
-            asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._transport.abort)
+            self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._transport.abort)
 
 
 class Visitor:

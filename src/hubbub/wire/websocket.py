@@ -163,7 +163,8 @@ class WebSocket(asyncio.BufferedProtocol):
                 self._receive(frame, kind)
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
-        except Exception:
+        except BaseException:
+            # A handler's cancellation, too: past the reader it would leave the rest of this read to another connection.
             log.exception("connection failed")
             self.fail(CloseCode.INTERNAL_ERROR, "")
 
@@ -274,6 +275,9 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._dead = True
+        if self._reader is not None:
+            self._reader.discard()
+            self._reader = None
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
@@ -359,8 +363,8 @@ def open_websocket(
         b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol_line)
     )
     socket = WebSocket(transport, peer, settings)
-    transport.set_write_buffer_limits(high=HIGH_WATER)
     transport.set_protocol(socket)
+    transport.set_write_buffer_limits(high=HIGH_WATER)  # TLS had a higher one: the new protocol is to hear of it
     settings.sockets[socket] = None
     if settings.wheel is not None:
         settings.wheel.add(socket)
