@@ -9,6 +9,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import pytest
@@ -226,6 +227,18 @@ async def test_the_tail_is_folded_by_itself_and_does_not_grow(tmp_path: Path, mo
         assert await seqs(engine) == list(range(1, 401))
 
 
+async def test_large_batches_do_not_outrun_the_folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 64)
+    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 4)
+    async with opened(tmp_path / "log.db") as engine:
+        tail, most = vars(engine)["_tail"], 0
+        for _ in range(300):
+            await engine.append(drafts(40))
+            if "general" in tail:
+                most = max(most, tail.last("general") - tail.first("general"))
+        assert most < 300 * 40 / 2
+
+
 async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(tmp_path: Path) -> None:
     async with opened(tmp_path / "log.db") as engine:
         await engine.put_session(Grant("percy", "session"), 2000)
@@ -250,6 +263,23 @@ async def test_a_room_keeps_its_newest_messages(tmp_path: Path) -> None:
         assert (await engine.head("general")).seq == 1300
     async with opened(tmp_path / "log.db", keep=100) as engine:
         assert (await engine.append(drafts(1)))[0].seq == 1301
+
+
+async def test_a_trim_that_a_stop_comes_upon_leaves_no_hole(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        await engine.append(drafts(100))
+        await engine.fold()
+        await engine.append(drafts(550))
+        go = Event()
+        vars(engine)["_writer"].do(go.wait)
+        await asyncio.sleep(0)  # the trim has begun, and what it deletes is deleted when the thread comes to it
+        closing = asyncio.create_task(engine.close())
+        for _ in range(10):
+            await asyncio.sleep(0)
+        go.set()
+        await closing
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        assert await seqs(engine) == list(range(501, 651))
 
 
 async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ class Log(Protocol):
     """Ordered, durable messages by room."""
 
     async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        """Keep a batch; one receipt for each draft, in order.
+        """Keep a batch; one receipt for each draft, in order.  One batch at a time: the next one waits for the return.
 
         On return the messages are as durable as the engine promises, and each subscribed room's new messages
         have been handed to the bus, in the order of their seqs.  A room's seq rises by exactly one from 1.

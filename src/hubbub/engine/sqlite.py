@@ -18,7 +18,6 @@ import asyncio
 import contextlib
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
@@ -30,6 +29,7 @@ from hubbub.engine.schema import AccountFile, connect_file, lock_file, snapshot,
 from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Place, Stamped, stamp
 from hubbub.engine.tail import Row, Tail
 from hubbub.engine.tickets import Tickets
+from hubbub.engine.worker import Worker
 from hubbub.errors import ConfigError, EngineError
 from hubbub.events import Message
 
@@ -45,7 +45,7 @@ CHUNKS = (256, 64, 16, 4, 1)
 
 # The journal is folded when the tail has this many messages or bytes; a transaction takes some, then batches pass.
 FOLD_MESSAGES = 4096
-FOLD_BYTES = 4 << 20
+FOLD_BYTES = 1 << 20
 FOLD_ROWS = 256
 
 # A trim deletes this many rows, then lets the log go on.
@@ -117,8 +117,8 @@ class SqliteEngine(Tickets):
         self._ended = 0
         self._subscribed: set[str] = set()
         self._deliver: Deliver = lambda _room, _messages: None
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="sqlite-write")
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="sqlite-read")
+        self._writer = Worker("sqlite-write")
+        self._reader = Worker("sqlite-read")
         self._lock: IO[str] | None = None
         self._tail = Tail()
         self._journaled = 0
@@ -149,8 +149,8 @@ class SqliteEngine(Tickets):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._tail:
             await self.fold()
-        for pool in (self._writer, self._reader):
-            await asyncio.to_thread(pool.shutdown)
+        for worker in (self._writer, self._reader):
+            await asyncio.to_thread(worker.close)
         for connection in (self._read, self._write):
             connection.close()
         if self._lock is not None:
@@ -215,8 +215,10 @@ class SqliteEngine(Tickets):
         self._is_folding = True
         try:
             journaled = self._journaled
+            # A batch may pass after each portion.  With more portions for more messages, large batches would outrun it.
+            rows = max(FOLD_ROWS, self._tail.count * FOLD_ROWS // FOLD_MESSAGES)
             self._tail.freeze()
-            for portion in self._tail.portions(FOLD_ROWS):
+            for portion in self._tail.portions(rows):
                 await self._in(self._writer, self._insert, portion)
             await self._in(self._writer, self._clear_journal, journaled)
             self._tail.melt()
@@ -485,9 +487,9 @@ class SqliteEngine(Tickets):
 
     # Threads
 
-    async def _in(self, pool: ThreadPoolExecutor, work: Callable[..., T], *args: object) -> T:
+    async def _in(self, worker: Worker, work: Callable[..., T], *args: object) -> T:
         try:
-            return await asyncio.get_running_loop().run_in_executor(pool, work, *args)
+            return await worker.do(work, *args)
         except sqlite3.Error as error:
             raise EngineError(f"{self._path.name}: {error}") from error
 
