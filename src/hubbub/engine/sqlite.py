@@ -53,6 +53,9 @@ TRIM_ROWS = 500
 TRIM_PAUSE_S = 0.02
 OLD_EVERY_S = 60.0
 
+# Checkpoints are made after a fold, in a thread of their own.  At this many pages a batch waits for one after all.
+MOST_WAL_PAGES = 16_384
+
 END = 1 << 62
 
 encode_rows = msgspec.msgpack.Encoder().encode
@@ -119,6 +122,7 @@ class SqliteEngine(Tickets):
         self._deliver: Deliver = lambda _room, _messages: None
         self._writer = Worker("sqlite-write")
         self._reader = Worker("sqlite-read")
+        self._checkpointer = Worker("sqlite-checkpoint")
         self._lock: IO[str] | None = None
         self._tail = Tail()
         self._journaled = 0
@@ -127,6 +131,7 @@ class SqliteEngine(Tickets):
         self._tasks: set[asyncio.Task[None]] = set()
         self._write: sqlite3.Connection
         self._read: sqlite3.Connection
+        self._check: sqlite3.Connection
 
     async def open(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -135,6 +140,8 @@ class SqliteEngine(Tickets):
             self._write = undo.enter_context(contextlib.closing(connect_file(self._path, durability=self._durability)))
             self._read = undo.enter_context(contextlib.closing(connect_file(self._path)))
             self._read.execute("PRAGMA query_only = ON")
+            self._check = undo.enter_context(contextlib.closing(connect_file(self._path)))
+            self._write.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
             (self._epoch,) = self._write.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
             self._recover()
             (last,) = self._write.execute("SELECT max(id) FROM rooms").fetchone()
@@ -149,9 +156,9 @@ class SqliteEngine(Tickets):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._tail:
             await self.fold()
-        for worker in (self._writer, self._reader):
+        for worker in (self._writer, self._reader, self._checkpointer):
             await asyncio.to_thread(worker.close)
-        for connection in (self._read, self._write):
+        for connection in (self._check, self._read, self._write):
             connection.close()
         if self._lock is not None:
             self._lock.close()
@@ -222,10 +229,15 @@ class SqliteEngine(Tickets):
                 await self._in(self._writer, self._insert, portion)
             await self._in(self._writer, self._clear_journal, journaled)
             self._tail.melt()
+            await self._in(self._checkpointer, self._checkpoint)
         except EngineError as error:
             log.warning("the journal is not folded yet", error=str(error))
         finally:
             self._is_folding = False
+
+    def _checkpoint(self) -> None:
+        """Copy SQLite's log into the file, while others write on: it waits for the disk."""
+        self._check.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _insert(self, rows: Sequence[Row]) -> None:
         with transaction(self._write):
