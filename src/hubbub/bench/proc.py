@@ -56,7 +56,8 @@ def occupied_s() -> float:
 
 def machine() -> str:
     """This machine in one line: processor, cores, kernel."""
-    return f"{processor()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}"
+    release = platform.release().partition("-")[0]  # what a distribution adds says nothing about speed
+    return f"{processor()}, {os.cpu_count()} cores, {platform.system()} {release}"
 
 
 def processor() -> str:
