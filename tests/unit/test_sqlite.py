@@ -16,6 +16,7 @@ import pytest
 
 from hubbub.engine import Account, Draft, Grant
 from hubbub.engine import sqlite as sqlite_module
+from hubbub.engine.logfile import LogFile
 from hubbub.engine.schema import AccountFile, connect_file
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import ConfigError, EngineError
@@ -146,13 +147,13 @@ async def test_reading_and_writing_go_on_while_the_journal_is_folded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 1)
-    insert_rows = SqliteEngine._insert_rows
+    insert_rows = LogFile.insert_rows
 
     async with opened(tmp_path / "log.db") as engine:
         loop = asyncio.get_running_loop()
         seen: list[asyncio.Future[list[int]]] = []
 
-        def look(self: SqliteEngine, rows: Any) -> None:
+        def look(self: LogFile, rows: Any) -> None:
             insert_rows(self, rows)
             loop.call_soon_threadsafe(lambda: seen.append(asyncio.ensure_future(write_and_read())))
 
@@ -162,7 +163,7 @@ async def test_reading_and_writing_go_on_while_the_journal_is_folded(
 
         await engine.append(drafts(3, "other") + drafts(3))
         with monkeypatch.context() as watched:
-            watched.setattr(SqliteEngine, "_insert_rows", look)
+            watched.setattr(LogFile, "insert_rows", look)
             await engine.fold()
         found = [await each for each in seen]
         assert len(found) == 6
@@ -193,7 +194,7 @@ async def test_half_a_fold_is_finished_when_the_file_is_opened(tmp_path: Path, m
         raise EngineError("killed here")
 
     with monkeypatch.context() as killed:
-        killed.setattr(SqliteEngine, "_clear_journal", die)
+        killed.setattr(LogFile, "clear_journal", die)
         async with opened(tmp_path / "log.db") as engine:
             await engine.append(drafts(3))
             await engine.fold()
@@ -369,15 +370,15 @@ async def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.Monke
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(5))
         await engine.fold()
-        last_seq = SqliteEngine._last_seq
+        last_seq = LogFile.last_seq
 
-        def late(self: SqliteEngine, room: int, first: int) -> int:
+        def late(self: LogFile, room: int, first: int) -> int:
             with sqlite3.connect(tmp_path / "log.db") as other:
                 other.execute("INSERT INTO messages VALUES (1, 6, 0, NULL, 'x', x'7b7d', NULL)")
             other.close()
             return last_seq(self, room, first)
 
-        monkeypatch.setattr(SqliteEngine, "_last_seq", late)
+        monkeypatch.setattr(LogFile, "last_seq", late)
         page = await engine.read("general", limit=10)
         assert page.head.seq == page.messages[-1].seq == 5
 
@@ -391,7 +392,7 @@ async def test_whatever_goes_wrong_leaves_no_seq_and_no_key_behind(
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(1))
         with monkeypatch.context() as broken:
-            broken.setattr(SqliteEngine, "_journal", fail)
+            broken.setattr(LogFile, "journal", fail)
             with pytest.raises(MemoryError):
                 await engine.append(drafts(1, key="k"))
         (receipt,) = await engine.append(drafts(1, key="k"))

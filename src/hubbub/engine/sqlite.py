@@ -21,16 +21,16 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-import msgspec
 import structlog
 
 from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
-from hubbub.engine.schema import AccountFile, connect_file, lock_file, snapshot, transaction
-from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Place, Stamped, stamp
+from hubbub.engine.logfile import END, TRIM_ROWS, Fields, LogFile, RoomPlace, encode_rows
+from hubbub.engine.schema import AccountFile, connect_file, lock_file, transaction
+from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Stamped, stamp
 from hubbub.engine.tail import Row, Tail
 from hubbub.engine.tickets import Tickets
 from hubbub.engine.worker import Worker
-from hubbub.errors import ConfigError, EngineError
+from hubbub.errors import EngineError
 from hubbub.events import Message
 
 __all__ = ["SqliteEngine"]
@@ -38,49 +38,20 @@ __all__ = ["SqliteEngine"]
 log = structlog.get_logger("hubbub.engine")
 
 T = TypeVar("T")
-Fields = tuple[Any, ...]
-
-# Rows to a statement.  One statement for each size is prepared once and used again.
-CHUNKS = (256, 64, 16, 4, 1)
-
 # The journal is folded when the tail has this many messages or bytes; a transaction takes some, then batches pass.
 FOLD_MESSAGES = 4096
 FOLD_BYTES = 1 << 20
 FOLD_ROWS = 256
 
-# A trim deletes this many rows, then lets the log go on.
-TRIM_ROWS = 500
+# Between the steps of a trim.
 TRIM_PAUSE_S = 0.02
 OLD_EVERY_S = 60.0
 
 # Checkpoints are made after a fold, in a thread of their own.  At this many pages a batch waits for one after all.
 MOST_WAL_PAGES = 16_384
 
-END = 1 << 62
-
-encode_rows = msgspec.msgpack.Encoder().encode
-decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
-
 # Rooms whose place is known without asking the file; more than this many idle ones are forgotten.
 MAX_PLACES = 50_000
-
-
-class RoomPlace(Place):
-    """Where a room stands in the file.
-
-    Attributes:
-        id: its number there.
-        first: the seq of the oldest message that is kept.
-        is_new: not in the file yet; the next batch puts it there.
-    """
-
-    __slots__ = ("first", "id", "is_new")
-
-    def __init__(self, id_: int, seq: int, first: int, *, is_new: bool) -> None:
-        super().__init__(seq)
-        self.id = id_
-        self.first = first
-        self.is_new = is_new
 
 
 class SqliteEngine(Tickets):
@@ -132,6 +103,10 @@ class SqliteEngine(Tickets):
         self._write: sqlite3.Connection
         self._read: sqlite3.Connection
         self._check: sqlite3.Connection
+        # The log in the file, for the thread of each.
+        self._writing: LogFile
+        self._reading: LogFile
+        self._checking: LogFile
 
     async def open(self, deliver: Deliver) -> None:
         self._deliver = deliver
@@ -141,9 +116,10 @@ class SqliteEngine(Tickets):
             self._read = undo.enter_context(contextlib.closing(connect_file(self._path)))
             self._read.execute("PRAGMA query_only = ON")
             self._check = undo.enter_context(contextlib.closing(connect_file(self._path)))
+            self._writing, self._reading, self._checking = map(LogFile, (self._write, self._read, self._check))
             self._write.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
             (self._epoch,) = self._write.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
-            self._recover()
+            self._writing.recover(self._path)
             (last,) = self._write.execute("SELECT max(id) FROM rooms").fetchone()
             undo.pop_all()
         self._next_room = (last or 0) + 1
@@ -191,7 +167,7 @@ class SqliteEngine(Tickets):
             ]
         try:
             batch = encode_rows([row for rows in fresh.values() for row in rows])
-            self._journaled = await self._in(self._writer, self._journal, new_rooms, batch)
+            self._journaled = await self._in(self._writer, self._writing.journal, new_rooms, batch)
         except Exception:
             stamped.undo(places.__getitem__, self._keys)
             raise
@@ -208,15 +184,6 @@ class SqliteEngine(Tickets):
                 if place.seq - place.first + 1 >= self._keep + TRIM_ROWS and room not in self._trimming:
                     self._start(self._trim(room))
 
-    def _journal(self, new_rooms: list[tuple[int, str]], batch: bytes) -> int:
-        """Keep a batch; the number that the journal gives it."""
-        insert = "INSERT INTO journal (batch) VALUES (?)"
-        if not new_rooms:  # one statement is a transaction of its own
-            return self._write.execute(insert, (batch,)).lastrowid or 0
-        with transaction(self._write):
-            self._write.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", new_rooms)
-            return self._write.execute(insert, (batch,)).lastrowid or 0
-
     async def fold(self) -> None:
         """Move the messages in the journal to the table."""
         self._is_folding = True
@@ -226,49 +193,18 @@ class SqliteEngine(Tickets):
             rows = max(FOLD_ROWS, self._tail.count * FOLD_ROWS // FOLD_MESSAGES)
             self._tail.freeze()
             for portion in self._tail.portions(rows):
-                await self._in(self._writer, self._insert, portion)
-            await self._in(self._writer, self._clear_journal, journaled)
+                await self._in(self._writer, self._writing.insert, portion)
+            await self._in(self._writer, self._writing.clear_journal, journaled)
             self._tail.melt()
-            await self._in(self._checkpointer, self._checkpoint)
+            await self._in(self._checkpointer, self._checking.checkpoint)
         except EngineError as error:
             log.warning("the journal is not folded yet", error=str(error))
         finally:
             self._is_folding = False
 
-    def _checkpoint(self) -> None:
-        """Copy SQLite's log into the file, while others write on: it waits for the disk."""
-        self._check.execute("PRAGMA wal_checkpoint(PASSIVE)")
-
-    def _insert(self, rows: Sequence[Row]) -> None:
-        with transaction(self._write):
-            self._insert_rows(rows)
-
-    def _insert_rows(self, rows: Sequence[Row]) -> None:
-        start = 0
-        for size in CHUNKS:
-            while len(rows) - start >= size:
-                values = [value for row in rows[start : start + size] for value in row]
-                self._write.execute(INSERT[size], values)
-                start += size
-
-    def _clear_journal(self, up_to: int) -> None:
-        self._write.execute("DELETE FROM journal WHERE id <= ?", (up_to,))
-
-    def _recover(self) -> None:
-        """Fold the journal of a process that did not."""
-        with transaction(self._write):
-            firsts = dict(self._write.execute("SELECT id, first FROM rooms"))
-            for (batch,) in self._write.execute("SELECT batch FROM journal ORDER BY id").fetchall():
-                try:
-                    rows = decode_rows(batch)
-                except msgspec.DecodeError as error:
-                    raise ConfigError(f"--engine sqlite:///{self._path}: its journal is damaged: {error}") from None
-                self._insert_rows([row for row in rows if row.seq >= firsts[row.room]])
-            self._write.execute("DELETE FROM journal")
-
     async def _find_places(self, rooms: set[str]) -> None:
         since = int(self._wall() * 1000) - DEDUPE_WINDOW_MS
-        found, keys = await self._in(self._reader, self._select_places, rooms, since)
+        found, keys = await self._in(self._reader, self._reading.find_rooms, rooms, since)
         for room, sender, key, receipt in reversed(keys):
             self._keys.add(room, sender, key, receipt)
         for room in rooms - self._places.keys():
@@ -282,42 +218,13 @@ class SqliteEngine(Tickets):
         for room in [room for room in self._places if room not in self._subscribed and room not in self._tail]:
             del self._places[room]
 
-    def _select_places(
-        self, rooms: set[str], since: int
-    ) -> tuple[dict[str, RoomPlace], list[tuple[str, str | None, str, Receipt]]]:
-        """Where the rooms in the file stand, and the keys of their messages sent after `since`, newest first."""
-        found: dict[str, RoomPlace] = {}
-        keys: list[tuple[str, str | None, str, Receipt]] = []
-        with snapshot(self._read):
-            for room in rooms:
-                row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
-                if row is not None:
-                    number, first = row
-                    found[room] = RoomPlace(number, self._last_seq(number, first), first, is_new=False)
-                    keys += self._select_keys(room, number, since)
-        return found, keys
-
-    def _select_keys(self, room: str, number: int, since: int) -> list[tuple[str, str | None, str, Receipt]]:
-        keys = []
-        sql = "SELECT sender, key, seq, sent FROM messages WHERE room = ? ORDER BY seq DESC"
-        for sender, key, seq, sent in self._read.execute(sql, (number,)):
-            if sent <= since:
-                break
-            if key is not None:
-                keys.append((room, sender, key, Receipt(seq, sent)))
-        return keys
-
-    def _last_seq(self, room: int, first: int) -> int:
-        (last,) = self._read.execute("SELECT max(seq) FROM messages WHERE room = ?", (room,)).fetchone()
-        return int(last) if last is not None else first - 1
-
     async def read(self, room: str, *, after: int | None = None, before: int | None = None, limit: int) -> Page:
         end = END if before is None else before
         if room in self._tail:
             last = self._tail.last(room)
             found = await self._read_both(room, after, end, limit + 1)
         else:
-            last, found = await self._in(self._reader, self._select, room, after, end, limit + 1)
+            last, found = await self._in(self._reader, self._reading.page, room, after, end, limit + 1)
         wanted = found[:limit] if after is not None else found[max(0, len(found) - limit) :]
         return Page(Head(self._epoch, last), [Message(room, *fields) for fields in wanted], more=len(found) > limit)
 
@@ -332,30 +239,12 @@ class SqliteEngine(Tickets):
             pass  # the table has none of them
         elif after is None:
             if len(newer) < limit:
-                older = await self._in(self._reader, self._older, place.id, min(before, first), limit - len(newer))
+                older = await self._in(
+                    self._reader, self._reading.older, place.id, min(before, first), limit - len(newer)
+                )
         elif after < first - 1:
-            older = await self._in(self._reader, self._newer, place.id, after, first, limit)
+            older = await self._in(self._reader, self._reading.newer, place.id, after, first, limit)
         return (older + newer)[:limit]
-
-    def _select(self, room: str, after: int | None, before: int, limit: int) -> tuple[int, list[Fields]]:
-        """The last seq of a room that the table has all of, and messages of it."""
-        with snapshot(self._read):
-            row = self._read.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
-            if row is None:
-                return 0, []
-            number, first = row
-            found = self._older(number, before, limit) if after is None else self._newer(number, after, END, limit)
-            return self._last_seq(number, first), found
-
-    def _newer(self, number: int, after: int, before: int, limit: int) -> list[Fields]:
-        """The oldest messages between two seqs."""
-        sql = f"{SELECT} AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
-        return self._read.execute(sql, (number, after, before, limit)).fetchall()
-
-    def _older(self, number: int, before: int, limit: int) -> list[Fields]:
-        """The newest messages before a seq, in order."""
-        sql = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?"
-        return self._read.execute(sql, (number, before, limit)).fetchall()[::-1]
 
     async def head(self, room: str) -> Head:
         place = self._places.get(room)
@@ -374,7 +263,7 @@ class SqliteEngine(Tickets):
                 # First here, so that nothing that is about to be deleted is folded after it was.
                 place.first = min(place.first + TRIM_ROWS, place.seq - self._keep + 1)
                 self._tail.trim(room, place.first)
-                await self._in(self._writer, self._delete, place.id, place.first)
+                await self._in(self._writer, self._writing.delete, place.id, place.first)
                 await asyncio.sleep(TRIM_PAUSE_S)
         except EngineError as error:
             log.warning("not trimmed", room=room, error=str(error))
@@ -396,36 +285,14 @@ class SqliteEngine(Tickets):
         if self._tail and not self._is_folding:
             await self.fold()
         cutoff = int((self._wall() - self._keep_s) * 1000)
-        old = await self._in(self._reader, self._select_old, cutoff)
+        old = await self._in(self._reader, self._reading.find_old, cutoff)
         for room, number, first in old:
-            await self._in(self._writer, self._delete, number, first)
+            await self._in(self._writer, self._writing.delete, number, first)
             place = self._places.get(room)
             if place is not None:
                 place.first = max(place.first, first)
             await asyncio.sleep(0)
         return bool(old)
-
-    def _select_old(self, cutoff: int) -> list[tuple[str, int, int]]:
-        """For each room with messages from before `cutoff`: its name, its number, and a seq to trim it to."""
-        old = []
-        for number, room, first in self._read.execute("SELECT id, name, first FROM rooms").fetchall():
-            oldest = self._read.execute(
-                "SELECT seq, sent FROM messages WHERE room = ? AND seq >= ? ORDER BY seq LIMIT ?",
-                (number, first, TRIM_ROWS),
-            )
-            last = None
-            for seq, sent in oldest:
-                if sent >= cutoff:
-                    break
-                last = seq
-            if last is not None:
-                old.append((room, number, last + 1))
-        return old
-
-    def _delete(self, room: int, first: int) -> None:
-        with transaction(self._write):
-            self._write.execute("DELETE FROM messages WHERE room = ? AND seq < ?", (room, first))
-            self._write.execute("UPDATE rooms SET first = max(first, ?) WHERE id = ?", (first, room))
 
     # Bus
 
@@ -509,10 +376,3 @@ class SqliteEngine(Tickets):
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-SELECT = "SELECT seq, sent, sender, type, body FROM messages WHERE room = ?"
-INSERT = {
-    size: f"INSERT OR IGNORE INTO messages VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}"  # noqa: S608  # marks only
-    for size in CHUNKS
-}

@@ -1,0 +1,179 @@
+"""The log in a database file, as one connection sees it.  Everything here waits for the file: it is for threads."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from hubbub.engine import Receipt
+from hubbub.engine.schema import snapshot, transaction
+from hubbub.engine.stamp import Place
+from hubbub.engine.tail import Row
+from hubbub.errors import ConfigError
+
+__all__ = ["END", "TRIM_ROWS", "Fields", "LogFile", "RoomPlace", "encode_rows"]
+
+Fields = tuple[Any, ...]
+
+# Rows to a statement.  One statement for each size is prepared once and used again.
+CHUNKS = (256, 64, 16, 4, 1)
+
+# A trim deletes this many rows, then lets the log go on.
+TRIM_ROWS = 500
+
+# Beyond any seq.
+END = 1 << 62
+
+SELECT = "SELECT seq, sent, sender, type, body FROM messages WHERE room = ?"
+INSERT = {
+    size: f"INSERT OR IGNORE INTO messages VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}"  # noqa: S608  # marks only
+    for size in CHUNKS
+}
+
+encode_rows = msgspec.msgpack.Encoder().encode
+decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
+
+
+class RoomPlace(Place):
+    """Where a room stands in the file.
+
+    Attributes:
+        id: its number there.
+        first: the seq of the oldest message that is kept.
+        is_new: not in the file yet; the next batch puts it there.
+    """
+
+    __slots__ = ("first", "id", "is_new")
+
+    def __init__(self, id_: int, seq: int, first: int, *, is_new: bool) -> None:
+        super().__init__(seq)
+        self.id = id_
+        self.first = first
+        self.is_new = is_new
+
+
+class LogFile:
+    """Rooms, their messages, and the journal."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    def journal(self, new_rooms: list[tuple[int, str]], batch: bytes) -> int:
+        """Keep a batch; the number that the journal gives it."""
+        insert = "INSERT INTO journal (batch) VALUES (?)"
+        if not new_rooms:  # one statement is a transaction of its own
+            return self._connection.execute(insert, (batch,)).lastrowid or 0
+        with transaction(self._connection):
+            self._connection.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", new_rooms)
+            return self._connection.execute(insert, (batch,)).lastrowid or 0
+
+    def checkpoint(self) -> None:
+        """Copy SQLite's log into the file, while others write on: it waits for the disk."""
+        self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def insert(self, rows: Sequence[Row]) -> None:
+        """Put messages into the table; those that are there already stay as they are."""
+        with transaction(self._connection):
+            self.insert_rows(rows)
+
+    def insert_rows(self, rows: Sequence[Row]) -> None:
+        """The same, within a transaction."""
+        start = 0
+        for size in CHUNKS:
+            while len(rows) - start >= size:
+                values = [value for row in rows[start : start + size] for value in row]
+                self._connection.execute(INSERT[size], values)
+                start += size
+
+    def clear_journal(self, up_to: int) -> None:
+        """Delete the batches that the journal has numbered so far as `up_to`."""
+        self._connection.execute("DELETE FROM journal WHERE id <= ?", (up_to,))
+
+    def recover(self, path: Path) -> None:
+        """Fold the journal of a process that did not."""
+        with transaction(self._connection):
+            firsts = dict(self._connection.execute("SELECT id, first FROM rooms"))
+            for (batch,) in self._connection.execute("SELECT batch FROM journal ORDER BY id").fetchall():
+                try:
+                    rows = decode_rows(batch)
+                except msgspec.DecodeError as error:
+                    raise ConfigError(f"--engine sqlite:///{path}: its journal is damaged: {error}") from None
+                self.insert_rows([row for row in rows if row.seq >= firsts[row.room]])
+            self._connection.execute("DELETE FROM journal")
+
+    def find_rooms(
+        self, rooms: set[str], since: int
+    ) -> tuple[dict[str, RoomPlace], list[tuple[str, str | None, str, Receipt]]]:
+        """Where the rooms in the file stand, and the keys of their messages sent after `since`, newest first."""
+        found: dict[str, RoomPlace] = {}
+        keys: list[tuple[str, str | None, str, Receipt]] = []
+        with snapshot(self._connection):
+            for room in rooms:
+                row = self._connection.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+                if row is not None:
+                    number, first = row
+                    found[room] = RoomPlace(number, self.last_seq(number, first), first, is_new=False)
+                    keys += self._keys_of(room, number, since)
+        return found, keys
+
+    def _keys_of(self, room: str, number: int, since: int) -> list[tuple[str, str | None, str, Receipt]]:
+        keys = []
+        sql = "SELECT sender, key, seq, sent FROM messages WHERE room = ? ORDER BY seq DESC"
+        for sender, key, seq, sent in self._connection.execute(sql, (number,)):
+            if sent <= since:
+                break
+            if key is not None:
+                keys.append((room, sender, key, Receipt(seq, sent)))
+        return keys
+
+    def last_seq(self, room: int, first: int) -> int:
+        """The seq of a room's newest message in the table."""
+        (last,) = self._connection.execute("SELECT max(seq) FROM messages WHERE room = ?", (room,)).fetchone()
+        return int(last) if last is not None else first - 1
+
+    def page(self, room: str, after: int | None, before: int, limit: int) -> tuple[int, list[Fields]]:
+        """The last seq of a room that the table has all of, and messages of it."""
+        with snapshot(self._connection):
+            row = self._connection.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+            if row is None:
+                return 0, []
+            number, first = row
+            found = self.older(number, before, limit) if after is None else self.newer(number, after, END, limit)
+            return self.last_seq(number, first), found
+
+    def newer(self, number: int, after: int, before: int, limit: int) -> list[Fields]:
+        """The oldest messages between two seqs."""
+        sql = f"{SELECT} AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
+        return self._connection.execute(sql, (number, after, before, limit)).fetchall()
+
+    def older(self, number: int, before: int, limit: int) -> list[Fields]:
+        """The newest messages before a seq, in order."""
+        sql = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?"
+        return self._connection.execute(sql, (number, before, limit)).fetchall()[::-1]
+
+    def find_old(self, cutoff: int) -> list[tuple[str, int, int]]:
+        """For each room with messages from before `cutoff`: its name, its number, and a seq to trim it to."""
+        old = []
+        for number, room, first in self._connection.execute("SELECT id, name, first FROM rooms").fetchall():
+            oldest = self._connection.execute(
+                "SELECT seq, sent FROM messages WHERE room = ? AND seq >= ? ORDER BY seq LIMIT ?",
+                (number, first, TRIM_ROWS),
+            )
+            last = None
+            for seq, sent in oldest:
+                if sent >= cutoff:
+                    break
+                last = seq
+            if last is not None:
+                old.append((room, number, last + 1))
+        return old
+
+    def delete(self, room: int, first: int) -> None:
+        """Delete a room's messages before the seq `first`."""
+        with transaction(self._connection):
+            self._connection.execute("DELETE FROM messages WHERE room = ? AND seq < ?", (room, first))
+            self._connection.execute("UPDATE rooms SET first = max(first, ?) WHERE id = ?", (first, room))
