@@ -12,7 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from bench.results import FILE, Load, Results, Server, read
-from hubbub.bench.plots import Bars, Spread, bars, escape, rounded
+from hubbub.bench.axes import rounded
+from hubbub.bench.plots import Bars, Spread, bars, escape
 
 __all__ = ["AIMS", "DOCS", "Aim", "Medians", "figure_of", "scaled", "view_of", "write_report"]
 

@@ -22,7 +22,8 @@ from bench.loads import GO_PACE, LOADS, Amount, Load, make_loadgen, measure, wea
 from bench.peers.peers import BUILD
 from bench.report import DOCS, figure_of, scaled, view_of, write_report
 from bench.servers import SERVERS, Candidate, Failed, make_certificate, started
-from hubbub.bench.plots import Spread, rounded
+from hubbub.bench.axes import rounded
+from hubbub.bench.plots import Spread
 from hubbub.bench.proc import machine
 from hubbub.settings import raise_file_limit
 

@@ -9,20 +9,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hubbub.bench.plots import (
-    Bars,
-    Line,
-    Spread,
-    bars,
-    known,
-    linear_ticks,
-    lines,
-    log_ticks,
-    number,
-    rounded,
-    short,
-    spread_apart,
-)
+from hubbub.bench.axes import known, linear_ticks, log_ticks, number, rounded, short
+from hubbub.bench.plots import Bars, Line, Spread, bars, lines, spread_apart
 
 HOSTILE = "</style><script>alert(1)</script> \x00\x1b[2J\ud800 \"' & ]]> -->"
 STRANGE = [0.0, -0.0, -3.5, 5e-324, 1e-30, 1e-9, 1.0, 1e14, 1e300, 1.7e308, -1e308, math.nan, math.inf, -math.inf]

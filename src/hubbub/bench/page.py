@@ -8,7 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from hubbub.bench.plots import STYLE, Line, escape, known, lines, number
+from hubbub.bench.axes import known, number
+from hubbub.bench.plots import STYLE, Line, escape, lines
 from hubbub.bench.results import Figure, Latency, Result, Run, Sample
 
 __all__ = ["write_page"]
