@@ -204,7 +204,7 @@ LOADS = {
 
 def make_loadgen() -> None:
     """Make the load generator; raises `CalledProcessError` when that fails."""
-    subprocess.run(["make", "-s", "-C", str(SOURCES), f"OUT={BUILD.absolute()}"], check=True)  # noqa: S603, S607
+    subprocess.run(["make", "-s", "-C", str(SOURCES), f"OUT={BUILD.absolute()}"], check=True)  # noqa: S603, S607  our words
 
 
 def measure(load: Load, server: Running, amount: Amount, core: int) -> Found:

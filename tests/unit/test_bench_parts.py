@@ -58,7 +58,7 @@ def test_everything_else_is_not(address: str) -> None:
 def test_a_name_is_near_only_with_all_its_addresses(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"near.test": ["127.0.0.1", "10.0.0.1"], "mixed.test": ["127.0.0.1", "203.0.113.5"]}
 
-    def getaddrinfo(host: str, port: int, type: int = 0) -> list[tuple[object, ...]]:  # noqa: A002
+    def getaddrinfo(host: str, port: int, type: int = 0) -> list[tuple[object, ...]]:  # noqa: A002  # socket's name
         if host not in known:
             raise socket.gaierror(-2, "Name or service not known")
         return [(socket.AF_INET, type, 6, "", (address, port)) for address in known[host]]

@@ -6,9 +6,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import pytest
-
-pytest.importorskip("textual")
-
 from textual.pilot import Pilot
 from textual.widgets import Input, OptionList, RichLog, Static
 

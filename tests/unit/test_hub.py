@@ -338,7 +338,7 @@ async def test_an_application_can_take_over_a_built_in_event_but_not_twice() -> 
 def test_a_handler_must_name_its_event() -> None:
     hub = Hub()
 
-    def no_annotation(vote, client):  # type: ignore[no-untyped-def]
+    def no_annotation(vote, client):  # type: ignore[no-untyped-def]  # on purpose
         pass
 
     def no_event(vote: int, client: Client) -> None:

@@ -21,7 +21,7 @@ def test_the_ceiling_doubles_up_to_the_cap() -> None:
 
 
 def test_jitter_comes_after_the_cap_so_that_a_long_outage_does_not_end_in_step() -> None:
-    late = [full_jitter(50, BASE_S, CAP_S, lambda random=random: random) for random in (0.1, 0.5, 0.9)]  # type: ignore[misc]
+    late = [full_jitter(50, BASE_S, CAP_S, lambda random=random: random) for random in (0.1, 0.5, 0.9)]  # type: ignore[misc]  # a default
     assert late == [2, 10, 18]
 
 

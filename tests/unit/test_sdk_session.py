@@ -119,7 +119,7 @@ async def test_an_answer_may_come_in_chunks_or_end_with_the_connection() -> None
     chunked = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
     to_the_end = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n\r\n" + body
     for raw in (chunked, to_the_end):
-        async with desk(lambda path, headers, raw=raw: raw) as at:  # type: ignore[misc]
+        async with desk(lambda path, headers, raw=raw: raw) as at:  # type: ignore[misc]  # a default has no type
             assert await at.session().ticket() == "o"
 
 

@@ -33,7 +33,7 @@ MIB = 1 << 20
 def message_of(size: int) -> bytes:
     """A send_message of exactly so many bytes, the most of them in a field that is ignored."""
     event = {"type": "send_message", "payload": {"message": "sized", "from": ""}}
-    event["payload"]["from"] = "x" * (size - len(json.dumps(event)))  # type: ignore[index]
+    event["payload"]["from"] = "x" * (size - len(json.dumps(event)))  # type: ignore[index]  # a dict in it
     return json.dumps(event).encode()
 
 

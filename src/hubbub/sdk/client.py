@@ -319,7 +319,7 @@ class Connection:
         if self.is_online:
             self._write_later("typing", {"room": spelled(room), "on": on}, Kind.FLEETING, lambda answer: None)
 
-    async def request(self, type: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002
+    async def request(self, type: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002  # as on the wire
         """Send an event of the application's own; the payload of the server's answer."""
         return await self._ask(type, payload or {}, Kind.ONCE)
 
