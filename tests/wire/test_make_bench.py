@@ -121,12 +121,15 @@ def test_peers_are_measured_or_it_is_said_why_not(tmp_path: Path) -> None:
 
 def test_ctrl_c_stops_everything_and_leaves_what_there_is(tmp_path: Path) -> None:
     log = tmp_path / "log"
+    # A shell's background job ignores Ctrl-C, and hands that on to whatever it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as lines:
         runner = subprocess.Popen(
             command(tmp_path, "--servers", "floor", "--only", "connect-storm,idle", "--seconds", "60"),
             cwd=ROOT,
             stderr=lines,
         )
+    signal.signal(signal.SIGINT, before)
     try:
         # The storm is over, and for the quiet all are connected: the runner has long been waiting for its end.
         wait_until(lambda: "connect-storm" in log.read_text() and connections(children(runner.pid)) >= 100)
