@@ -59,6 +59,8 @@ def bench(folder: Path, *arguments: str, **more: str) -> subprocess.CompletedPro
 @contextmanager
 def under_way(folder: Path, server: ServerProcess) -> Iterator[subprocess.Popen[str]]:
     """A long run whose clients are all connected."""
+    # A shell's background job ignores Ctrl-C, and hands that on to whatever it starts.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     process = subprocess.Popen(
         [*BENCH, server.origin, *LONG, "--json"],
         env=environment(folder),
@@ -66,6 +68,7 @@ def under_way(folder: Path, server: ServerProcess) -> Iterator[subprocess.Popen[
         stderr=subprocess.PIPE,
         text=True,
     )
+    signal.signal(signal.SIGINT, before)
     try:
         wait_until(lambda: connected(server) == 10)
         yield process
