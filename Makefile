@@ -8,7 +8,7 @@ HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
 # The folders that hold only fast tests.
 FAST := $(wildcard tests/unit tests/contract)
 
-.PHONY: help serve test check lint conformance bench chromium toolchain clean
+.PHONY: help serve test check lint conformance comparison chromium toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -32,15 +32,15 @@ lint: .venv/installed-dev ## ruff and mypy
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
 	@$(BIN)/python tests/conformance/run.py
 
-bench: .venv/installed ## Hubbub beside its peers: docs/comparison.md, in 40 minutes; ARGS="--help" tells of parts
+comparison: .venv/installed ## Hubbub beside its peers: docs/comparison.md, in 40 minutes; ARGS="--help" tells of parts
 	@command -v taskset >/dev/null && $(HAS_OPENSSL) || \
 		{ echo "This needs taskset, a C compiler and OpenSSL's headers; on Debian: apt-get install util-linux gcc libssl-dev"; exit 1; }
 	@for tool in go node npm; do command -v $$tool >/dev/null || echo "There is no $$tool, so its server is left out."; done
-	@$(BIN)/python -m bench.run $(ARGS)
+	@$(BIN)/python -m comparison.run $(ARGS)
 
 clean: ## remove all that these targets make
-	@rm -rf .venv .bench .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
-	@find src tests examples bench -name __pycache__ -type d -prune -exec rm -rf {} +
+	@rm -rf .venv .comparison .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
+	@find src tests examples comparison -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The project is installed in place, so only what it depends on can make an installation old.
 

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 
-from bench.peers.peers import BUILD, PEERS
+from comparison.peers.peers import BUILD, PEERS
 
 __all__ = ["SERVERS", "Candidate", "Failed", "Running", "make_certificate", "pinned", "started"]
 

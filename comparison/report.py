@@ -1,4 +1,4 @@
-"""Makes docs/comparison.md and its plots from results.json: `python -m bench.report`, from the project's root."""
+"""Makes docs/comparison.md and its plots from results.json: `python -m comparison.report`, from the project's root."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from bench.results import FILE, Load, Results, Server, read
+from comparison.results import FILE, Load, Results, Server, read
 from hubbub.bench.axes import rounded
 from hubbub.bench.plots import Bars, Spread, bars, escape
 
@@ -164,7 +164,7 @@ AIMS = [
 
 def main() -> None:
     """Make the comparison page and its plots from what was measured."""
-    parser = argparse.ArgumentParser(prog="python -m bench.report", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m comparison.report", description=main.__doc__)
     parser.add_argument("--results", type=Path, default=FILE, metavar="FILE", help="what was measured; %(default)s")
     parser.add_argument("--report", type=Path, default=DOCS, metavar="DIR", help="where the page goes; %(default)s")
     options = parser.parse_args()
@@ -172,7 +172,7 @@ def main() -> None:
         results = read(options.results)
     except (OSError, msgspec.DecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else error
-        sys.exit(f"{options.results.name}: {reason}; make bench writes it")
+        sys.exit(f"{options.results.name}: {reason}; make comparison writes it")
     write_report(results, options.report)
 
 
@@ -206,7 +206,7 @@ def beginning(results: Results) -> Iterator[str]:
     yield "# Comparison"
     yield (
         "Hubbub beside servers that do the same chat in the way that is usual where they come from, and beside a bare\n"
-        "C program that does no more than it must (the floor). `make bench` makes this page, and can make it again."
+        "C program that does no more than it must (the floor). `make comparison` measures all and makes this page."
     )
     rounds = "one round" if results.rounds == 1 else f"{results.rounds} rounds"
     yield (

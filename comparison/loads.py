@@ -14,9 +14,9 @@ from typing import Any
 
 import msgspec
 
-from bench.peers.peers import BUILD
-from bench.results import Round
-from bench.servers import Candidate, Failed, Running, pinned
+from comparison.peers.peers import BUILD
+from comparison.results import Round
+from comparison.servers import Candidate, Failed, Running, pinned
 from hubbub.bench.results import Result, Run
 
 __all__ = ["GO_PACE", "LOADS", "Amount", "Found", "Load", "make_loadgen", "measure", "weaknesses"]

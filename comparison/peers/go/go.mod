@@ -1,4 +1,4 @@
-module hubbub-bench/go-peer
+module hubbub-comparison/go-peer
 
 go 1.24
 

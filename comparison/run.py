@@ -1,4 +1,4 @@
-"""Measures Hubbub beside its peers: `python -m bench.run`, from the project's root. README.md beside this says more."""
+"""Measures Hubbub beside its peers: `python -m comparison.run`, from the project's root. README.md tells more."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from pathlib import Path
 from statistics import mean, median
 from tempfile import TemporaryDirectory
 
-from bench import results as kept
-from bench.loads import GO_PACE, LOADS, Amount, Load, make_loadgen, measure, weaknesses
-from bench.peers.peers import BUILD
-from bench.report import DOCS, figure_of, scaled, view_of, write_report
-from bench.servers import SERVERS, Candidate, Failed, make_certificate, started
+from comparison import results as kept
+from comparison.loads import GO_PACE, LOADS, Amount, Load, make_loadgen, measure, weaknesses
+from comparison.peers.peers import BUILD
+from comparison.report import DOCS, figure_of, scaled, view_of, write_report
+from comparison.servers import SERVERS, Candidate, Failed, make_certificate, started
 from hubbub.bench.axes import rounded
 from hubbub.bench.plots import Spread
 from hubbub.bench.proc import machine
@@ -30,7 +30,7 @@ from hubbub.settings import raise_file_limit
 __all__ = ["main"]
 
 HELP = """Measure Hubbub and its peers, each in turn, and make the comparison page: about an hour. A part (--only,
---servers, --scale) does not replace the whole: unless told otherwise, it goes to .bench/."""
+--servers, --scale) does not replace the whole: unless told otherwise, it goes to .comparison/."""
 
 INTERRUPTED = 130
 
@@ -194,10 +194,12 @@ def build(server: Candidate) -> str:
 def two_cores() -> tuple[int, int]:
     """A core for the server and one for the load. Ends the program where a run cannot be pinned to them."""
     if shutil.which("taskset") is None:
-        sys.exit("bench: taskset is missing (on Debian: apt-get install util-linux); without it nothing can be pinned")
+        sys.exit(
+            "comparison: taskset is missing (on Debian: apt-get install util-linux); without it nothing can be pinned"
+        )
     ours = sorted(os.sched_getaffinity(0))
     if len(ours) < 2:
-        sys.exit("bench: this takes two cores, one for the server and one for the load, and there is only one")
+        sys.exit("comparison: this takes two cores, one for the server and one for the load, and there is only one")
     return ours[0], ours[1]
 
 
@@ -262,7 +264,7 @@ def at_least(least: float, kind: Callable[[str], float] = float) -> Callable[[st
 
 
 def options_from(words: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench.run", description=HELP)
+    parser = argparse.ArgumentParser(prog="python -m comparison.run", description=HELP)
     option = parser.add_argument
     option("--rounds", type=at_least(1, int), default=5, help="of each load, on each server; %(default)s")
     option("--seconds", type=at_least(0.1), default=3.0, help="that a load lasts; some take a multiple; %(default)s")
@@ -317,14 +319,14 @@ def main(words: list[str] | None = None) -> None:
     try:
         make_loadgen()
     except (OSError, subprocess.CalledProcessError):
-        sys.exit("bench: the load generator cannot be made: it needs gcc, make and libssl-dev")
+        sys.exit("comparison: the load generator cannot be made: it needs gcc, make and libssl-dev")
     try:
-        with TemporaryDirectory(dir=BUILD, prefix="bench-") as data:
+        with TemporaryDirectory(dir=BUILD, prefix="comparison-") as data:
             campaign = prepare(options, cores, Path(data))
             options.out.parent.mkdir(parents=True, exist_ok=True)
             campaign.run(options.out)
     except Failed as failed:
-        sys.exit(f"bench: {failed}")
+        sys.exit(f"comparison: {failed}")
     except KeyboardInterrupt:
         say(f"interrupted; what was found so far is in {options.out}")
         sys.exit(INTERRUPTED)

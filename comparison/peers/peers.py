@@ -1,6 +1,6 @@
 """The peers: building each, and how it is started.
 
-By hand, from the root of the project: `python -m bench.peers.peers go --port 8081`.
+By hand, from the root of the project: `python -m comparison.peers.peers go --port 8081`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from pathlib import Path
 __all__ = ["BUILD", "PEERS", "Peer"]
 
 HERE = Path(__file__).parent
-BUILD = HERE.parent.parent / ".bench"
+BUILD = HERE.parent.parent / ".comparison"
 NODE = "node", "npm"
 NODE_PACKAGES = "express", "ws"
 PYTHON_PACKAGES = "fastapi", "uvicorn", "websockets", "uvloop", "httptools"
@@ -173,7 +173,7 @@ PEERS = {
 
 def main() -> None:
     """Build one peer and become it."""
-    parser = argparse.ArgumentParser(prog="python -m bench.peers.peers", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m comparison.peers.peers", description=main.__doc__)
     parser.add_argument("name", choices=PEERS)
     parser.add_argument("--port", type=int, default=8081)
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))

@@ -1,4 +1,4 @@
-"""What `bench.run` found, as it is kept in results.json."""
+"""What `comparison.run` found, as it is kept in results.json."""
 
 from __future__ import annotations
 

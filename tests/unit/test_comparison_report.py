@@ -8,8 +8,8 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from bench.report import AIMS, DASH, TIMES, Medians, page, write_report
-from bench.results import Load, Results, Round, Server, read, write
+from comparison.report import AIMS, DASH, TIMES, Medians, page, write_report
+from comparison.results import Load, Results, Round, Server, read, write
 
 HOSTILE = "</style><script>alert(1)</script> | `x` \n# heading"
 

@@ -51,7 +51,7 @@ def tools() -> None:
 
 def command(folder: Path, *arguments: str) -> list[str]:
     kept = ["--out", str(folder / "results.json"), "--report", str(folder)]
-    return [sys.executable, "-m", "bench.run", "--rounds", "1", "--scale", "0.02", *kept, *arguments]
+    return [sys.executable, "-m", "comparison.run", "--rounds", "1", "--scale", "0.02", *kept, *arguments]
 
 
 def run(words: list[str], **environment: str) -> subprocess.CompletedProcess[str]:
