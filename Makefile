@@ -32,7 +32,7 @@ lint: .venv/installed-dev ## ruff and mypy
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
 	@$(BIN)/python tests/conformance/run.py
 
-comparison: .venv/installed ## Hubbub beside its peers: docs/comparison.md, in 40 minutes; ARGS="--help" tells of parts
+comparison: .venv/installed-report ## Hubbub beside its peers: docs/comparison.md, in 40 minutes; ARGS="--help" tells of parts
 	@command -v taskset >/dev/null && $(HAS_OPENSSL) || \
 		{ echo "This needs taskset, a C compiler and OpenSSL's headers; on Debian: apt-get install util-linux gcc libssl-dev"; exit 1; }
 	@for tool in go node npm; do command -v $$tool >/dev/null || echo "There is no $$tool, so its server is left out."; done
@@ -48,9 +48,13 @@ clean: ## remove all that these targets make
 	@$(PIP) -e .
 	@touch $@
 
+.venv/installed-report: pyproject.toml | .venv
+	@$(PIP) -e '.[report]'
+	@touch .venv/installed $@
+
 .venv/installed-dev: pyproject.toml | .venv
 	@$(PIP) -e '.[dev]'
-	@touch .venv/installed $@
+	@touch .venv/installed .venv/installed-report $@
 
 .venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import msgspec
 
 from comparison.results import FILE, Load, Results, Server, read
-from hubbub.bench.axes import rounded
-from hubbub.bench.plots import Bars, Spread, bars, escape
+from hubbub.bench.plots import Bars, Spread, bars
+from hubbub.bench.text import DASH, escape, rounded
 
 __all__ = ["AIMS", "DOCS", "Aim", "Medians", "figure_of", "scaled", "view_of", "write_report"]
 
@@ -26,7 +26,6 @@ MEMORY = "hubbub-memory"
 
 CPU = "cpu_us_per_delivery"
 
-DASH = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
@@ -289,7 +288,6 @@ def plot(results: Results, load: Load) -> str:
         label=axis_label([figure_of(name) for name in figures]),
         is_log=len(figures) > 1,
         strong=[server.title for server in servers if is_ours(server)],
-        standalone=True,
     )
 
 

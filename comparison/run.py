@@ -22,9 +22,9 @@ from comparison.loads import GO_PACE, LOADS, Amount, Load, make_loadgen, measure
 from comparison.peers.peers import BUILD
 from comparison.report import DOCS, figure_of, scaled, view_of, write_report
 from comparison.servers import SERVERS, Candidate, Failed, make_certificate, started
-from hubbub.bench.axes import rounded
 from hubbub.bench.plots import Spread
 from hubbub.bench.proc import machine
+from hubbub.bench.text import rounded
 from hubbub.settings import raise_file_limit
 
 __all__ = ["main"]

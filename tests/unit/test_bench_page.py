@@ -96,11 +96,11 @@ def test_a_scenario_has_its_sentence_figures_latencies_and_plots() -> None:
     (table,) = section.iter("table")
     assert rows(table)[1] == ["delivery", "1,000", "1.5 ms", "1.25 ms", "3.5 ms", "7.5 ms", "12 ms"]
     assert plot_titles(html) == [
-        "Latency",
-        "Deliveries",
-        "Latency over time",
-        "CPU of the server",
-        "Memory of the server",
+        "Latency, ms",
+        "Deliveries, per second",
+        "Latency over time, ms",
+        "CPU of the server, % of a core",
+        "Memory of the server, MiB",
     ]
 
 
@@ -123,7 +123,7 @@ def test_only_what_happened_is_drawn() -> None:
     assert plot_titles(page(run_of(Result("connect-storm", "", timeline=storm)))) == ["Open connections"]
     idle = [Sample(at, 0, 0, 1000, cpu=0.01, rss=2**27) for at in (1, 2, 3)]
     titles = plot_titles(page(run_of(Result("idle", "", timeline=idle))))
-    assert titles == ["CPU of the server", "Memory of the server"]
+    assert titles == ["CPU of the server, % of a core", "Memory of the server, MiB"]
 
 
 def test_a_latency_of_nothing_is_no_latency() -> None:

@@ -8,8 +8,9 @@ from xml.etree import ElementTree as ET
 import msgspec
 import pytest
 
-from comparison.report import AIMS, DASH, TIMES, Medians, page, write_report
+from comparison.report import AIMS, TIMES, Medians, page, write_report
 from comparison.results import Load, Results, Round, Server, read, write
+from hubbub.bench.text import DASH
 
 HOSTILE = "</style><script>alert(1)</script> | `x` \n# heading"
 

@@ -315,3 +315,19 @@ def test_what_is_wrong_is_one_line(server: ServerProcess, tls_server: ServerProc
     assert_explained(bench(tmp_path, tls_server.origin), "certificate")
     assert_explained(bench(tmp_path, server.origin, "--path", "/nowhere"), "cannot log in")
     assert_explained(bench(tmp_path, server.origin, "fanot"), "fanot", "fanout")
+
+
+def test_without_matplotlib_it_says_what_to_install_before_it_measures(tmp_path: Path) -> None:
+    hidden = "import sys; sys.modules['matplotlib'] = None; import hubbub.cli as cli; cli.main()"
+    nobody = f"http://127.0.0.1:{free_port()}"
+    result = subprocess.run(
+        [sys.executable, "-c", hidden, "bench", nobody, "--report", "page.html"],
+        cwd=tmp_path,
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        check=False,
+    )
+    assert_explained(result, "pip install 'hubbub[report]'")
+    assert not (tmp_path / "page.html").exists()

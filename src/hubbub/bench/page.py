@@ -8,9 +8,9 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from hubbub.bench.axes import known, number
-from hubbub.bench.plots import STYLE, Line, escape, lines
+from hubbub.bench.plots import STYLE, Line, lines
 from hubbub.bench.results import Figure, Latency, Result, Run, Sample
+from hubbub.bench.text import DASH, escape, known, number
 
 __all__ = ["write_page"]
 
@@ -24,8 +24,7 @@ HEADLINES = (
 )
 
 # Quantiles are drawn by their nines, from the median on, so that the slowest have as much room as the rest.
-NINES = [(math.log10(2), "50%"), (1.0, "90%"), (2.0, "99%"), (3.0, "99.9%"), (4.0, "99.99%")]
-NINES += [(5.0, "99.999%"), (6.0, "99.9999%"), (7.0, "99.99999%")]
+NINES = [(math.log10(2), "50"), (1.0, "90"), (2.0, "99"), (3.0, "99.9"), (4.0, "99.99"), (5.0, "99.999")]
 
 MIB = 2**20
 UNTIMED = Latency("", 0, 0, 0, 0, 0, 0)
@@ -158,8 +157,8 @@ def plots(result: Result) -> Iterator[str]:
     """Where the latencies lie, and what happened in the course of time."""
     if any(latency.curve for latency in result.latencies):
         curves = [Line(latency.name, curve(latency)) for latency in result.latencies]
-        label = "share that took no longer"
-        yield lines("Latency", curves, x_label=label, y_label="ms", x_ticks=NINES, is_log_y=True)
+        label = "% that took no longer"
+        yield lines("Latency", curves, x_label=label, unit="ms", x_ticks=NINES, is_log=True)
     timeline = result.timeline
 
     def over_time(value: Callable[[Sample], float | None], name: str = "") -> Line:
@@ -167,19 +166,19 @@ def plots(result: Result) -> Iterator[str]:
 
     if any(sample.delivered for sample in timeline):
         delivered = over_time(lambda sample: sample.delivered)
-        yield lines("Deliveries", [delivered], x_label="seconds", y_label="per second")
+        yield lines("Deliveries", [delivered], x_label="seconds", unit="per second")
     if any(sample.p50 is not None for sample in timeline):
         both = [over_time(lambda sample: sample.p50, "p50"), over_time(lambda sample: sample.p99, "p99")]
-        yield lines("Latency over time", both, x_label="seconds", y_label="ms", is_log_y=True)
+        yield lines("Latency over time", both, x_label="seconds", unit="ms", is_log=True)
     if len({sample.connections for sample in timeline}) > 1:
         connections = over_time(lambda sample: sample.connections)
         yield lines("Open connections", [connections], x_label="seconds")
     if any(sample.cpu is not None for sample in timeline):
         cpu = over_time(lambda sample: None if sample.cpu is None else sample.cpu * 100)
-        yield lines("CPU of the server", [cpu], x_label="seconds", y_label="% of a core")
+        yield lines("CPU of the server", [cpu], x_label="seconds", unit="% of a core")
     if any(sample.rss is not None for sample in timeline):
         rss = over_time(lambda sample: None if sample.rss is None else sample.rss / MIB)
-        yield lines("Memory of the server", [rss], x_label="seconds", y_label="MiB")
+        yield lines("Memory of the server", [rss], x_label="seconds", unit="MiB")
 
 
 def curve(latency: Latency) -> list[tuple[float, float]]:
@@ -203,7 +202,7 @@ def table(corner: str, names: Iterable[str], columns: list[Column]) -> str:
 
 def cell(heading: str, content: str) -> str:
     if not content:
-        return '<td class="none">\N{EN DASH}</td>'
+        return f'<td class="none">{DASH}</td>'
     return f'<td data-heading="{heading}"><span>{content}</span></td>'
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import shlex
 import sys
@@ -102,7 +103,7 @@ def bench(
     json
         Print one JSON document instead of a table.
     report
-        Write a page with the figures and plots to this file, HTML.
+        Write a page with the figures and plots to this file, HTML; needs matplotlib.
     yes_i_own_it
         Go on although the server is neither on this machine nor on a private network.
     """
@@ -116,7 +117,7 @@ def bench(
     check_files(max(load.clients for _scenario, load in chosen), processes)
     watched = None if pid is None else Watched(pid)
     if report is not None:
-        check_writable(report)
+        check_report(report)
     given = read_password(user) if password is None else password
     finish(run(way, user, given, chosen, processes, watched), report, is_json=json)
 
@@ -175,8 +176,10 @@ def loads(
     return [(each, replace(each.load, **said)) for each in chosen]
 
 
-def check_writable(file: Path) -> None:
-    """Refuse a file that cannot be written, before anything is measured."""
+def check_report(file: Path) -> None:
+    """Refuse a report that cannot be drawn or written, before anything is measured."""
+    if importlib.util.find_spec("matplotlib") is None:
+        raise ConfigError("--report draws with matplotlib: pip install 'hubbub[report]'")
     try:
         with file.open("a"):
             pass
