@@ -16,10 +16,10 @@ import msgspec
 
 from comparison.peers.peers import BUILD
 from comparison.results import Round
-from comparison.servers import Candidate, Failed, Running, pinned
+from comparison.servers import Candidate, RunFailed, Running, pinned
 from hubbub.bench.results import Result, Run
 
-__all__ = ["GO_PACE", "LOADS", "Amount", "Found", "Load", "make_loadgen", "measure", "weaknesses"]
+__all__ = ["GO_PACE", "LOADS", "Amount", "Findings", "Workload", "make_loadgen", "measure", "weaknesses"]
 
 LOADGEN = BUILD / "loadgen"
 SOURCES = Path(__file__).parent / "load"
@@ -65,7 +65,7 @@ Words = Callable[[Amount, bool], list[str]]
 
 
 @dataclass(frozen=True)
-class Load:
+class Workload:
     """One load.
 
     Attributes:
@@ -98,7 +98,7 @@ class Load:
 
 
 @dataclass(frozen=True)
-class Found:
+class Findings:
     """What one run found.
 
     Attributes:
@@ -163,23 +163,23 @@ AT_ONCE = ["--rate", "10", "--together"]
 LOADS = {
     load.name: load
     for load in (
-        Load("fanout-100", "One room of 100, as fast as it goes", talk(1, 100, "--window", "16")),
-        Load("rooms-10x50", "Ten rooms of 50, as fast as it goes", talk(10, 50, "--window", "4")),
-        Load(
+        Workload("fanout-100", "One room of 100, as fast as it goes", talk(1, 100, "--window", "16")),
+        Workload("rooms-10x50", "Ten rooms of 50, as fast as it goes", talk(10, 50, "--window", "4")),
+        Workload(
             "fanout-1000",
             "One room of 1,000, ten messages at the same moment, ten times a second",
             talk(1, 1000, *AT_ONCE, senders=10),
         ),
-        Load(
+        Workload(
             "fanout-1000-spread",
             "One room of 1,000, 100 messages a second, one after another",
             talk(1, 1000, "--rate", "10", senders=10),
         ),
-        Load("pairs-200", "200 rooms of two, as fast as it goes", talk(200, 2, "--window", "2")),
-        Load(HALF_OF_GO, "One room of 100, at half of Go's pace", half_of_go),
-        Load("connect-storm", "Connections that come and go, 50 at a time", storm),
-        Load("idle", "Idle connections: 5,000, under TLS 2,000", idle),
-        Load(
+        Workload("pairs-200", "200 rooms of two, as fast as it goes", talk(200, 2, "--window", "2")),
+        Workload(HALF_OF_GO, "One room of 100, at half of Go's pace", half_of_go),
+        Workload("connect-storm", "Connections that come and go, 50 at a time", storm),
+        Workload("idle", "Idle connections: 5,000, under TLS 2,000", idle),
+        Workload(
             "resume-storm",
             "All come back at once, and have missed something (one round)",
             resume,
@@ -187,7 +187,7 @@ LOADS = {
             rounds=1,
             unfit=NO_RESUME,
         ),
-        Load(
+        Workload(
             "slow-reader",
             "One in ten does not read for a while (one round)",
             slow,
@@ -207,11 +207,11 @@ def make_loadgen() -> None:
     subprocess.run(["make", "-s", "-C", str(SOURCES), f"OUT={BUILD.absolute()}"], check=True)  # noqa: S603, S607  our words
 
 
-def measure(load: Load, server: Running, amount: Amount, core: int) -> Found:
+def measure(load: Workload, server: Running, amount: Amount, core: int) -> Findings:
     """Put a server to a load.
 
     Raises:
-        Failed: that came to nothing.
+        RunFailed: that came to nothing.
     """
     words = load.words(amount, server.candidate.tls)
     if load.scenario:
@@ -219,17 +219,17 @@ def measure(load: Load, server: Running, amount: Amount, core: int) -> Found:
     return run_loadgen(words, server, core)
 
 
-def run_loadgen(words: list[str], server: Running, core: int) -> Found:
+def run_loadgen(words: list[str], server: Running, core: int) -> Findings:
     """A run of the load generator."""
     way = ["--port", str(server.port), "--pid", str(server.process.pid), *(["--tls"] if server.ca_file else [])]
     token = ["--token", server.token] if server.token else []
     ended = run_load(pinned(core, [str(LOADGEN), *way, *token, *words]))
     if ended.returncode:
-        raise Failed(last_line(ended))
+        raise RunFailed(last_line(ended))
     said: dict[str, Any] = json.loads(ended.stdout)
     # What it could not tell is null.
     numbers = {name: value for name, value in said.items() if isinstance(value, int | float)}
-    return Found({name: value for name, value in numbers.items() if name not in SETTINGS})
+    return Findings({name: value for name, value in numbers.items() if name not in SETTINGS})
 
 
 def weaknesses(rounds: list[Round]) -> list[str]:
@@ -242,7 +242,7 @@ def weaknesses(rounds: list[Round]) -> list[str]:
     return notes
 
 
-def run_scenario(scenario: str, words: list[str], server: Running, core: int) -> Found:
+def run_scenario(scenario: str, words: list[str], server: Running, core: int) -> Findings:
     """A run of `hubbub bench`."""
     trust = ["--ca-file", str(server.ca_file)] if server.ca_file else []
     options = ["--pid", str(server.process.pid), "--processes", "1", "--json", *trust]
@@ -250,11 +250,11 @@ def run_scenario(scenario: str, words: list[str], server: Running, core: int) ->
     ended = run_load(pinned(core, command))
     # 1 says that the server lost something: that is a result too.
     if ended.returncode not in (0, 1) or not ended.stdout:
-        raise Failed(last_line(ended))
+        raise RunFailed(last_line(ended))
     (result,) = msgspec.json.decode(ended.stdout, type=Run).results
     if result.not_offered:
-        raise Failed(result.not_offered)
-    return Found(figures_of(result), result.notes)
+        raise RunFailed(result.not_offered)
+    return Findings(figures_of(result), result.notes)
 
 
 def run_load(words: list[str]) -> subprocess.CompletedProcess[bytes]:
@@ -273,7 +273,7 @@ def run_load(words: list[str]) -> subprocess.CompletedProcess[bytes]:
         except BaseException as reason:
             end_load(process)
             if isinstance(reason, subprocess.TimeoutExpired):
-                raise Failed(f"the load did not end within {LIMIT_S:.0f} s") from None
+                raise RunFailed(f"the load did not end within {LIMIT_S:.0f} s") from None
             raise
     return subprocess.CompletedProcess(words, process.returncode, out, errors)
 

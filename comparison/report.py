@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from comparison.results import FILE, Load, Results, Server, read
+from comparison.results import FILE, LoadRecord, Results, ServerRecord, read
 from hubbub.bench.plots import Bars, Spread, bars
 from hubbub.bench.text import DASH, escape, rounded
 
@@ -29,7 +29,7 @@ CPU = "cpu_us_per_delivery"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
 
-class Figure(NamedTuple):
+class FigureFormat(NamedTuple):
     """How a figure of a round is shown.
 
     Attributes:
@@ -46,16 +46,16 @@ class Figure(NamedTuple):
 
 
 FIGURES = {
-    "cpu_us_per_delivery": Figure("CPU per delivery", "µs"),
-    "deliveries_per_s": Figure("deliveries", "/s"),
-    "p50_us": Figure("p50", "ms", 1e-3),
-    "p99_us": Figure("p99", "ms", 1e-3),
-    "p999_us": Figure("p99.9", "ms", 1e-3),
-    "connects_per_s": Figure("connects", "/s"),
-    "connect_cpu_us": Figure("CPU per connection", "µs"),
-    "kib_per_connection": Figure("memory per connection", "KiB"),
-    "rss_mib": Figure("memory in all", "MiB"),
-    "server_cpu": Figure("CPU", "% of a core", 100),
+    "cpu_us_per_delivery": FigureFormat("CPU per delivery", "µs"),
+    "deliveries_per_s": FigureFormat("deliveries", "/s"),
+    "p50_us": FigureFormat("p50", "ms", 1e-3),
+    "p99_us": FigureFormat("p99", "ms", 1e-3),
+    "p999_us": FigureFormat("p99.9", "ms", 1e-3),
+    "connects_per_s": FigureFormat("connects", "/s"),
+    "connect_cpu_us": FigureFormat("CPU per connection", "µs"),
+    "kib_per_connection": FigureFormat("memory per connection", "KiB"),
+    "rss_mib": FigureFormat("memory in all", "MiB"),
+    "server_cpu": FigureFormat("CPU", "% of a core", 100),
 }
 # The units that the name of any other figure can end in.
 UNITS = {"_per_s": "/s", "_us": "µs", "_ms": "ms", "_s": "s", "_kib": "KiB", "_mib": "MiB"}
@@ -238,7 +238,7 @@ def beginning(results: Results) -> Iterator[str]:
     )
 
 
-def load_section(results: Results, load: Load) -> Iterator[str]:
+def load_section(results: Results, load: LoadRecord) -> Iterator[str]:
     """All servers under one load."""
     medians = Medians(results)
     columns = view_of(results, load).columns
@@ -259,7 +259,7 @@ def load_section(results: Results, load: Load) -> Iterator[str]:
     yield f"![{plain(load.title)}](comparison/{load.name}.svg)"
 
 
-def row(medians: Medians, load: Load, server: Server, columns: Iterable[str]) -> list[str]:
+def row(medians: Medians, load: LoadRecord, server: ServerRecord, columns: Iterable[str]) -> list[str]:
     """One server under one load."""
     first, *_ = columns
     multiple = medians.ratio(load.name, first, server.name, HUBBUB_TLS if server.tls else HUBBUB)
@@ -270,14 +270,14 @@ def row(medians: Medians, load: Load, server: Server, columns: Iterable[str]) ->
     ]
 
 
-def plot(results: Results, load: Load) -> str:
+def plot(results: Results, load: LoadRecord) -> str:
     """The servers that have something to show under one load."""
     medians = Medians(results)
     figures = view_of(results, load).bars
     found = {server.name: results.rounds_of.get(load.name, {}).get(server.name) for server in results.servers}
     servers = [server for server in results.servers if found[server.name]]
 
-    def bar(server: Server, name: str) -> Spread | None:
+    def bar(server: ServerRecord, name: str) -> Spread | None:
         spread = medians.spread(load.name, server.name, name)
         return spread and scaled(spread, figure_of(name))
 
@@ -291,7 +291,7 @@ def plot(results: Results, load: Load) -> str:
     )
 
 
-def axis_label(figures: list[Figure]) -> str:
+def axis_label(figures: list[FigureFormat]) -> str:
     """What the bars mean."""
     if not figures:
         return ""
@@ -299,7 +299,7 @@ def axis_label(figures: list[Figure]) -> str:
     return f"{said}; {'more' if figures[0].unit == '/s' else 'less'} is better"
 
 
-def view_of(results: Results, load: Load) -> View:
+def view_of(results: Results, load: LoadRecord) -> View:
     """What to show of a load: of one that is not known here, all that was found."""
     if load.name in VIEWS:
         return VIEWS[load.name]
@@ -309,14 +309,14 @@ def view_of(results: Results, load: Load) -> View:
     return View(found, timed or found[:1])
 
 
-def figure_of(name: str) -> Figure:
+def figure_of(name: str) -> FigureFormat:
     """How to show a figure: of one that is not known here, its name tells."""
     if name in FIGURES:
         return FIGURES[name]
     if name.endswith("_us") and name.startswith("p"):
-        return Figure(name.removesuffix("_us").replace("_", " ").replace("p999", "p99.9"), "ms", 1e-3)
+        return FigureFormat(name.removesuffix("_us").replace("_", " ").replace("p999", "p99.9"), "ms", 1e-3)
     ending = next((ending for ending in UNITS if name.endswith(ending)), "")
-    return Figure(name.removesuffix(ending).replace("_", " "), UNITS.get(ending, ""))
+    return FigureFormat(name.removesuffix(ending).replace("_", " "), UNITS.get(ending, ""))
 
 
 def aims(medians: Medians) -> str:
@@ -331,7 +331,7 @@ def aims(medians: Medians) -> str:
     return table(["Hubbub, with SQLite unless said", "at most", "measured", ""], lines())
 
 
-def scaled(spread: Spread, figure: Figure) -> Spread:
+def scaled(spread: Spread, figure: FigureFormat) -> Spread:
     """A spread in the unit that is shown."""
     low, high = (None if value is None else value * figure.factor for value in (spread.low, spread.high))
     return Spread(spread.value * figure.factor, low, high)
@@ -346,15 +346,15 @@ def table(head: list[str], rows: Iterable[list[str]], side: str = "---:") -> str
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (head, sides, *rows))
 
 
-def title_of(server: Server) -> str:
+def title_of(server: ServerRecord) -> str:
     return f"**{plain(server.title)}**" if is_ours(server) else plain(server.title)
 
 
-def is_ours(server: Server) -> bool:
+def is_ours(server: ServerRecord) -> bool:
     return server.name.startswith("hubbub")
 
 
-def spread_of(spread: Spread | None, figure: Figure) -> str:
+def spread_of(spread: Spread | None, figure: FigureFormat) -> str:
     """A median with the least and the most, where these differ."""
     if spread is None:
         return DASH

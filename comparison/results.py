@@ -7,7 +7,7 @@ from typing import Annotated
 
 import msgspec
 
-__all__ = ["FILE", "Load", "Results", "Round", "Server", "read", "write"]
+__all__ = ["FILE", "LoadRecord", "Results", "Round", "ServerRecord", "read", "write"]
 
 FILE = Path(__file__).with_name("results.json")
 
@@ -18,7 +18,7 @@ Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]+$")]
 Round = dict[str, float]
 
 
-class Server(msgspec.Struct, frozen=True):
+class ServerRecord(msgspec.Struct, frozen=True):
     """A server that was measured.
 
     Attributes:
@@ -33,7 +33,7 @@ class Server(msgspec.Struct, frozen=True):
     start: str = ""
 
 
-class Load(msgspec.Struct, frozen=True):
+class LoadRecord(msgspec.Struct, frozen=True):
     """What the servers were put to.
 
     Attributes:
@@ -59,8 +59,8 @@ class Results(msgspec.Struct, frozen=True):
     machine: str
     commit: str
     rounds: int
-    servers: list[Server]
-    loads: list[Load]
+    servers: list[ServerRecord]
+    loads: list[LoadRecord]
     rounds_of: dict[str, dict[str, list[Round]]]
     notes: dict[str, dict[str, str]] = {}
 

@@ -18,10 +18,10 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 
 from comparison import results as kept
-from comparison.loads import GO_PACE, LOADS, Amount, Load, make_loadgen, measure, weaknesses
+from comparison.loads import GO_PACE, LOADS, Amount, Workload, make_loadgen, measure, weaknesses
 from comparison.peers.peers import BUILD
 from comparison.report import DOCS, figure_of, scaled, view_of, write_report
-from comparison.servers import SERVERS, Candidate, Failed, make_certificate, started
+from comparison.servers import SERVERS, Candidate, RunFailed, make_certificate, started
 from hubbub.bench.plots import Spread
 from hubbub.bench.proc import machine
 from hubbub.bench.text import rounded
@@ -36,7 +36,7 @@ INTERRUPTED = 130
 
 
 @dataclass
-class Progress:
+class Countdown:
     """How far it is.
 
     Attributes:
@@ -69,26 +69,26 @@ class Campaign:
         results: what was found so far.
     """
 
-    loads: list[Load]
+    loads: list[Workload]
     servers: list[Candidate]
     amount: Amount
     cores: tuple[int, int]
     data: Path
     results: kept.Results
-    progress: Progress
+    countdown: Countdown
 
     def run(self, out: Path) -> None:
         """Put all servers to all loads, and keep what is found after each load.
 
         Raises:
-            Failed: there is no certificate for those that need one.
+            RunFailed: there is no certificate for those that need one.
         """
         if any(server.tls for server in self.servers):
             with TemporaryDirectory(dir=self.data) as own:
                 make_certificate(self.data, Path(own), self.cores[0])
         for load in self.loads:
             amount = self.amount_now()
-            self.results.loads.append(kept.Load(load.name, load.title, load.shown(amount, self.cores[1])))
+            self.results.loads.append(kept.LoadRecord(load.name, load.title, load.shown(amount, self.cores[1])))
             try:
                 self.play(load, amount)
             finally:
@@ -100,14 +100,14 @@ class Campaign:
         rounds = self.results.rounds_of.get(load, {}).get(server, [])
         return replace(self.amount, half_of_go=median(one["deliveries_per_s"] for one in rounds) / 2 if rounds else 0)
 
-    def play(self, load: Load, amount: Amount) -> None:
+    def play(self, load: Workload, amount: Amount) -> None:
         """Put all servers to one load. They take turns, so that whatever happens to the machine happens to all."""
         fit = [server for server in self.servers if not load.reason_against(server, amount)]
         for server in self.servers:
             if server not in fit:
                 self.note(load, server, load.reason_against(server, amount))
         rounds = min(load.rounds, self.results.rounds)
-        self.progress.left[load.name] = rounds * len(fit)
+        self.countdown.left[load.name] = rounds * len(fit)
         failures: dict[str, Counter[str]] = {server.name: Counter() for server in fit}
         try:
             for number in range(rounds):
@@ -118,7 +118,7 @@ class Campaign:
             for server in fit:
                 self.conclude(load, server, failures[server.name], rounds)
 
-    def play_once(self, load: Load, server: Candidate, amount: Amount, turn: str, failures: Counter[str]) -> None:
+    def play_once(self, load: Workload, server: Candidate, amount: Amount, turn: str, failures: Counter[str]) -> None:
         """One run: a fresh server, one load, and an end of both."""
         began_s = time.monotonic()
         try:
@@ -127,7 +127,7 @@ class Campaign:
                 started(server, self.data, Path(own), self.cores[0]) as running,
             ):
                 found = measure(load, running, amount, self.cores[1])
-        except Failed as failed:
+        except RunFailed as failed:
             failures[str(failed)] += 1
             said = f"failed: {failed}"
         else:
@@ -135,8 +135,8 @@ class Campaign:
             for text in found.notes:
                 self.note(load, server, text)
             said = self.main_figure(found.figures)
-        self.progress.ended(load.name, time.monotonic() - began_s)
-        say(f"{load.name:18} {turn}  {server.name:13} {said:40} {self.progress.says()}")
+        self.countdown.ended(load.name, time.monotonic() - began_s)
+        say(f"{load.name:18} {turn}  {server.name:13} {said:40} {self.countdown.says()}")
 
     def main_figure(self, figures: kept.Round) -> str:
         """What servers are compared by under the load of now."""
@@ -146,7 +146,7 @@ class Campaign:
         figure = figure_of(name)
         return f"{figure.heading} {rounded(scaled(Spread(figures[name]), figure).value)} {figure.unit}"
 
-    def conclude(self, load: Load, server: Candidate, failures: Counter[str], rounds: int) -> None:
+    def conclude(self, load: Workload, server: Candidate, failures: Counter[str], rounds: int) -> None:
         """Note what a reader has to know of the rounds of a server under a load."""
         for failure, count in failures.items():
             self.note(load, server, f"{failure} (in {count} of {rounds} rounds, which do not count)")
@@ -154,7 +154,7 @@ class Campaign:
             for text in weaknesses(self.results.rounds_of.get(load.name, {}).get(server.name, [])):
                 self.note(load, server, text)
 
-    def note(self, load: Load, server: Candidate, text: str) -> None:
+    def note(self, load: Workload, server: Candidate, text: str) -> None:
         notes = self.results.notes.setdefault(load.name, {})
         notes[server.name] = f"{notes[server.name]}; {text}" if server.name in notes else text
 
@@ -292,9 +292,9 @@ def prepare(options: argparse.Namespace, cores: tuple[int, int], data: Path) -> 
         commit=commit(),
         rounds=options.rounds,
         servers=[
-            kept.Server(server.name, server.title, server.tls, server.versions(), server.shown(cores[0]))
+            kept.ServerRecord(server.name, server.title, server.tls, server.versions(), server.shown(cores[0]))
             if server in able
-            else kept.Server(server.name, server.title, server.tls)
+            else kept.ServerRecord(server.name, server.title, server.tls)
             for server in servers
         ],
         loads=[],
@@ -302,8 +302,8 @@ def prepare(options: argparse.Namespace, cores: tuple[int, int], data: Path) -> 
         notes={},
     )
     amount = Amount(options.seconds, options.scale)
-    progress = Progress({load.name: min(load.rounds, options.rounds) * len(able) for load in loads})
-    campaign = Campaign(loads, able, amount, cores, data, results, progress)
+    countdown = Countdown({load.name: min(load.rounds, options.rounds) * len(able) for load in loads})
+    campaign = Campaign(loads, able, amount, cores, data, results, countdown)
     for server in servers:
         for load in loads if reasons[server.name] else ():
             campaign.note(load, server, f"not measured: {reasons[server.name]}")
@@ -325,7 +325,7 @@ def main(words: list[str] | None = None) -> None:
             campaign = prepare(options, cores, Path(data))
             options.out.parent.mkdir(parents=True, exist_ok=True)
             campaign.run(options.out)
-    except Failed as failed:
+    except RunFailed as failed:
         sys.exit(f"comparison: {failed}")
     except KeyboardInterrupt:
         say(f"interrupted; what was found so far is in {options.out}")

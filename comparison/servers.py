@@ -21,7 +21,7 @@ from pathlib import Path
 
 from comparison.peers.peers import BUILD, PEERS
 
-__all__ = ["SERVERS", "Candidate", "Failed", "Running", "make_certificate", "pinned", "started"]
+__all__ = ["SERVERS", "Candidate", "RunFailed", "Running", "make_certificate", "pinned", "started"]
 
 HOST = "127.0.0.1"
 
@@ -36,7 +36,7 @@ BETWEEN_LOOKS_S = 0.02
 LOG_LINES = 5
 
 
-class Failed(Exception):
+class RunFailed(Exception):
     """A run came to nothing; the sentence says why."""
 
 
@@ -150,7 +150,7 @@ def started(candidate: Candidate, data: Path, run: Path, core: int) -> Iterator[
     """A server, stopped at the end.
 
     Raises:
-        Failed: it did not start.
+        RunFailed: it did not start.
     """
     port = free_port()
     log = run / "server.log"
@@ -169,7 +169,7 @@ def started(candidate: Candidate, data: Path, run: Path, core: int) -> Iterator[
     try:
         yield Running(candidate, process, port, wait_for_login(process, port, ca_file), ca_file)
         check_alive(process)
-    except Failed:
+    except RunFailed:
         show_end(log)
         check_alive(process)  # if that is why, the note says so
         raise
@@ -199,13 +199,13 @@ def wait_for_login(process: subprocess.Popen[bytes], port: int, ca_file: Path | 
         except (OSError, http.client.HTTPException, ValueError) as error:
             check_alive(process)
             if time.monotonic() > deadline:
-                raise Failed(f"the server let nobody log in for {START_S:.0f} s: {error}") from None
+                raise RunFailed(f"the server let nobody log in for {START_S:.0f} s: {error}") from None
             time.sleep(BETWEEN_LOOKS_S)
 
 
 def check_alive(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is not None:
-        raise Failed(f"the server ended by itself ({process.returncode})") from None
+        raise RunFailed(f"the server ended by itself ({process.returncode})") from None
 
 
 def log_in(port: int, ca_file: Path | None) -> str:

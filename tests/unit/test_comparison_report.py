@@ -9,18 +9,18 @@ import msgspec
 import pytest
 
 from comparison.report import AIMS, TIMES, Medians, page, write_report
-from comparison.results import Load, Results, Round, Server, read, write
+from comparison.results import LoadRecord, Results, Round, ServerRecord, read, write
 from hubbub.bench.text import DASH
 
 HOSTILE = "</style><script>alert(1)</script> | `x` \n# heading"
 
 SERVERS = [
-    Server("go", "Go", versions={"go": "1.24"}, start="taskset -c 0 go"),
-    Server("hubbub-sqlite", "Hubbub, SQLite"),
-    Server("go-tls", "Go, TLS", tls=True),
-    Server("hubbub-tls", "Hubbub, TLS", tls=True),
+    ServerRecord("go", "Go", versions={"go": "1.24"}, start="taskset -c 0 go"),
+    ServerRecord("hubbub-sqlite", "Hubbub, SQLite"),
+    ServerRecord("go-tls", "Go, TLS", tls=True),
+    ServerRecord("hubbub-tls", "Hubbub, TLS", tls=True),
 ]
-FANOUT = Load("fanout-100", "One room of 100", "loadgen --clients 100")
+FANOUT = LoadRecord("fanout-100", "One room of 100", "loadgen --clients 100")
 
 
 def cpu(*values: float) -> list[Round]:
@@ -28,7 +28,7 @@ def cpu(*values: float) -> list[Round]:
 
 
 def results(
-    rounds_of: dict[str, dict[str, list[Round]]], *loads: Load, notes: dict[str, dict[str, str]] | None = None
+    rounds_of: dict[str, dict[str, list[Round]]], *loads: LoadRecord, notes: dict[str, dict[str, str]] | None = None
 ) -> Results:
     return Results(
         "2030-01-02T03:04:05Z", "a machine", "abc1234", 3, SERVERS, list(loads), rounds_of, notes if notes else {}
@@ -58,7 +58,7 @@ def test_a_table_has_medians_spreads_and_multiples() -> None:
 
 
 def test_what_is_missing_is_a_dash() -> None:
-    half = Load("half-of-go", "Half of Go")
+    half = LoadRecord("half-of-go", "Half of Go")
     text = page(results({"fanout-100": {"go": cpu(12)}}, FANOUT, half), "")
     assert set(row(section(text, "One room of 100"), "**Hubbub, SQLite**")[1:]) == {DASH}
     assert row(section(text, "One room of 100"), "Go")[-1] == DASH, "nothing to compare with"
@@ -66,7 +66,7 @@ def test_what_is_missing_is_a_dash() -> None:
 
 
 def test_no_results_at_all_are_a_page_too(tmp_path: Path) -> None:
-    empty = Results("", "", "", 0, [], [Load("idle", ""), Load("unheard-of", "")], {})
+    empty = Results("", "", "", 0, [], [LoadRecord("idle", ""), LoadRecord("unheard-of", "")], {})
     write_report(empty, tmp_path, "")
     for plot in (tmp_path / "comparison").iterdir():
         assert "no data" in plot.read_text("utf-8")
@@ -74,13 +74,13 @@ def test_no_results_at_all_are_a_page_too(tmp_path: Path) -> None:
 
 def test_latencies_are_in_milliseconds() -> None:
     rounds: dict[str, list[Round]] = {"go": [{"p50_us": 1500, "p99_us": 20_000, "p999_us": 40_000}]}
-    text = page(results({"half-of-go": rounds}, Load("half-of-go", "Half of Go")), "")
+    text = page(results({"half-of-go": rounds}, LoadRecord("half-of-go", "Half of Go")), "")
     assert row(section(text, "Half of Go"), "Go")[:4] == ["Go", "20", "40", "1.5"]
 
 
 def test_a_load_that_is_not_known_shows_all_that_was_found() -> None:
     rounds: dict[str, list[Round]] = {"hubbub-sqlite": [{"p99_while_us": 1400, "catch_up_ms": 300, "missing": 0}]}
-    text = section(page(results({"slow-reader": rounds}, Load("slow-reader", "Slow")), ""), "Slow")
+    text = section(page(results({"slow-reader": rounds}, LoadRecord("slow-reader", "Slow")), ""), "Slow")
     assert row(text, "server") == ["server", "p99 while, ms", "catch up, ms", "missing", f"p99 while, {TIMES} Hubbub's"]
     assert row(text, "**Hubbub, SQLite**")[1:4] == ["1.4", "300", "0"]
 
@@ -130,8 +130,8 @@ def test_every_load_has_a_plot_and_old_plots_go(tmp_path: Path) -> None:
 
 
 def test_hostile_text_stays_text(tmp_path: Path) -> None:
-    server = Server("go", HOSTILE, versions={HOSTILE: HOSTILE}, start=HOSTILE)
-    load = Load("idle", HOSTILE)
+    server = ServerRecord("go", HOSTILE, versions={HOSTILE: HOSTILE}, start=HOSTILE)
+    load = LoadRecord("idle", HOSTILE)
     rounds: dict[str, dict[str, list[Round]]] = {"idle": {"go": [{"kib_per_connection": 1}]}}
     hostile = Results(HOSTILE, HOSTILE, HOSTILE, 1, [server], [load], rounds, {"idle": {"go": HOSTILE}})
     write_report(hostile, tmp_path, "")
@@ -150,6 +150,6 @@ def test_results_are_kept_as_they_are(tmp_path: Path) -> None:
 
 def test_a_name_is_no_path(tmp_path: Path) -> None:
     file = tmp_path / "results.json"
-    write(results({}, Load("../evil", "")), file)
+    write(results({}, LoadRecord("../evil", "")), file)
     with pytest.raises(msgspec.ValidationError):
         read(file)

@@ -22,7 +22,7 @@ from hubbub.bench.proc import Watched, machine
 from hubbub.bench.results import Result, Run
 from hubbub.bench.scenarios import Load, Scenario
 from hubbub.bench.stage import GaveUp, Glimpse, Stage
-from hubbub.bench.target import Tickets, authorities_of, dial, log_out, reachable, server_at
+from hubbub.bench.target import TicketSource, authorities_of, dial, log_out, reachable, server_at
 from hubbub.bench.workers import Worker, WorkerFailed, start_all, stop_all
 from hubbub.errors import ConfigError, HubbubError
 from hubbub.sdk.session import Credentials, Denied, Server
@@ -210,7 +210,7 @@ async def get_in(way: Way, credentials: Credentials) -> Found:
     server = Server(way.url, way.tls)
     try:
         place = await reachable(places)
-        tickets = Tickets(place, server)
+        tickets = TicketSource(place, server)
         otp = await tickets.take()
         # Now the context has loaded the authority that it needs.
         place = msgspec.structs.replace(place, authorities=authorities_of(way.tls), token=tickets.token)
@@ -248,7 +248,7 @@ async def listen_for_echoes(found: Found) -> None:
             heard.add(link.seat.number)
 
     links = [Link(Seat(number, text), hear, nothing) for number in (0, 1)]
-    tickets = Tickets(found.place, found.server)
+    tickets = TicketSource(found.place, found.server)
     try:
         for link in links:
             await link.open(found.place, found.server, await tickets.take(), has_v1=False)

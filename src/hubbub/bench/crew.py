@@ -31,7 +31,7 @@ from hubbub.bench.orders import (
 )
 from hubbub.bench.proc import occupied_s
 from hubbub.bench.schedule import DUE, PHASE, SENDER, Pacer, due_in, stamp
-from hubbub.bench.target import Tickets, server_at
+from hubbub.bench.target import TicketSource, server_at
 from hubbub.errors import AuthError, ProtocolError
 from hubbub.sdk.session import Denied
 
@@ -63,7 +63,7 @@ class Crew:
         self._place: Place = setup.place
         self._has_v1 = setup.place.dialect == "v1"
         self._server = server_at(setup.place)
-        self._tickets = Tickets(setup.place, self._server)
+        self._tickets = TicketSource(setup.place, self._server)
         self._mark = setup.mark
         self._doors = asyncio.Semaphore(setup.doors)
         self._links: list[Link] = []

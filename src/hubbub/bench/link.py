@@ -51,7 +51,7 @@ class Body(msgspec.Struct, gc=False):
     messages: tuple[Listed, ...] = ()
 
 
-class Event(msgspec.Struct, gc=False):
+class ServerEvent(msgspec.Struct, gc=False):
     """What the server sends."""
 
     type: str
@@ -59,7 +59,7 @@ class Event(msgspec.Struct, gc=False):
     id: str | int | None = None
 
 
-_decode = msgspec.json.Decoder(Event).decode
+_decode = msgspec.json.Decoder(ServerEvent).decode
 _encode = msgspec.json.Encoder().encode
 
 
@@ -292,7 +292,7 @@ class Link(WSListener):
         elif event.type in ("gap", "reconnect"):
             self._on_trouble(self, event.type)
 
-    def _answered(self, event: Event) -> None:
+    def _answered(self, event: ServerEvent) -> None:
         waiting = self._waiting.pop(str(event.id or event.type), None)
         if event.type == "ack" and event.id == JOIN:
             self.progress.enter(event.payload)  # at once: what follows the answer may have come with it

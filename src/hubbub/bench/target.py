@@ -16,7 +16,7 @@ from hubbub.errors import AuthError, ConfigError, ProtocolError
 from hubbub.sdk.session import Denied, Server, denied, head, read_answer
 
 __all__ = [
-    "Tickets",
+    "TicketSource",
     "address_of",
     "authorities_of",
     "check_path",
@@ -123,14 +123,14 @@ async def dial(place: Place, receive_buffer: int = 0) -> socket.socket:
     return connection
 
 
-class Answer(msgspec.Struct):
+class LoginAnswer(msgspec.Struct):
     """What logging in, or asking for another ticket, is answered."""
 
     otp: str
     token: str = ""
 
 
-class Tickets:
+class TicketSource:
     """One-time passwords: of a login if the server has such a thing, or else each of a login of its own.
 
     Args:
@@ -172,10 +172,10 @@ class Tickets:
         self.token = answer.token
         return answer.otp
 
-    async def _ask(self, path: str, token: str, body: bytes = b"") -> Answer:
+    async def _ask(self, path: str, token: str, body: bytes = b"") -> LoginAnswer:
         answer = await post(self._place, self._server, path, token, body)
         try:
-            return msgspec.json.decode(answer, type=Answer)
+            return msgspec.json.decode(answer, type=LoginAnswer)
         except (msgspec.DecodeError, UnicodeError):
             raise ProtocolError(f"{self._server.url}{path} answers, but is no Hubbub server") from None
 
