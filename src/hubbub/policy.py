@@ -188,22 +188,26 @@ DEFAULT_PORTS = {"http": ":80", "https": ":443"}
 
 
 def is_allowed_origin(origin: str | None, host: str, allowed: tuple[str, ...], *, is_tls: bool) -> bool:
-    """Whether a page of this origin may connect: the server's own (the same host and port as `Host`), or a listed one.
+    """Whether a page of this origin may connect.
 
-    Without TLS of its own the server may stand behind a proxy that has it, so a `Host` without a port may be either's.
+    A page may connect from a listed origin and from the server's own: the same host and port as `Host`, by https.
+    Without TLS of its own the server may be reached by http, or by https through a proxy, so both are its own.
     A request without an Origin comes from a program, not from a page, and is let in (RFC 6455 section 10.2).
+
+    Args:
+        allowed: the listed origins.
+        is_tls: whether the server has TLS of its own.
     """
     if origin is None:
         return True
     origin = origin.lower()
     if origin in (listed.lower().rstrip("/") for listed in allowed):
         return True
-    scheme, separator, netloc = origin.partition("://")
-    if not separator or scheme not in DEFAULT_PORTS:
+    scheme, _, netloc = origin.partition("://")
+    if not netloc or scheme not in (("https",) if is_tls else DEFAULT_PORTS):
         return False
     default = DEFAULT_PORTS[scheme]
-    own_default = DEFAULT_PORTS["https"] if is_tls else default
-    return with_port(netloc, default) == with_port(host.lower(), own_default)
+    return with_port(netloc, default) == with_port(host.lower(), default)
 
 
 def with_port(netloc: str, default: str) -> str:

@@ -120,6 +120,11 @@ def test_zero_places_is_no_limit() -> None:
         ("null", "chat.example", False),
         ("", "", False),
         ("file://", "", False),
+        ("https://", "", False),
+        ("http://chat.example", "chat.example", True),
+        ("http://chat.example:80", "chat.example", True),
+        ("http://chat.example:443", "chat.example", False),
+        ("ws://chat.example", "chat.example", False),
         ("https://listed.example", "chat.example", True),
         ("https://listed.example.evil.org", "chat.example", False),
         ("http://listed.example", "chat.example", False),
@@ -135,14 +140,18 @@ def test_origins(origin: str | None, host: str, expected: bool) -> None:
         ("https://chat.example", "chat.example", True),
         ("https://chat.example", "chat.example:443", True),
         ("http://chat.example", "chat.example", False),
-        ("http://chat.example:443", "chat.example", True),
+        ("http://chat.example:443", "chat.example", False),
+        ("http://chat.example:443", "chat.example:443", False),
+        ("http://localhost:8080", "localhost:8080", False),
+        ("https://localhost:8080", "localhost:8080", True),
+        ("http://listed.example", "chat.example", True),
         ("https://[::1]", "[::1]", True),
         ("https://[::1]:8080", "[::1]:8080", True),
         ("https://[::1]", "[::1]:8080", False),
     ],
 )
-def test_with_tls_a_host_without_a_port_is_on_443(origin: str, host: str, expected: bool) -> None:
-    assert is_allowed_origin(origin, host, (), is_tls=True) is expected
+def test_with_tls_only_https_is_the_servers_own(origin: str, host: str, expected: bool) -> None:
+    assert is_allowed_origin(origin, host, ("http://listed.example",), is_tls=True) is expected
 
 
 def test_loopback() -> None:
