@@ -3,83 +3,40 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from struct import pack
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hubbub.wire.http import HttpConnection, HttpServer
+from hubbub.errors import CloseCode
+from hubbub.heartbeat import Wheel
 from hubbub.wire.reader import Readers
-from hubbub.wire.request import Request, Response
-from hubbub.wire.websocket import WebSocket, WireSettings, open_websocket
+from hubbub.wire.websocket import (
+    BYTES_PER_FRAGMENT,
+    CLOSE_TIMEOUT_S,
+    FREE_FRAGMENTS,
+    HIGH_WATER,
+    SCRAP,
+    WebSocket,
+    WireSettings,
+    open_websocket,
+)
+from unit.transports import FakeTransport
 
 pytestmark = pytest.mark.anyio
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
 
 
-class FakeTransport(asyncio.Transport):
-    """Takes what is written, and feeds its protocol as a loop would."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.written = bytearray()
-        self.protocol: Any = None
-        self.protocols = 0
-        self.is_closed = False
-        self.is_half_closed = False
-
-    def write(self, data: Any) -> None:
-        self.written += data
-
-    def set_protocol(self, protocol: Any) -> None:
-        self.protocol = protocol
-        self.protocols += 1
-
-    def set_write_buffer_limits(self, high: int | None = None, low: int | None = None) -> None: ...
-
-    def get_write_buffer_size(self) -> int:
-        return 0
-
-    def pause_reading(self) -> None: ...
-
-    def resume_reading(self) -> None: ...
-
-    def is_closing(self) -> bool:
-        return self.is_closed
-
-    def can_write_eof(self) -> bool:
-        return True
-
-    def write_eof(self) -> None:
-        self.is_half_closed = True
-
-    def close(self) -> None:
-        if not self.is_closed:
-            self.is_closed = True
-            asyncio.get_running_loop().call_soon(self.protocol.connection_lost, None)
-
-    abort = close
-
-    def feed(self, data: bytes) -> None:
-        """Receive bytes, as many at a time as the protocol has room for."""
-        while data and not self.is_closed:
-            room = self.protocol.get_buffer(-1)
-            size = min(len(room), len(data))
-            room[:size] = data[:size]
-            self.protocol.buffer_updated(size)
-            data = data[size:]
-
-    def take(self) -> bytes:
-        data = bytes(self.written)
-        self.written.clear()
-        return data
-
-
 class Listener:
-    """A peer that notes what it is told."""
+    """A receiver that notes what it is told.
+
+    Attributes:
+        admitted: frames that were counted and are no messages.
+        most: how many it takes before it calls them a flood.
+    """
 
     def __init__(self) -> None:
         self.messages: list[str | bytes] = []
@@ -87,6 +44,9 @@ class Listener:
         self.takes_pings = True
         self.is_muted = False
         self.is_slow = False
+        self.admitted = 0
+        self.most = 1_000_000
+        self.socket: WebSocket | None = None
 
     def receive_text(self, text: str) -> None:
         self.messages.append(text)
@@ -95,24 +55,36 @@ class Listener:
         self.messages.append(data)
 
     def admit(self) -> bool:
+        self.admitted += 1
+        if self.admitted > self.most:
+            assert self.socket is not None
+            self.socket.close(CloseCode.FLOODING, "a flood")
+            return False
         return self.takes_pings
 
     def writing_paused(self) -> None:
         self.is_slow = True
 
-    def writing_resumed(self) -> None: ...
+    def writing_resumed(self) -> None:
+        self.is_slow = False
 
     def closing(self) -> None:
         self.is_muted = True
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
+        assert self.end is None
         self.end = (code, reason, by_us)
 
 
-def opened(max_frame: int = 16384) -> tuple[FakeTransport, Listener, WebSocket]:
-    transport, peer = FakeTransport(), Listener()
-    socket = open_websocket(transport, KEY, peer, WireSettings(max_frame, Readers(max_frame)))
-    return transport, peer, socket
+def opened(
+    max_frame: int = 16384, *, has_halves: bool = True, wheel: Wheel | None = None
+) -> tuple[FakeTransport, Listener, WebSocket]:
+    """A connection past its 101, which has been taken."""
+    transport, listener = FakeTransport(has_halves=has_halves), Listener()
+    settings = WireSettings(max_frame, Readers(max_frame), wheel)
+    listener.socket = open_websocket(transport, KEY, listener, settings)
+    assert transport.take().startswith(b"HTTP/1.1 101 ")
+    return transport, listener, listener.socket
 
 
 def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, masked: bool = True) -> bytes:
@@ -133,31 +105,7 @@ def close_code(data: bytes) -> int:
     return int.from_bytes(data[2:4], "big")
 
 
-# Before it is one: the HTTP connection
-
-
-async def no_answer(_request: Request) -> Response:
-    raise AssertionError("nothing is to be answered here")
-
-
-def full(timeout_s: float) -> tuple[FakeTransport, HttpConnection, list[Request]]:
-    """An HTTP connection that has more to write than its client takes."""
-    upgraded: list[Request] = []
-    server = HttpServer(no_answer, lambda _transport, request: upgraded.append(request), b"", timeout_s)
-    connection, transport = HttpConnection(server, asyncio.get_running_loop()), FakeTransport()
-    transport.protocol = connection
-    connection.connection_made(transport)
-    connection.pause_writing()
-    return transport, connection, upgraded
-
-
-async def test_a_websocket_does_not_open_where_answers_are_not_taken() -> None:
-    # It would never hear that its outbox was full from the start.
-    transport, connection, upgraded = full(timeout_s=0)
-    connection.data_received(b"GET /ws HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\n")
-    assert upgraded == []
-    connection.resume_writing()
-    assert transport.take().startswith(b"HTTP/1.1 400 ")
+# Opening
 
 
 async def test_a_websocket_hears_that_its_transport_is_over_the_new_limit() -> None:
@@ -170,27 +118,17 @@ async def test_a_websocket_hears_that_its_transport_is_over_the_new_limit() -> N
     assert peer.is_slow
 
 
-async def test_another_request_does_not_give_a_client_more_time_to_take_its_answers() -> None:
-    transport, connection, _ = full(timeout_s=0.01)
-    connection.data_received(b"GET / HTTP/1.1\r\n\r\n")
-    async with asyncio.timeout(10):
-        while not transport.is_closed:
-            await asyncio.sleep(0.01)
-
-
-# Then
-
-
 async def test_the_handshake_is_answered_with_the_accept_of_the_rfc() -> None:
-    transport, _, _ = opened()
+    transport = FakeTransport()
+    open_websocket(transport, KEY, Listener(), WireSettings(16384, Readers(16384)), subprotocol="chat.v1")
     answer = transport.take()
     assert answer.startswith(b"HTTP/1.1 101 ")
     assert b"Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n" in answer  # RFC 6455 section 1.3's example
+    assert b"Sec-WebSocket-Protocol: chat.v1\r\n" in answer
 
 
 async def test_fragments_are_joined_around_control_frames() -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(
         frame(1, "h\u00e9".encode()[:2], fin=False) + frame(9, b"ping") + frame(0, "h\u00e9".encode()[2:] + b"!")
     )
@@ -225,11 +163,11 @@ async def test_fragments_are_joined_around_control_frames() -> None:
 )
 async def test_broken_rules_close_with_their_code_and_nothing_more_is_heard(sent: bytes, code: int) -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(sent)
     transport.feed(frame(1, b"and another thing"))
-    await asyncio.sleep(0)
+    await transport.settle()
     transport.feed(frame(1, b"and another thing"))
+    await transport.settle()
     assert transport.is_half_closed
     written = transport.take()
     assert close_code(written) == code
@@ -244,7 +182,6 @@ async def test_broken_rules_close_with_their_code_and_nothing_more_is_heard(sent
 
 async def test_a_broken_frame_does_not_undo_the_good_one_before_it() -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(frame(1, b"good") + frame(9) + frame(3))
     await asyncio.sleep(0)
     assert peer.messages == ["good"]
@@ -253,7 +190,6 @@ async def test_a_broken_frame_does_not_undo_the_good_one_before_it() -> None:
 
 async def test_a_second_close_is_not_held_against_the_first() -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(frame(8, pack("!H", 1000)) + frame(8))
     await asyncio.sleep(0)
     assert transport.take() == frame(8, pack("!H", 1000), masked=False)
@@ -263,17 +199,16 @@ async def test_a_second_close_is_not_held_against_the_first() -> None:
 async def test_nothing_is_gathered_after_a_broken_rule() -> None:
     transport, _, _ = opened()
     transport.feed(frame(3))
-    sizes = set()
     for _ in range(100):
+        assert transport.protocol.get_buffer(-1) is SCRAP
         transport.feed(b"x" * 65536)
-        sizes.add(len(transport.protocol.get_buffer(-1)))
-    assert sizes == {65536}
+        await transport.settle()
+        assert transport.unread == 0
 
 
 @pytest.mark.parametrize("code", [1000, 1001, 1002, 1003, 1007, 1014, 3000, 4999])
 async def test_a_close_is_echoed_and_ends_the_connection(code: int) -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(frame(8, pack("!H", code) + b"bye"))
     assert transport.take() == frame(8, pack("!H", code), masked=False)
     await asyncio.sleep(0)
@@ -282,7 +217,6 @@ async def test_a_close_is_echoed_and_ends_the_connection(code: int) -> None:
 
 async def test_an_empty_close_is_answered_by_an_empty_one() -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(frame(8))
     assert transport.take() == b"\x88\x00"
     await asyncio.sleep(0)
@@ -291,7 +225,6 @@ async def test_an_empty_close_is_answered_by_an_empty_one() -> None:
 
 async def test_our_close_waits_for_the_peers_and_cuts_a_long_reason() -> None:
     transport, peer, socket = opened()
-    transport.take()
     socket.close(1012, "é" * 100)
     socket.close(1000, "")
     written = transport.take()
@@ -309,7 +242,6 @@ async def test_our_close_waits_for_the_peers_and_cuts_a_long_reason() -> None:
 
 async def test_pings_are_answered_with_their_payload_unless_there_are_too_many() -> None:
     transport, peer, _ = opened()
-    transport.take()
     transport.feed(frame(9, b"x" * 125) + frame(10, b"unasked"))
     assert transport.take() == b"\x8a\x7d" + b"x" * 125
     peer.takes_pings = False
@@ -321,9 +253,11 @@ async def test_a_buffer_that_has_grown_is_traded_for_a_small_one() -> None:
     transport, peer, _ = opened()
     small = len(transport.protocol.get_buffer(-1))
     transport.feed(frame(1, b"x" * 16000))
+    await transport.settle()
     assert len(transport.protocol.get_buffer(-1)) == small
     transport.feed(b"".join(frame(1, b"y" * 100) for _ in range(2000)) + frame(1, b"z")[:3])
     transport.feed(frame(1, b"z")[3:])
+    await transport.settle()
     assert len(transport.protocol.get_buffer(-1)) <= 4 * small
     assert [len(message) for message in peer.messages] == [16000] + [100] * 2000 + [1]
 
@@ -352,7 +286,6 @@ async def test_any_bytes_are_survived() -> None:
     @given(st.lists(st.binary(max_size=64), max_size=8))
     def check(chunks: list[bytes]) -> None:
         transport, _, _ = opened()
-        transport.take()
         for chunk in chunks:
             transport.feed(chunk)
         written = transport.take()
@@ -373,3 +306,320 @@ async def test_it_does_not_matter_how_the_bytes_come(size: int) -> None:
         transport.feed(data[start : start + size])
     assert [len(message) for message in peer.messages] == [0, 1, 125, 126, 300]
     assert transport.is_closed
+
+
+# Fragments
+
+
+def parts(payload: bytes, size: int, opcode: int = 1) -> list[bytes]:
+    """A message in frames of so many bytes each."""
+    pieces = [payload[start : start + size] for start in range(0, len(payload), size)]
+    last = len(pieces) - 1
+    return [frame(0 if number else opcode, piece, fin=number == last) for number, piece in enumerate(pieces)]
+
+
+async def receive(transport: FakeTransport, *frames: bytes) -> None:
+    """Let frames arrive, and have their effect."""
+    transport.feed(b"".join(frames))
+    await transport.settle()
+
+
+@pytest.mark.parametrize(
+    ("size", "in_parts_of"),
+    [(16384, 16384), (16384, 5000), (16384, 1024), (16384, 683), (4000, 400), (8, 1), (100, 13)],
+)
+@pytest.mark.parametrize("opcode", [1, 2])
+async def test_a_message_in_a_fair_number_of_fragments_is_one_event(size: int, in_parts_of: int, opcode: int) -> None:
+    transport, listener, _ = opened()
+    await receive(transport, *parts(b"x" * size, in_parts_of, opcode))
+    assert [len(message) for message in listener.messages] == [size]
+    assert listener.admitted == 0
+
+
+@pytest.mark.parametrize("opcode", [1, 2])
+async def test_every_fragment_over_a_fair_number_is_counted(opcode: int) -> None:
+    transport, listener, _ = opened()
+    size = 3 * BYTES_PER_FRAGMENT
+    for number in range(1, 3):
+        await receive(transport, *parts(b"x" * size, 1, opcode))
+        assert len(listener.messages) == number
+        # What came with the first and the second KiB, and the very last frame, for which there is a third.
+        assert size - FREE_FRAGMENTS - 3 <= listener.admitted / number <= size - FREE_FRAGMENTS
+
+
+async def test_empty_fragments_are_counted_too() -> None:
+    transport, listener, _ = opened()
+    await receive(transport, frame(1, fin=False), *[frame(0, fin=False)] * (FREE_FRAGMENTS - 1))
+    assert listener.admitted == 0
+    await receive(transport, *[frame(0, fin=False)] * 5)
+    assert listener.admitted == 5
+    await receive(transport, frame(0))
+    assert listener.messages == [""]
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"])
+async def test_fragments_without_end_are_a_flood(piece: bytes) -> None:
+    transport, listener, socket = opened()
+    listener.most = 100
+    await receive(transport, frame(1, piece, fin=False), *[frame(0, piece, fin=False)] * 500, frame(0), frame(1, b"x"))
+    written = transport.take()
+    assert close_code(written) == 4102
+    assert len(written) == written[1] + 2, "one CLOSE, and nothing more"
+    assert listener.admitted == 101, "nothing is counted after it, because nothing is heard"
+    assert listener.messages == []
+    assert transport.is_half_closed
+    assert socket._fragments is None, "what had come is forgotten"
+
+
+async def test_a_message_whose_last_fragment_is_one_too_many_is_not_delivered() -> None:
+    transport, listener, _ = opened()
+    listener.most = 0
+    await receive(transport, *parts(b"x" * (FREE_FRAGMENTS + 1), 1))
+    assert close_code(transport.take()) == 4102
+    assert listener.messages == []
+
+
+async def test_a_fragment_over_the_rate_is_still_a_part_of_its_message() -> None:
+    transport, listener, _ = opened()
+    listener.takes_pings = False
+    await receive(transport, *parts(b"0123456789" * 3, 1))
+    assert listener.messages == ["0123456789" * 3]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 5])
+async def test_characters_may_be_cut_by_fragments(size: int) -> None:
+    text = "caf\u00e9 \u20ac \U0001f600 \u65e5\u672c"
+    transport, listener, _ = opened()
+    await receive(transport, *parts(text.encode(), size))
+    assert listener.messages == [text]
+
+
+@pytest.mark.parametrize("broken", [b"\xff", b"\xc0\xaf", b"\xed\xa0\x80", b"\xf4\x90"])
+async def test_what_cannot_become_utf_8_closes_before_the_message_ends(broken: bytes) -> None:
+    transport, listener, _ = opened()
+    await receive(transport, frame(1, b"good", fin=False), *parts(broken, 1, 0)[:-1], frame(0, broken[-1:], fin=False))
+    assert close_code(transport.take()) == 1007
+    assert listener.messages == []
+
+
+async def test_bytes_in_fragments_need_not_be_utf_8() -> None:
+    transport, listener, _ = opened()
+    await receive(transport, *parts(b"\xff\xfe\xc0", 1, 2))
+    assert listener.messages == [b"\xff\xfe\xc0"]
+
+
+async def test_without_a_limit_messages_in_fragments_may_be_large() -> None:
+    transport, listener, _ = opened(max_frame=0)
+    await receive(transport, *parts(b"x" * 200_000, 10_000))
+    assert [len(message) for message in listener.messages] == [200_000]
+
+
+# Closing, from every state
+
+
+async def test_a_close_that_answers_ours_ends_tcp() -> None:
+    transport, listener, socket = opened()
+    socket.close(1001, "going")
+    assert not transport.is_closing()
+    await receive(transport, frame(8, pack("!H", 1000) + b"bye"))
+    assert close_code(transport.take()) == 1001
+    assert transport.is_closed
+    assert listener.end == (1001, "going", True), "the first CLOSE counts"
+
+
+async def test_after_our_close_only_the_peers_is_heard() -> None:
+    transport, listener, socket = opened()
+    socket.close(1001)
+    transport.take()
+    late = [frame(1, b"x"), frame(1, b"x", fin=False), frame(0), frame(9, b"?"), frame(10), frame(2), frame(1, b"\xff")]
+    await receive(transport, *late)
+    assert transport.take() == b""
+    assert (listener.messages, listener.admitted) == ([], 0)
+    assert not transport.is_closed
+
+
+async def test_a_broken_frame_ends_a_connection_that_is_closing() -> None:
+    transport, listener, socket = opened()
+    socket.close(1001)
+    transport.take()
+    await receive(transport, frame(3))
+    assert transport.take() == b"", "no second CLOSE"
+    assert transport.is_half_closed
+    transport.close()
+    await transport.settle()
+    assert listener.end == (1001, "", True)
+
+
+async def test_only_the_first_close_is_written() -> None:
+    for first, second in (("close", "fail"), ("fail", "close"), ("close", "close"), ("fail", "fail")):
+        transport, _, socket = opened()
+        getattr(socket, first)(1001, "")
+        getattr(socket, second)(4000, "")
+        assert transport.take() == frame(8, pack("!H", 1001), masked=False)
+
+
+async def test_after_the_peers_close_nothing_is_written_or_heard() -> None:
+    transport, listener, socket = opened()
+    transport.feed(frame(8, pack("!H", 1000)))
+    transport.take()
+    transport.feed(frame(1, b"x"))
+    socket.close(1001, "")
+    socket.fail(4000, "")
+    socket.ping()
+    await transport.settle()
+    socket.close(1001, "")
+    socket.fail(4000, "")
+    assert transport.take() == b""
+    assert listener.messages == []
+    assert listener.end == (1000, "", False)
+    assert not transport.is_half_closed
+
+
+async def test_a_connection_that_is_lost_was_closed_by_nobody() -> None:
+    transport, listener, _ = opened()
+    transport.close()
+    await transport.settle()
+    assert listener.end == (1006, "", False)
+    assert listener.is_muted is False
+
+
+async def test_one_flooding_is_not_even_heard_to_say_goodbye() -> None:
+    transport, listener, socket = opened()
+    socket.close(CloseCode.FLOODING, "enough")
+    assert transport.is_half_closed
+    await receive(transport, frame(8, pack("!H", 1000)))
+    assert not transport.is_closed, "the timer ends it, or the peer"
+    transport.close()
+    await transport.settle()
+    assert listener.end == (4102, "enough", True)
+
+
+async def test_where_halves_cannot_be_closed_a_broken_rule_closes_the_transport() -> None:
+    transport, _, _ = opened(has_halves=False)
+    await receive(transport, frame(3))
+    assert transport.is_closed
+    assert not transport.is_cut
+
+
+async def test_a_transport_that_closed_under_us_takes_no_close() -> None:
+    transport, listener, socket = opened()
+    transport.is_half_closed = True
+    socket.ping()
+    socket.close(1001, "")
+    assert listener.is_muted
+
+
+class Timers:
+    """The calls for later of a loop, whose time does not go on."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.due: list[tuple[float, Callable[..., object], asyncio.TimerHandle]] = []
+        self._loop = asyncio.get_running_loop()
+        monkeypatch.setattr(self._loop, "call_later", self._call_later)
+
+    def _call_later(self, seconds: float, call: Callable[..., object], *_arguments: object) -> asyncio.TimerHandle:
+        handle = asyncio.TimerHandle(self._loop.time() + seconds, call, (), self._loop)
+        self.due.append((seconds, call, handle))
+        return handle
+
+    def fire(self) -> None:
+        """Let the only one come due."""
+        ((_seconds, call, handle),) = self.due
+        assert not handle.cancelled()
+        call()
+
+
+@pytest.mark.parametrize("how", ["close", "fail", "peer"])
+async def test_a_peer_has_two_seconds_for_its_end_and_is_then_cut(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    timers = Timers(monkeypatch)
+    transport, listener, socket = opened()
+    if how == "peer":
+        transport.feed(frame(8, pack("!H", 1000)))
+    else:
+        getattr(socket, how)(1001, "")
+    assert [seconds for seconds, *_ in timers.due] == [CLOSE_TIMEOUT_S]
+    timers.fire()
+    assert transport.is_cut
+    await transport.settle()
+    assert listener.end is not None
+    assert timers.due[0][2].cancelled(), "it would keep the connection"
+
+
+# Heartbeat
+
+
+async def test_a_ping_is_an_empty_ping() -> None:
+    transport, _, socket = opened()
+    socket.ping()
+    assert transport.take() == b"\x89\x00"
+
+
+async def test_one_that_is_not_read_from_need_not_answer_while_it_reads_itself() -> None:
+    transport, _, socket = opened()
+    socket.pause_reading()
+    socket.is_alive = False
+    transport.outbox_size = HIGH_WATER - 1
+    socket.ping()
+    assert socket.is_alive
+    assert transport.take() == b""
+    socket.is_alive = False
+    transport.outbox_size = HIGH_WATER
+    socket.ping()
+    assert not socket.is_alive
+    assert transport.take() == b"\x89\x00"
+
+
+async def test_one_that_is_closing_is_not_pinged() -> None:
+    transport, _, socket = opened()
+    socket.close(1001)
+    transport.take()
+    socket.ping()
+    assert transport.take() == b""
+
+
+@pytest.mark.parametrize("sign", [frame(1, b"x"), frame(2), frame(9), frame(10), frame(1, b"x", fin=False)])
+async def test_any_whole_frame_is_a_sign_of_life(sign: bytes) -> None:
+    transport, _, socket = opened()
+    socket.is_alive = False
+    transport.feed(sign[:-1])
+    assert not socket.is_alive
+    transport.feed(sign[-1:])
+    assert socket.is_alive
+
+
+async def test_without_a_sign_of_life_it_is_closed_with_4000_and_watched_no_more() -> None:
+    wheel = Wheel(9.0, 10.0)
+    transport, listener, _ = opened(wheel=wheel)
+    for _ in range(30):
+        wheel.turn()
+    written = transport.take()
+    assert written.startswith(b"\x89\x00" * 2)
+    assert close_code(written[4:]) == 4000
+    transport.close()
+    await transport.settle()
+    assert listener.end is not None
+    assert not any(wheel._buckets)
+
+
+async def test_a_lost_connection_is_watched_no_more() -> None:
+    wheel = Wheel(9.0, 10.0)
+    transport, _, socket = opened(wheel=wheel)
+    assert socket in socket._settings.sockets
+    transport.close()
+    await transport.settle()
+    assert not any(wheel._buckets)
+    assert not socket._settings.sockets
+
+
+# Flow
+
+
+async def test_the_receiver_hears_of_a_full_outbox_and_of_an_empty_one() -> None:
+    transport, listener, socket = opened()
+    heard = []
+    for tell in (socket.pause_writing, socket.resume_writing):
+        tell()
+        heard.append(listener.is_slow)
+    assert heard == [True, False]
+    transport.outbox_size = 5
+    assert socket.outbox_size == 5

@@ -45,8 +45,9 @@ def strict(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         frame(PING, b"flood"),
         frame(BINARY, b"flood"),
         frame(BINARY, b"", fin=False) + frame(CONTINUATION, b""),
+        frame(BINARY, b"x", fin=False) + frame(CONTINUATION, b"x", fin=False) * 10 + frame(CONTINUATION, b"x"),
     ],
-    ids=["messages", "nonsense", "empty", "pings", "binary", "fragments"],
+    ids=["messages", "nonsense", "empty", "pings", "binary", "messages in fragments", "fragments"],
 )
 def test_a_flood_is_dropped_then_closed_with_4102(strict: ServerProcess, flooding: bytes) -> None:
     with Raw.websocket(strict, Tickets(strict).otp()) as raw:
@@ -92,6 +93,16 @@ def test_a_flood_harms_no_one_else(strict: ServerProcess) -> None:
         raw.send(frame(TEXT, say("flood").encode()) * FLOOD)
         raw.assert_closed(4102)
         alice.assert_up()
+
+
+@pytest.mark.parametrize("piece", [b"", b"x"])
+def test_a_message_in_tiny_fragments_is_a_flood(server: ServerProcess, tickets: Tickets, piece: bytes) -> None:
+    # With the limits that a server has by itself; a good message of 1,000 bytes would pass.
+    with Raw.websocket(server, tickets.otp()) as raw:
+        raw.send(frame(TEXT, say("hi").encode()))
+        assert raw.read_message() == "hi"
+        raw.send(frame(TEXT, piece, fin=False) + frame(CONTINUATION, piece, fin=False) * 4000)
+        raw.assert_ended(4102)
 
 
 def test_an_unlimited_client_is_never_flooding(tmp_path_factory: pytest.TempPathFactory) -> None:

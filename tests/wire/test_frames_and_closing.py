@@ -47,7 +47,7 @@ def parts(payload: bytes, size: int) -> list[bytes]:
 # Size
 
 
-@pytest.mark.parametrize("in_parts_of", [MAX_FRAME, 5000, 1], ids=["one frame", "fragments", "bytes"])
+@pytest.mark.parametrize("in_parts_of", [MAX_FRAME, 5000, 100], ids=["one frame", "fragments", "small fragments"])
 def test_a_message_as_large_as_allowed_is_taken(server: ServerProcess, tickets: Tickets, in_parts_of: int) -> None:
     with Raw.websocket(server, tickets.otp()) as raw:
         raw.send(b"".join(parts(message_of(MAX_FRAME), in_parts_of)))

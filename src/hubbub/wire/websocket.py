@@ -2,7 +2,7 @@
 
 A reader (picows) turns bytes into frames and checks part of RFC 6455; joining frames to messages, UTF-8, the closing
 handshake and the other duties are done here.  Nothing here knows JSON: a connection hands whole messages to its
-`Peer`.  All writes are prepared frames, made here and written straight to the transport.
+`Receiver`.  All writes are prepared frames, made here and written straight to the transport.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import codecs
 import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from enum import IntEnum
 from typing import Any, Protocol
 
 import structlog
@@ -23,7 +24,7 @@ from hubbub.heartbeat import Wheel
 from hubbub.wire.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
 from hubbub.wire.reader import Reader, Readers
 
-__all__ = ["Peer", "WebSocket", "WireSettings", "open_websocket"]
+__all__ = ["Receiver", "WebSocket", "WireSettings", "open_websocket"]
 
 log = structlog.get_logger("hubbub.wire")
 
@@ -32,14 +33,38 @@ CLOSE_TIMEOUT_S = 2.0
 
 HIGH_WATER = 64 * 1024
 
+# Of frames that a message may come in, for nothing, and of the bytes of it that let it come in one more.
+FREE_FRAGMENTS = 8
+BYTES_PER_FRAGMENT = 1024
+
 PING_FRAME = control_frame(PING)
 
-# Where the bytes of a failed connection go.  One scrap of memory for all: nobody reads it.
+# Takes the bytes of connections that are not listened to any more.  All share it: nobody reads it.
 SCRAP = memoryview(bytearray(64 * 1024))
 
 
-class Peer(Protocol):
-    """What a connection talks to."""
+class Life(IntEnum):
+    """What a connection has come to.  It only goes forward, and may leave out a state."""
+
+    OPEN = 0
+    """Messages go both ways."""
+    CLOSING = 1
+    """Our CLOSE has been written; of the peer only its CLOSE is heard."""
+    DEAD = 2
+    """Nothing more is heard: the peer's CLOSE came, or it has broken a rule.  What it sends is dropped."""
+    GONE = 3
+    """The transport is gone."""
+
+
+OPEN, CLOSING, DEAD, GONE = Life
+
+# A connection's end, as `Receiver.closed` is told it: code, reason, whether it was by us.
+End = tuple[int, str, bool]
+NO_CLOSE: End = (1006, "", False)
+
+
+class Receiver(Protocol):
+    """What a connection hands its messages to."""
 
     def receive_text(self, text: str) -> None:
         """Take a whole text message."""
@@ -50,7 +75,10 @@ class Peer(Protocol):
         ...
 
     def admit(self) -> bool:
-        """Count a frame that is no message; whether a PING may be answered now."""
+        """Count a frame that is no message, or a part of one; whether a PING may be answered now.
+
+        It may close the connection.
+        """
         ...
 
     def writing_paused(self) -> None:
@@ -80,21 +108,65 @@ class WireSettings:
     sockets: dict[WebSocket, None] = field(default_factory=dict)
 
 
+class Fragments:
+    """A message that comes in fragments (RFC 6455 section 5.4), as far as it has come.
+
+    A message may come in 8 frames, and in one more for each KiB of it.  A frame more than that is counted against the
+    client's rate, like an event.  So 16 KiB in pieces of 700 bytes cost no more than in one frame, but a client that
+    goes on with tiny pieces is flooding.
+
+    Args:
+        is_text: whether it is a text message; its UTF-8 is checked as it comes.
+
+    Attributes:
+        size: bytes that have come.
+    """
+
+    __slots__ = ("_count", "_data", "_decoder")
+
+    def __init__(self, *, is_text: bool) -> None:
+        self._data = bytearray()
+        self._count = 0
+        self._decoder = codecs.getincrementaldecoder("utf-8")() if is_text else None
+
+    @property
+    def size(self) -> int:
+        return len(self._data)
+
+    @property
+    def is_in_too_many(self) -> bool:
+        """Whether the last frame was one more than the message may come in."""
+        return self._count > FREE_FRAGMENTS + self.size // BYTES_PER_FRAGMENT
+
+    def add(self, data: bytes, *, is_last: bool) -> None:
+        """Take the next frame's payload.
+
+        Raises:
+            UnicodeDecodeError: what has come of a text message is not UTF-8.
+        """
+        if self._decoder is not None:
+            self._decoder.decode(data, is_last)
+        self._data += data
+        self._count += 1
+
+    def message(self) -> str | bytes:
+        """The whole message."""
+        return self._data.decode() if self._decoder is not None else bytes(self._data)
+
+
 class WebSocket(asyncio.BufferedProtocol):
     """One connection, the protocol of its transport: frames in, messages out, and the closing handshake.
 
-    Its life: open, then closing (our CLOSE is out, the peer's is awaited), then dead (nothing more is heard),
-    then gone.  Each step only goes forward.
+    `Life` names its states.
     """
 
     __slots__ = (
-        "_closing",
-        "_dead",
-        "_decoder",
-        "_joined",
-        "_peer",
+        "_end",
+        "_fragments",
+        "_life",
         "_reader",
         "_readers",
+        "_receiver",
         "_settings",
         "_timer",
         "_transport",
@@ -105,15 +177,13 @@ class WebSocket(asyncio.BufferedProtocol):
         "write",
     )
 
-    def __init__(self, transport: asyncio.Transport, peer: Peer, settings: WireSettings) -> None:
+    def __init__(self, transport: asyncio.Transport, receiver: Receiver, settings: WireSettings) -> None:
         self._transport = transport
-        self._peer = peer
+        self._receiver = receiver
         self._settings = settings
-        self._joined: bytearray | None = None
-        # A text message in fragments is checked as it comes; None while there is none, or a binary one.
-        self._decoder: codecs.IncrementalDecoder | None = None
-        self._closing: tuple[int, str, bool] | None = None
-        self._dead = False
+        self._life = OPEN
+        self._end = NO_CLOSE
+        self._fragments: Fragments | None = None
         self._readers = settings.readers
         # Its own while a frame comes in parts.
         self._reader: Reader | None = None
@@ -127,12 +197,12 @@ class WebSocket(asyncio.BufferedProtocol):
     # Receiving
 
     def get_buffer(self, _size_hint: int) -> memoryview:
-        if self._dead:
+        if self._life >= DEAD:
             return SCRAP
         return (self._reader or self._readers.shared).buffer
 
     def buffer_updated(self, size: int) -> None:
-        if self._dead:
+        if self._life >= DEAD:
             return  # whatever comes from now on is dropped unread, until the peer has gone as well
         readers, reader = self._readers, self._reader
         if reader is None:
@@ -149,16 +219,17 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def receive_frame(self, frame: WSFrame) -> None:
         """Take a frame from the reader."""
-        if self._dead:
+        if self._life is not OPEN:
+            self._receive_late(frame)
             return
         self.is_alive = True
         try:
             kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
                 self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-            elif kind == TEXT and frame.fin and self._joined is None and self._closing is None:
+            elif kind == TEXT and frame.fin and self._fragments is None:
                 # The usual case, one text message in one frame: picows has checked its size.
-                self._peer.receive_text(frame.get_payload_as_utf8_text())
+                self._receiver.receive_text(frame.get_payload_as_utf8_text())
             else:
                 self._receive(frame, kind)
         except UnicodeDecodeError:
@@ -168,70 +239,69 @@ class WebSocket(asyncio.BufferedProtocol):
             log.exception("connection failed")
             self.fail(CloseCode.INTERNAL_ERROR, "")
 
+    def _receive_late(self, frame: WSFrame) -> None:
+        """Take a frame after the end has begun: of what follows our CLOSE only the peer's matters."""
+        kind: Any = frame.msg_type
+        if kind == CLOSE and self._life is CLOSING:
+            self._receive_close(frame)
+
     def _receive(self, frame: WSFrame, kind: int) -> None:
         if kind == CLOSE:
             self._receive_close(frame)
-        elif self._closing is not None:
-            pass  # after our CLOSE only the peer's matters
         elif kind == PING:
-            if self._peer.admit():
+            if self._receiver.admit():
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
         elif kind == PONG:
-            self._peer.admit()
+            self._receiver.admit()
         else:
             self._receive_part(frame, kind)
 
     def _receive_part(self, frame: WSFrame, kind: int) -> None:
-        """A binary message, or a part of a message in fragments (RFC 6455 section 5.4)."""
-        if (kind == CONTINUATION) != (self._joined is not None):
+        """Take a binary message, or a part of a message in fragments."""
+        fragments = self._fragments
+        if (kind == CONTINUATION) != (fragments is not None):
             self.fail(CloseCode.PROTOCOL_ERROR, "a fragment out of turn")
             return
-        if self._joined is None:
-            self._joined = bytearray()
-            self._decoder = codecs.getincrementaldecoder("utf-8")() if kind == TEXT else None
-        data = frame.get_payload_as_bytes()
-        if not data and not frame.fin:
-            self._peer.admit()  # it brings a message no further, and could go on for ever
-        if self._is_too_large(len(self._joined) + len(data)):
-            return
-        if self._decoder is not None:
-            self._decoder.decode(data, bool(frame.fin))
-        self._joined += data
-        if frame.fin:
-            self._finish_message()
-
-    def _finish_message(self) -> None:
-        assert self._joined is not None
-        data, self._joined = bytes(self._joined), None
-        is_text, self._decoder = self._decoder is not None, None
-        if is_text:
-            self._peer.receive_text(data.decode())
-        else:
-            self._peer.receive_binary(data)
-
-    def _is_too_large(self, size: int) -> bool:
+        if fragments is None:
+            fragments = self._fragments = Fragments(is_text=kind == TEXT)
         most = self._settings.max_frame
-        if not most or size <= most:
-            return False
-        self.fail(CloseCode.TOO_LARGE, f"a message has at most {most} bytes")
-        return True
+        if most and fragments.size + frame.payload_size > most:
+            self.fail(CloseCode.TOO_LARGE, f"a message has at most {most} bytes")
+            return
+        is_last = bool(frame.fin)
+        fragments.add(frame.get_payload_as_bytes(), is_last=is_last)
+        if fragments.is_in_too_many:
+            self._receiver.admit()
+        if is_last and self._life is OPEN:
+            self._fragments = None
+            self._hand_over(fragments.message())
+
+    def _hand_over(self, message: str | bytes) -> None:
+        if isinstance(message, str):
+            self._receiver.receive_text(message)
+        else:
+            self._receiver.receive_binary(message)
 
     # Closing
 
     def close(self, code: int, reason: str = "") -> None:
-        """Begin the closing handshake; the peer has two seconds to answer before the connection is cut."""
-        if self._closing is not None or self._dead:
-            return
-        self._closing = (code, reason, True)
-        self._write_close(code, reason)
-        self._cut_later()
+        """Begin the closing handshake; the peer has two seconds to answer before the connection is cut.
+
+        One that is flooding is not listened to any more, not even for its CLOSE.
+        """
+        if code == CloseCode.FLOODING:
+            self.fail(code, reason)
+        elif self._life is OPEN:
+            self._begin_close(code, reason)
 
     def fail(self, code: int, reason: str) -> None:
         """Close because the peer broke a rule: nothing more of it is heard (RFC 6455 section 7.1.7)."""
-        if self._dead:
+        if self._life >= DEAD:
             return
-        self.close(code, reason)
-        self._dead = True
+        if self._life is OPEN:
+            self._begin_close(code, reason)
+        self._life = DEAD
+        self._fragments = None
         if not self._transport.is_closing():
             # The server ends TCP, without waiting for an answer.  Only our half of it where that can be told apart:
             # closing a socket with unread bytes resets it, and the peer would never read why.
@@ -240,21 +310,23 @@ class WebSocket(asyncio.BufferedProtocol):
             else:
                 self._transport.close()
 
-    def abort(self) -> None:
-        """Cut the connection at once."""
-        self._dead = True
-        self._transport.abort()
+    def _begin_close(self, code: int, reason: str) -> None:
+        self._life = CLOSING
+        self._end = (int(code), reason, True)
+        self._write_close(code, reason)
+        self._cut_later()
 
     def _receive_close(self, frame: WSFrame) -> None:
-        """The peer's CLOSE: echo it, unless it answers ours, then the server ends TCP (section 7.1.1)."""
+        """Echo the peer's CLOSE, unless it answers ours, and end TCP, which is the server's part (section 7.1.1)."""
         given: Any = frame.get_close_code()
         code = int(given) if frame.payload_size else None
         if code is not None and not is_sendable(code):
             self.fail(CloseCode.PROTOCOL_ERROR, f"{code} is no close code")
             return
-        self._dead = True
-        if self._closing is None:
-            self._closing = (code or 1005, frame.get_close_reason() or "", False)
+        is_first = self._life is OPEN
+        self._life = DEAD
+        if is_first:
+            self._end = (code or 1005, frame.get_close_reason() or "", False)
             self._write_close(code)
         self._transport.close()
         self._cut_later()
@@ -267,14 +339,14 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _write_close(self, code: int | None, reason: str = "") -> None:
         self._try_write(close_frame(code, reason))
-        self._peer.closing()
+        self._receiver.closing()
 
     def _cut_later(self) -> None:
         if self._timer is None:
             self._timer = asyncio.get_running_loop().call_later(CLOSE_TIMEOUT_S, self._transport.abort)
 
     def connection_lost(self, _error: Exception | None) -> None:
-        self._dead = True
+        self._life = GONE
         if self._reader is not None:
             self._reader.discard()
             self._reader = None
@@ -284,8 +356,8 @@ class WebSocket(asyncio.BufferedProtocol):
         if self._settings.wheel is not None:
             self._settings.wheel.remove(self)
         self._settings.sockets.pop(self, None)
-        code, reason, by_us = self._closing or (1006, "", False)
-        self._peer.closed(code, reason, by_us=by_us)
+        code, reason, by_us = self._end
+        self._receiver.closed(code, reason, by_us=by_us)
         # uvloop's TLS holds on to the protocol's methods: a circle, and 16 KiB that would wait for the collector.
         self._transport.set_protocol(NOBODY)
 
@@ -295,7 +367,7 @@ class WebSocket(asyncio.BufferedProtocol):
         """Ask for a sign of life.  One that we do not read from cannot give it, and need not while it reads itself."""
         if self.is_reading_paused and self.outbox_size < HIGH_WATER:
             self.is_alive = True
-        elif self._closing is None:
+        elif self._life is OPEN:
             self._try_write(PING_FRAME)
 
     def pulse_lost(self) -> None:
@@ -321,10 +393,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:
-        self._peer.writing_paused()
+        self._receiver.writing_paused()
 
     def resume_writing(self) -> None:
-        self._peer.writing_resumed()
+        self._receiver.writing_resumed()
 
 
 class Nobody(asyncio.BufferedProtocol):
@@ -347,7 +419,12 @@ ACCEPT_GUID = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 
 
 def open_websocket(
-    transport: asyncio.Transport, key: bytes, peer: Peer, settings: WireSettings, *, subprotocol: str | None = None
+    transport: asyncio.Transport,
+    key: bytes,
+    receiver: Receiver,
+    settings: WireSettings,
+    *,
+    subprotocol: str | None = None,
 ) -> WebSocket:
     """Answer a checked upgrade request with 101 and hand the transport to a new connection.
 
@@ -362,7 +439,7 @@ def open_websocket(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
         b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol_line)
     )
-    socket = WebSocket(transport, peer, settings)
+    socket = WebSocket(transport, receiver, settings)
     transport.set_protocol(socket)
     transport.set_write_buffer_limits(high=HIGH_WATER)  # TLS had a higher one: the new protocol is to hear of it
     settings.sockets[socket] = None
