@@ -12,13 +12,14 @@ from hypothesis import strategies as st
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
-from hubbub.wire.reader import Readers
+from hubbub.wire.reader import ONE_READ, Readers
 from hubbub.wire.websocket import (
     BYTES_PER_FRAGMENT,
     CLOSE_TIMEOUT_S,
     FREE_FRAGMENTS,
     HIGH_WATER,
     SCRAP,
+    SHORT_READ,
     WebSocket,
     WireSettings,
     open_websocket,
@@ -612,6 +613,87 @@ async def test_a_lost_connection_is_watched_no_more() -> None:
 
 
 # Flow
+
+
+async def test_a_long_read_is_the_only_one_in_a_turn_of_the_loop() -> None:
+    transport, listener, _ = opened()
+    transport.feed(frame(1, b"x" * 10) * 200)
+    assert transport.reads == 1
+    assert len(listener.messages) == ONE_READ // 16
+    await asyncio.sleep(0)  # the turnstile
+    await asyncio.sleep(0)  # the loop
+    assert transport.reads == 2
+    await transport.settle()
+    assert listener.messages == ["x" * 10] * 200
+
+
+async def test_short_reads_do_not_wait() -> None:
+    transport, listener, _ = opened()
+    for _ in range(20):
+        transport.feed(frame(1, b"x" * (SHORT_READ - 8)))
+        assert not transport.is_paused
+    assert len(listener.messages) == 20
+
+
+@pytest.mark.parametrize("is_dead", [False, True])
+async def test_others_are_read_between_two_long_reads(is_dead: bool) -> None:
+    readers = Readers(0)
+    order: list[str] = []
+
+    class Named(FakeTransport):
+        def __init__(self, name: str) -> None:
+            super().__init__()
+            self.name = name
+
+        def resume_reading(self) -> None:
+            order.append(self.name)
+            super().resume_reading()
+
+    transports = []
+    for name in "ab":
+        transport = Named(name)
+        open_websocket(transport, KEY, Listener(), WireSettings(0, readers))
+        if is_dead:
+            transport.feed(frame(3))
+        transports.append(transport)
+    for transport in transports:
+        transport.feed(b"".join([frame(1, b"x" * 100)] * 10) * (100 if is_dead else 1))
+    await asyncio.gather(*(transport.settle() for transport in transports))
+    assert order == ["a", "b"] * (len(order) // 2)
+    assert len(order) >= 2
+
+
+async def test_one_that_is_paused_is_not_read_on_by_the_turnstile() -> None:
+    transport, listener, socket = opened()
+    transport.feed(frame(1, b"x" * 100) * 20)
+    socket.pause_reading()
+    await transport.settle()
+    assert transport.is_paused
+    socket.resume_reading()
+    await transport.settle()
+    assert len(listener.messages) == 20
+
+
+async def test_one_at_the_turnstile_is_not_read_on_by_its_receiver() -> None:
+    transport, listener, socket = opened()
+    transport.feed(frame(1, b"x" * 100) * 20)
+    socket.pause_reading()
+    socket.resume_reading()
+    assert transport.is_paused
+    assert transport.reads == 1
+    await transport.settle()
+    assert len(listener.messages) == 20
+
+
+async def test_a_transport_that_is_closing_is_not_read_on() -> None:
+    transport, _, socket = opened()
+    transport.feed(frame(1, b"x" * 100) * 20)
+    socket.pause_reading()
+    transport.close()
+    transport.is_paused = True
+    socket.resume_reading()
+    await transport.settle()
+    assert transport.is_paused
 
 
 async def test_the_receiver_hears_of_a_full_outbox_and_of_an_empty_one() -> None:

@@ -12,17 +12,18 @@ from picows import WSAutoPingStrategy, WSFrame, WSListener, WSTransport
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in the stubs: see new_protocol
 
 from hubbub.errors import CloseCode
-from hubbub.wire.frames import CLOSE
+from hubbub.wire.turnstile import Turnstile
 
 __all__ = ["Reader", "Readers"]
 
 log = structlog.get_logger("hubbub.wire")
 
-# picows' buffer doubles when a read fills nine tenths of it, and never shrinks.  A read into an empty one takes less;
-# one that a frame has made larger than this is not kept.
+# picows' buffer doubles when a read fills nine tenths of it, and never shrinks.  One that a frame has made larger than
+# this is not kept.
 BUFFER = 4096 + 256
-ONE_READ = 3584
 LARGEST_BUFFER = 64 * 1024
+# What is read at once, and handled before anything else is: 170 of the smallest frames, for half a millisecond.
+ONE_READ = 1024
 # Readers kept for the next frame that comes in parts.
 MAX_SPARE = 16
 UNLIMITED_FRAME = 1 << 40
@@ -31,9 +32,13 @@ UNLIMITED_FRAME = 1 << 40
 class Owner(Protocol):
     """The connection that a reader reads for."""
 
-    def receive_frame(self, frame: WSFrame) -> None: ...
+    def receive_frame(self, frame: WSFrame) -> None:
+        """Take a frame.  Nothing may be raised."""
+        ...
 
-    def fail(self, code: int, reason: str) -> None: ...
+    def fail(self, code: int, reason: str) -> None:
+        """Close, because a frame breaks a rule."""
+        ...
 
 
 class Reader(WSListener):
@@ -44,12 +49,12 @@ class Reader(WSListener):
         is_worn: it has grown, or found a broken frame; it can read for no other connection.
     """
 
-    __slots__ = ("_fault", "_has_closed", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
+    __slots__ = ("_fault", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
+
+    _owner: Owner  # while it reads
 
     def __init__(self, max_frame: int) -> None:
-        self._owner: Owner | None = None
         self._fault: tuple[int, str] | None = None
-        self._has_closed = False
         self._protocol = new_protocol(self, max_frame)
         self._view: memoryview | None = self._protocol.get_buffer(-1)[:ONE_READ]
         self.is_between_frames = True
@@ -67,12 +72,11 @@ class Reader(WSListener):
         self._owner = owner
         self.is_between_frames = False
         self._protocol.buffer_updated(size)
-        self._owner = None
+        del self._owner
         if not self.is_between_frames:
             self._view = None
-        if self._has_closed:
+        if self._protocol.transport.close_handshake is not None:
             # Its transport knows of a CLOSE, and would take the next connection's for a second one.
-            self._has_closed = False
             self._protocol.connection_made(NOWHERE)
         if self._fault is not None:
             # It looks one frame ahead: the good frame before the broken one has been delivered, and counts.
@@ -97,10 +101,6 @@ class Reader(WSListener):
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         self.is_between_frames = not frame.tail_size
-        kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
-        if kind == CLOSE:
-            self._has_closed = True
-        assert self._owner is not None
         self._owner.receive_frame(frame)
 
     def fail(self, code: int, reason: str) -> None:
@@ -115,9 +115,11 @@ class Readers:
 
     Attributes:
         shared: the reader that is between two frames.
+        turnstile: where a connection waits after a long read.
     """
 
-    def __init__(self, max_frame: int) -> None:
+    def __init__(self, max_frame: int, turnstile: Turnstile | None = None) -> None:
+        self.turnstile = turnstile or Turnstile()
         self._max_frame = max_frame or UNLIMITED_FRAME
         self._spare: list[Reader] = []
         self._shared: Reader | None = None

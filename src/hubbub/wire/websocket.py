@@ -37,6 +37,9 @@ HIGH_WATER = 64 * 1024
 FREE_FRAGMENTS = 8
 BYTES_PER_FRAGMENT = 1024
 
+# The largest read after which a connection goes on at once.  Most messages are smaller.
+SHORT_READ = 512
+
 PING_FRAME = control_frame(PING)
 
 # Takes the bytes of connections that are not listened to any more.  All share it: nobody reads it.
@@ -163,6 +166,7 @@ class WebSocket(asyncio.BufferedProtocol):
     __slots__ = (
         "_end",
         "_fragments",
+        "_is_waiting",
         "_life",
         "_reader",
         "_readers",
@@ -187,6 +191,8 @@ class WebSocket(asyncio.BufferedProtocol):
         self._readers = settings.readers
         # Its own while a frame comes in parts.
         self._reader: Reader | None = None
+        # At the turnstile, after a long read.
+        self._is_waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self.write: Callable[[bytes], None] = transport.write
         self.is_alive = True
@@ -203,8 +209,10 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def buffer_updated(self, size: int) -> None:
         if self._life >= DEAD:
-            return  # whatever comes from now on is dropped unread, until the peer has gone as well
+            self._drop(size)
+            return
         readers, reader = self._readers, self._reader
+        started = readers.turnstile.clock() if size > SHORT_READ else 0.0
         if reader is None:
             reader = readers.shared
             reader.read(self, size)
@@ -216,6 +224,13 @@ class WebSocket(asyncio.BufferedProtocol):
             if reader.is_between_frames:
                 self._reader = None
                 readers.give_back(reader)
+        if started:
+            self._wait(readers.turnstile.clock() - started)
+
+    def _drop(self, size: int) -> None:
+        """Read nothing of what has come, until the peer has gone as well."""
+        if size > SHORT_READ:
+            self._wait(0.0)
 
     def receive_frame(self, frame: WSFrame) -> None:
         """Take a frame from the reader."""
@@ -387,9 +402,24 @@ class WebSocket(asyncio.BufferedProtocol):
         self._transport.pause_reading()
 
     def resume_reading(self) -> None:
-        """Read on."""
+        """Read on after `pause_reading`, in its turn."""
         self.is_reading_paused = False
-        if not self._transport.is_closing():
+        self._resume_reading()
+
+    def _wait(self, seconds: float) -> None:
+        """Stop reading after a read that took so long, until the turnstile calls `read_on`."""
+        if not self._is_waiting:
+            self._is_waiting = True
+            self._transport.pause_reading()
+            self._readers.turnstile.wait(self, seconds)
+
+    def read_on(self) -> None:
+        """Read on after a long read."""
+        self._is_waiting = False
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not (self.is_reading_paused or self._is_waiting or self._transport.is_closing()):
             self._transport.resume_reading()
 
     def pause_writing(self) -> None:
