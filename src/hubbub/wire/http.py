@@ -12,6 +12,7 @@ import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from enum import IntEnum
 from http import HTTPStatus
 
 import httptools
@@ -20,20 +21,24 @@ import structlog
 from hubbub.logs import is_debugging
 from hubbub.wire.denial import Denied
 from hubbub.wire.request import Request, Response, path_and_query
+from hubbub.wire.turnstile import Turnstile
 
 __all__ = ["HttpConnection", "HttpServer"]
 
 log = structlog.get_logger("hubbub.http")
 
+VERSIONS = ("1.0", "1.1")
 BACKLOG = 2048
 # Of a whole request on the wire.  The parser has no limit of its own, not even to what may follow the last chunk.
 MAX_REQUEST = 64 * 1024
+MAX_TARGET = 8 * 1024
+MAX_HEADERS = 100
 MAX_BODY = 8 * 1024
 # What a client may go on to send after its last answer; closing at the first byte could lose it the answer.
 MAX_DROPPED = 256 * 1024
 # Requests that one client may send before it has an answer; then its connection is not read.
 MAX_WAITING = 16
-# What the parser is given at once, of a read of up to 256 KiB: as requests it would take ten times as much.
+# What the parser is given at once, and in one turn of the loop: as requests it takes ten times the memory.
 PIECE = 4096
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -49,15 +54,29 @@ class HttpServer:
         headers: of every answer, each ending in CRLF.
         timeout_s: how long a client may take for its TLS handshake, for each request, and for taking an answer; 0 is
             for ever.
+        turnstile: where a connection waits after a long read.
+
+    Attributes:
+        connections: those that are open and no WebSockets.
+        accepted: how many there have been.
+        is_stopping: it does not listen any more, and each answer is its connection's last one.
     """
 
-    def __init__(self, answer: Answer, upgrade: Upgrade, headers: bytes, timeout_s: float) -> None:
+    def __init__(
+        self,
+        answer: Answer,
+        upgrade: Upgrade,
+        headers: bytes,
+        timeout_s: float,
+        turnstile: Turnstile | None = None,
+    ) -> None:
         self.answer = answer
         self.upgrade = upgrade
         self.timeout_s = timeout_s
         self.connections: set[HttpConnection] = set()
         self.accepted = 0
         self.is_stopping = False
+        self.turnstile = turnstile or Turnstile()
         self._headers = headers
         self._dated = b""
         self._date_second = -1
@@ -101,30 +120,55 @@ class HttpServer:
         return self._dated
 
 
+class Intake(IntEnum):
+    """What becomes of the bytes that a client sends.
+
+    A connection goes from one of the first two to the other with each request, and otherwise only forward.
+    """
+
+    HEAD = 0
+    """They belong to a request's head, or begin one."""
+    BODY = 1
+    """They belong to what follows a head."""
+    DROPPING = 2
+    """They are dropped: the last request has come, or one was refused."""
+    GONE = 3
+    """The connection has ended, or is a WebSocket's."""
+
+
+HEAD, BODY, DROPPING, GONE = Intake
+
+
 class HttpConnection(asyncio.Protocol):
-    """One connection until it ends or becomes a WebSocket's."""
+    """One connection until it ends or becomes a WebSocket's.  `Intake` names its states."""
+
+    _parser: httptools.HttpRequestParser  # until it is gone
 
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
         self._server = server
         self._loop = loop
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # there from connection_made on
         self._address = ""
-        self._parser: httptools.HttpRequestParser | None = httptools.HttpRequestParser(self)
+        self._parser = httptools.HttpRequestParser(self)
         self._deadline: asyncio.TimerHandle | None = None
+        self._intake = HEAD
+        # What has come, and waits for the parser.
+        self._unparsed = bytearray()
+        self._dropped = 0
         # The request that is coming in.
-        self._unparsed = b""
         self._size = 0
-        self._is_in_head = True
         self._target = b""
         self._headers: dict[str, list[str]] = {}
-        self._body = b""
+        self._header_count = 0
+        self._body = bytearray()
         self._upgrade: Request | None = None
-        self._dropped = 0
         # Those that have come, each with whether the connection stays open after it; the last may be a refusal.
         self._waiting: deque[tuple[Request | Denied, bool]] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._is_writing_paused = False
+        # Why it is not read: too many requests wait for an answer, or it waits at the turnstile.
         self._is_reading_paused = False
+        self._is_at_turnstile = False
+        self._is_writing_paused = False
         self._has_ended = False
 
     # The connection
@@ -139,8 +183,6 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         self._leave()
-        self._parser = None
-        self._unparsed = b""
         self._waiting.clear()
 
     def eof_received(self) -> bool:
@@ -164,27 +206,49 @@ class HttpConnection(asyncio.Protocol):
         self._is_writing_paused = False
         self._go_on()
 
-    # Requests
+    # Reading
 
     def data_received(self, data: bytes) -> None:
         self._unparsed += data
         self._parse()
 
     def _parse(self) -> None:
-        while self._unparsed and not self._is_reading_paused:
-            piece, self._unparsed = self._unparsed[:PIECE], self._unparsed[PIECE:]
-            self._feed(piece)
+        """Parse a piece of what has come; the turnstile calls for the next one."""
+        if self._intake >= DROPPING:
+            self._drop()
+        if not self._unparsed or self._is_reading_paused or self._is_at_turnstile:
+            return
+        started = self._server.turnstile.clock()
+        piece = bytes(self._unparsed[:PIECE])
+        del self._unparsed[:PIECE]
+        self._feed(piece)
+        if self._intake >= DROPPING:
+            self._drop()
+        elif self._unparsed:
+            self._is_at_turnstile = True
+            self._transport.pause_reading()
+            self._server.turnstile.wait(self, self._server.turnstile.clock() - started)
+
+    def _drop(self) -> None:
+        """Drop what has come: the last answer is out, or waits for its turn."""
+        self._dropped += len(self._unparsed)
+        self._unparsed.clear()
+        if self._dropped > MAX_DROPPED and self._intake is DROPPING:
+            self.abort()
+
+    def read_on(self) -> None:
+        """Go on reading after a turn of the loop or more."""
+        self._is_at_turnstile = False
+        self._resume_reading()
+
+    def _resume_reading(self) -> None:
+        if not (self._is_reading_paused or self._is_at_turnstile or self._transport.is_closing()):
+            self._transport.resume_reading()
+            self._parse()
 
     def _feed(self, data: bytes) -> None:
-        parser = self._parser
-        if parser is None:
-            # The last answer is out, or waits for its turn.  A client may need a moment to see it, and no more.
-            self._dropped += len(data)
-            if self._dropped > MAX_DROPPED:
-                self.abort()
-            return
         try:
-            parser.feed_data(data)
+            self._parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
             self._take_upgrade(data[upgrade.args[0] :] + self._unparsed)
         except httptools.HttpParserError:
@@ -194,57 +258,82 @@ class HttpConnection(asyncio.Protocol):
             if self._size > MAX_REQUEST:
                 self._refuse_size()
 
+    # What the parser calls.  It cannot be stopped, and goes on to the end of its piece after a refusal.
+
     def on_message_begin(self) -> None:
-        self._target = self._body = b""
+        self._target = b""
         self._headers = {}
+        self._header_count = 0
+        self._body = bytearray()
 
     def on_url(self, part: bytes) -> None:
+        if self._intake is not HEAD:
+            return
         self._target += part
+        if len(self._target) > MAX_TARGET:
+            message = f"a request's target has at most {MAX_TARGET} bytes"
+            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "bad_request", message)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if not self._is_in_head:
+        if self._intake is not HEAD:
             return  # a trailer, which must not pass for a header (RFC 9110 section 6.5.1)
+        self._header_count += 1
+        if self._header_count > MAX_HEADERS:
+            message = f"a request has at most {MAX_HEADERS} headers"
+            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
+            return
         self._headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
 
     def on_headers_complete(self) -> None:
-        parser = self._parser
-        if parser is None:
+        if self._intake is not HEAD:
             return
-        self._is_in_head = False
-        length = self._headers.get("content-length", ["0"])[0]
-        expects = self._headers.get("expect", ())
-        if int(length) > MAX_BODY:  # the parser has seen that it is a number, and that there is only one
+        self._intake = BODY
+        codings = self._headers.get("transfer-encoding", ["chunked"])
+        if self._parser.get_http_version() not in VERSIONS:
+            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "this server speaks HTTP/1.1")
+        elif [coding.lower() for coding in codings] != ["chunked"]:
+            message = "no transfer coding but chunked is known here"  # RFC 9112 section 6.1
+            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "bad_request", message)
+        elif is_over_most(self._headers.get("content-length", ["0"])[0]):
             self._refuse_body()
-        elif "100-continue" in expects and parser.get_http_version() == "1.1" and self._task is None:
+        elif self._expects_continue() and self._task is None:
             self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _expects_continue(self) -> bool:
+        """Whether the client waits for leave to send the body (RFC 9110 section 10.1.1)."""
+        expected = self._headers.get("expect", ())
+        return "100-continue" in map(str.lower, expected) and self._parser.get_http_version() == "1.1"
+
     def on_body(self, part: bytes) -> None:
-        if self._parser is None:
+        if self._intake is not BODY:
             return
         self._body += part
         if len(self._body) > MAX_BODY:
             self._refuse_body()
 
     def on_message_complete(self) -> None:
-        parser = self._parser
-        if parser is None:
+        if self._intake is not BODY:
             return
-        self._is_in_head = True
+        parser = self._parser
+        self._intake = HEAD
         self._size = 0
         try:
             path, query = path_and_query(self._target.decode("latin-1"))
         except Denied as denied:
             self._take(denied, stays_open=False)
             return
-        request = Request(parser.get_method().decode("ascii"), path, query, self._headers, self._address, self._body)
+        method = parser.get_method().decode("ascii")
+        request = Request(method, path, query, self._headers, self._address, bytes(self._body))
         if parser.should_upgrade():
             self._upgrade = request
         else:
             self._take(request, stays_open=parser.should_keep_alive() and parser.get_http_version() == "1.1")
 
+    # Refusing
+
     def _refuse_size(self) -> None:
         message = f"a request has at most {MAX_REQUEST} bytes"
-        if self._is_in_head:
+        if self._intake is HEAD:
             self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
         else:
             self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", message)
@@ -254,14 +343,21 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
         """Answer with an error, after the answers that are due before it; nothing more is read."""
-        if self._parser is not None:
+        if self._intake < DROPPING:
             self._take(Denied(status, code, message), stays_open=False)
+
+    # Upgrading
 
     def _take_upgrade(self, rest: bytes) -> None:
         request, self._upgrade = self._upgrade, None
-        if request is None or self._parser is None:
+        if request is None or self._intake >= DROPPING:
             return  # it has been refused
-        if "websocket" not in (token.lower() for token in request.tokens("upgrade")):
+        try:
+            is_for_websocket = "websocket" in map(str.lower, request.tokens("upgrade"))
+        except Denied as denied:
+            self._take(denied, stays_open=False)
+            return
+        if not is_for_websocket:
             self._take(request, stays_open=False)  # an offer that may be ignored (RFC 9110 section 7.8)
         elif self._parser.get_http_version() != "1.1":
             self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "a WebSocket opens with HTTP/1.1")
@@ -275,14 +371,13 @@ class HttpConnection(asyncio.Protocol):
             self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
         else:
             self._leave()
-            self._parser = None
             self._server.upgrade(self._transport, request)
 
     # Answers
 
     def _take(self, request: Request | Denied, *, stays_open: bool) -> None:
         if not stays_open:
-            self._parser = None
+            self._intake = DROPPING
         self._waiting.append((request, stays_open))
         if len(self._waiting) > MAX_WAITING and not self._is_reading_paused:
             self._is_reading_paused = True
@@ -298,10 +393,9 @@ class HttpConnection(asyncio.Protocol):
             else:
                 self._stop_deadline()
                 self._task = self._loop.create_task(self._answer(request, stays_open=stays_open))
-        if self._is_reading_paused and not self._waiting and not self._transport.is_closing():
+        if self._is_reading_paused and not self._waiting:
             self._is_reading_paused = False
-            self._transport.resume_reading()
-            self._parse()
+            self._resume_reading()
 
     async def _answer(self, request: Request, *, stays_open: bool) -> None:
         response = await self._server.answer(request)
@@ -324,7 +418,7 @@ class HttpConnection(asyncio.Protocol):
         self._start_deadline()
         if stays_open:
             return
-        self._parser = None
+        self._intake = DROPPING
         self._waiting.clear()
         # Only our half where that can be told apart: closing a socket with unread bytes resets it, and the client
         # would never read the answer (RFC 9112 section 9.6).  The deadline ends what is left.
@@ -336,8 +430,13 @@ class HttpConnection(asyncio.Protocol):
     # Ends
 
     def _leave(self) -> None:
-        self._stop_deadline()
-        self._server.connections.discard(self)
+        """Be a connection no more: it has ended, or another protocol has its transport."""
+        if self._intake is not GONE:
+            self._intake = GONE
+            self._unparsed.clear()
+            self._stop_deadline()
+            self._server.connections.discard(self)
+            del self._parser  # they hold each other
 
     def _start_deadline(self) -> None:
         self._stop_deadline()
@@ -348,3 +447,10 @@ class HttpConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
+
+
+def is_over_most(length: str) -> bool:
+    """Whether a Content-Length, which the parser has found to be a number, is over what a body may have."""
+    # Zeros may lead it, more of them than `int` reads.
+    digits = length.lstrip("0") or "0"
+    return len(digits) > len(str(MAX_BODY)) or int(digits) > MAX_BODY

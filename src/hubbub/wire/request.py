@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from http import HTTPStatus
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs
 
 import msgspec
 
@@ -12,6 +12,8 @@ from hubbub.wire.denial import Denied
 __all__ = ["Request", "Response", "path_and_query"]
 
 MAX_QUERY_FIELDS = 64
+# Of members in a header that is a list.
+MAX_TOKENS = 64
 
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
 
@@ -42,9 +44,11 @@ class Request(msgspec.Struct, frozen=True):
         return values[0]
 
     def tokens(self, name: str) -> list[str]:
-        """The members of a header that is a list (RFC 9110 section 5.6.1)."""
-        values = self.headers.get(name)
-        return [token for part in ",".join(values).split(",") if (token := part.strip())] if values else []
+        """The members of a header that is a list (RFC 9110 section 5.6.1); `Denied` (400) when there are too many."""
+        parts = ",".join(self.headers.get(name, ())).split(",", MAX_TOKENS)
+        if len(parts) > MAX_TOKENS:
+            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", f"over {MAX_TOKENS} members in {name}")
+        return [token for part in parts if (token := part.strip())]
 
     def query_fields(self) -> dict[str, list[str]]:
         """The fields of the query, or `Denied` (400)."""
@@ -56,15 +60,18 @@ class Request(msgspec.Struct, frozen=True):
 
 def path_and_query(target: str) -> tuple[str, str]:
     """The parts of a request target; `Denied` (400) for one that cannot be read."""
-    if not target.startswith("/"):
-        # A whole URL, as a proxy gets it (RFC 9112 section 3.2.2).
-        try:
-            parts = urlsplit(target)
-        except ValueError:
-            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read") from None
-        return parts.path or "/", parts.query
-    path, _, query = target.partition("?")
-    return path, query
+    if target.startswith("/"):
+        path, _, query = target.partition("?")
+        return path, query
+    if target == "*":
+        return target, ""
+    # A whole URL, as a proxy gets it (RFC 9112 section 3.2.2).
+    scheme, separator, rest = target.partition("://")
+    if not separator or scheme.lower() not in ("http", "https"):
+        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read")
+    before_query, _, query = rest.partition("?")
+    _host, slash, path = before_query.partition("/")
+    return slash + path or "/", query
 
 
 class Response(msgspec.Struct, frozen=True):
