@@ -29,6 +29,9 @@ log = structlog.get_logger("hubbub.http")
 
 VERSIONS = ("1.0", "1.1")
 BACKLOG = 2048
+# Of a client's bytes that the kernel holds for us, and doubles.  By itself it would hold megabytes, and a flood would
+# bring them all in one turn of the loop.
+RECEIVE_BUFFER = 32 * 1024
 # Of a whole request on the wire.  The parser has no limit of its own, not even to what may follow the last chunk.
 MAX_REQUEST = 64 * 1024
 MAX_TARGET = 8 * 1024
@@ -88,6 +91,7 @@ class HttpServer:
         # uvloop gives a handshake that has no other limit a minute; there is no way to have none.
         handshake_s = (self.timeout_s or None) if tls else None
         for each in sockets:
+            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # its connections inherit it
             server = await loop.create_server(
                 lambda: HttpConnection(self, loop),
                 sock=each,
