@@ -20,6 +20,9 @@ T = TypeVar("T")
 
 SENT = "2026-01-02T03:04:05.678Z"
 
+# Requests that a real server refuses to whoever is not in the room.
+OF_MEMBERS = frozenset({"send_message", "leave_room", "history", "presence", "mark_read"})
+
 
 # Time
 
@@ -80,6 +83,7 @@ class FakeTransport:
         self.heard_at = asyncio.get_running_loop().time()
         self.ended: TransportClosed | None = None
         self._frames: deque[str] = deque()
+        self._held: list[str] = []
         self._came = asyncio.Event()
 
     # As the client sees it
@@ -114,8 +118,14 @@ class FakeTransport:
             return
         self.heard_at = asyncio.get_running_loop().time()
         frame = {"type": type_, "payload": payload} | ({} if id_ is None else {"id": id_})
-        for mangled in self.server.mangle(frame):
-            self._frames.append(json.dumps(mangled))
+        self._held += [json.dumps(mangled) for mangled in self.server.mangle(frame)]
+        if not self.server.is_holding:
+            self.release()
+
+    def release(self) -> None:
+        """Let what was written arrive."""
+        self._frames += self._held
+        self._held.clear()
         self._came.set()
 
     def end(self, code: int, reason: str = "") -> None:
@@ -137,6 +147,7 @@ class FakeServer:
         refusals: by request type, the payloads of errors that the next ones are answered with.
         deaf_to: request types that are taken, done, and not answered.
         mangle: makes one frame into those that really come.
+        is_holding: frames are written, and do not arrive before `release`.
     """
 
     url = "https://fake"
@@ -154,6 +165,7 @@ class FakeServer:
         self.deaf_to: set[str] = set()
         self.mangle: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda frame: [frame]
         self.is_silent = False
+        self.is_holding = False
         self.has_left = False
         self.page = 200
         self.limits: dict[str, Any] = {}
@@ -168,7 +180,7 @@ class FakeServer:
             raise self.doors.popleft()
         transport = FakeTransport(self)
         self.connections.append(transport)
-        self.is_silent = False
+        self.is_silent = self.is_holding = False
         transport.push("welcome", {"user": "percy", "limits": self.limits, "heartbeat": self.heartbeat})
         return transport
 
@@ -191,6 +203,12 @@ class FakeServer:
         """End every connection."""
         for connection in list(self.connections):
             connection.end(code, reason)
+
+    def release(self) -> None:
+        """Let what was held arrive, and hold no more."""
+        self.is_holding = False
+        for connection in self.connections:
+            connection.release()
 
     def push(self, type_: str, payload: dict[str, Any]) -> None:
         """Write an event to everyone."""
@@ -215,6 +233,9 @@ class FakeServer:
         refusals = self.refusals.get(type_)
         if refusals:
             connection.push("error", refusals.pop(0), id_)
+            return
+        if type_ in OF_MEMBERS and payload["room"] not in connection.rooms:
+            connection.push("error", refusal("not_in_room"), id_)
             return
         answer = getattr(self, f"do_{type_}", self.do_other)(connection, payload)
         if id_ is not None and type_ not in self.deaf_to:

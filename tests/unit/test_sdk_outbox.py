@@ -164,7 +164,7 @@ def test_a_request_that_nobody_waits_for_is_forgotten_wherever_it_is() -> None:
     entries = [say(outbox, answers, text) for text in "ab"]
     outbox.next(0)
     for entry in entries:
-        outbox.discard(entry)
+        outbox.withdraw(entry)
     outbox.drop()
     assert written(outbox, 0) == []
     assert outbox.written(entries[0].number) is None

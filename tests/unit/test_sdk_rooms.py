@@ -231,8 +231,7 @@ class Recovery(RuleBasedStateMachine):
     def join(self, already_said: int) -> None:
         self.log = list(range(already_said))
         self.connect(is_refused=False, overtaking=0)
-        self.conversation.entering(ROOM)
-        self.conversation.outbox.add("join_room", {"room": ROOM}, Kind.REPEATABLE, self.joins.append, ROOM)
+        self.conversation.ask("join_room", {"room": ROOM}, Kind.REPEATABLE, self.joins.append)
         request = self.asked()
         assert request is not None
         self.answer(request, is_refused=False, overtaking=already_said % 2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import ExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -104,6 +104,29 @@ async def test_two_people_talk(server: ServerProcess, room: str) -> None:
         await alice.leave(room)
         with pytest.raises(Rejected, match="not_in_room"):
             await alice.send(room, "hi")
+
+
+async def give_up(work: Coroutine[Any, Any, Any], turns: int) -> None:
+    """Begin something, and give it up after so many turns of the loop."""
+    task = asyncio.create_task(work)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.wait([task])
+
+
+async def test_leaving_and_joining_can_be_given_up_at_any_moment(server: ServerProcess, room: str) -> None:
+    async with chatting(server.origin, "percy") as chat:
+        for turns in range(30):
+            await give_up(chat.join(room), turns)
+            assert (await chat.join(room)).members == ["percy"]
+            await give_up(chat.leave(room), turns)
+            assert (await chat.join(room)).members == ["percy"]
+            assert chat.rooms == [room]
+            await chat.leave(room)
+            with pytest.raises(Rejected, match="not_in_room"):
+                await chat.presence(room)
+            assert chat.rooms == []
 
 
 async def test_a_key_is_kept_once(server: ServerProcess, room: str) -> None:

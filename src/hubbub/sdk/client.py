@@ -37,6 +37,7 @@ from hubbub.sdk.link import Link, now
 from hubbub.sdk.messages import Gap, Heard, Joined, Message, Offline, Online, Page, Receipt, Signal
 from hubbub.sdk.outbox import RETRY_S, Answer, Entry, Kind, Outbox
 from hubbub.sdk.reading import Frame, Welcome, read_entered, read_frame, read_page, read_payload
+from hubbub.sdk.rooms import Room, Standing
 from hubbub.sdk.session import Credentials, Denied, Server
 from hubbub.sdk.transport import TransportClosed
 from hubbub.sdk.way_in import NetworkWayIn, WayIn, raise_lasting
@@ -169,7 +170,8 @@ class Connection:
     @property
     def rooms(self) -> list[str]:
         """The rooms joined."""
-        return [room.name for room in self._conversation.rooms.values() if room.epoch is not None]
+        rooms = self._conversation.rooms.values()
+        return [room.name for room in rooms if room.standing is not Standing.ENTERING]
 
     @property
     def is_online(self) -> bool:
@@ -259,36 +261,39 @@ class Connection:
     async def join(self, room: str, *, history: int = HISTORY) -> Joined:
         """Enter a room.  What is said after the newest message returned is heard, whatever happens to connections.
 
+        Given up half-way, it leaves the room in `rooms` where the server has let this client in.
+
         Args:
             history: return the newest messages, so many at most (0 to 200).
         """
         name = spelled(room)
-        if name in self.rooms:
-            return await self._look(name, history)
-        self._conversation.entering(name)
-        try:
-            payload = await self._ask("join_room", {"room": name, "history": history}, Kind.REPEATABLE)
-        except BaseException:
-            self._conversation.not_entered(name)
-            raise
-        entered = read_entered(payload)
+        known = self._conversation.joined(name)
+        if known is not None:
+            try:
+                return await self._look(known, history)
+            except Rejected as rejected:
+                if rejected.code != ErrorCode.NOT_IN_ROOM:
+                    raise
+                self._conversation.disown(known)  # the server has put this client out, and said nothing
+        entered = read_entered(await self._ask("join_room", {"room": name, "history": history}, Kind.REPEATABLE))
         return Joined(entered.room, entered.seq, entered.members, entered.messages)
 
-    async def _look(self, name: str, history: int) -> Joined:
+    async def _look(self, room: Room, history: int) -> Joined:
         """What a join would tell of a room that is joined."""
-        members = await self.presence(name)
-        messages = (await self.history(name, limit=history)).messages if history else []
-        return Joined(name, messages[-1].seq if messages else self._conversation.rooms[name].last, members, messages)
+        members = await self.presence(room.name)
+        messages = (await self.history(room.name, limit=history)).messages if history else []
+        return Joined(room.name, messages[-1].seq if messages else room.last, members, messages)
 
     async def leave(self, room: str) -> None:
-        """Leave a room; nothing of it is heard any more."""
-        name = spelled(room)
+        """Leave a room; nothing of it is heard any more.
+
+        Given up half-way, it takes the room out of `rooms` where the server has been told.
+        """
         try:
-            await self._ask("leave_room", {"room": name}, Kind.REPEATABLE)
+            await self._ask("leave_room", {"room": spelled(room)}, Kind.REPEATABLE)
         except Rejected as rejected:
             if rejected.code != ErrorCode.NOT_IN_ROOM:
                 raise
-            self._conversation.rooms.pop(name, None)
 
     async def history(
         self, room: str, *, before: int | None = None, after: int | None = None, limit: int = HISTORY
@@ -324,15 +329,20 @@ class Connection:
         return await self._ask(type, payload or {}, Kind.ONCE)
 
     async def _ask(self, type_: str, payload: dict[str, Any], kind: Kind) -> dict[str, Any]:
-        async with self._free:
-            return await self._answer(type_, payload, kind)
+        await self._free.acquire()
+        return await self._answer(type_, payload, kind, self._free.release)
 
-    async def _answer(self, type_: str, payload: dict[str, Any], kind: Kind) -> dict[str, Any]:
+    async def _answer(
+        self, type_: str, payload: dict[str, Any], kind: Kind, over: Callable[[], None] = lambda: None
+    ) -> dict[str, Any]:
+        """Make a request and wait for its answer; `over` is called once nothing more is to come of it."""
         if self._error is not None:
+            over()
             raise self._error
         answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
         def settle(answer: Answer) -> None:
+            over()
             if answered.done():
                 return
             if isinstance(answer, HubbubError):
@@ -343,15 +353,15 @@ class Connection:
         entry = self._write_later(type_, payload, kind, settle)
         try:
             return await answered
-        finally:
-            self._outbox.discard(entry)
+        except BaseException:
+            if self._conversation.give_up(entry):
+                over()
+            raise
 
     def _write_later(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Answer], None]) -> Entry:
-        # What concerns one room keeps its order; an application's own requests go each their own way.
-        lane = None if kind is Kind.ONCE else payload["room"]
         if self._link is not None:
             self._link.wake_writer()
-        return self._outbox.add(type_, payload, kind, settle, lane)
+        return self._conversation.ask(type_, payload, kind, settle)
 
     # Opening and closing
 

@@ -26,7 +26,7 @@ from hubbub.sdk.messages import (
 )
 from hubbub.sdk.outbox import Answer, Entry, Kind, Outbox
 from hubbub.sdk.reading import Failure, Frame, is_kept, read_entered, read_message, read_payload
-from hubbub.sdk.rooms import Room, Shown
+from hubbub.sdk.rooms import Room, Shown, Standing
 
 __all__ = ["Conversation"]
 
@@ -76,14 +76,25 @@ class Conversation:
     def connected(self) -> None:
         """A connection is open: give up what is too old to repeat, and ask to be let back into every room."""
         self.outbox.expire(self._clock())
-        for room in self.rooms.values():
-            if room.epoch is not None:
+        fronts = self.outbox.fronts()
+        for room in list(self.rooms.values()):
+            if room.standing is not Standing.AWAY:
+                continue
+            front = fronts.get(room.name)
+            if front is not None and front.type == "leave_room":
+                self._stay_out(room, front)
+            else:
                 self._ask_back(room)
+
+    def _stay_out(self, room: Room, leave: Entry) -> None:
+        """Be out of a room that was to be left: a new connection is in none, and has only not to ask."""
+        self.outbox.acked(leave, {"room": room.name})
+        self._put_out(room)
 
     def _ask_back(self, room: Room) -> None:
         def settle(answer: Answer) -> None:
             if isinstance(answer, Rejected | ProtocolError) and self.rooms.get(room.name) is room:
-                del self.rooms[room.name]
+                self._put_out(room)
                 code = answer.code if isinstance(answer, Rejected) else ErrorCode.INTERNAL
                 self._tell(RoomLost(room.name, code, str(answer)))
 
@@ -95,18 +106,61 @@ class Conversation:
         for room in self.rooms.values():
             room.drop()
         self.outbox.drop()
+        for room in list(self.rooms.values()):
+            self._check_entering(room)
+
+    # Requests
+
+    def ask(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Answer], None]) -> Entry:
+        """Make a request; `settle` is called once, with what comes of it."""
+        # What concerns one room keeps its order; an application's own requests go each their own way.
+        lane = None if kind is Kind.ONCE else payload["room"]
+        entry = self.outbox.add(type_, payload, kind, settle, lane)
+        if type_ == "join_room" and lane is not None:
+            self.rooms.setdefault(lane, Room(lane))  # which holds what comes before the answer
+        return entry
+
+    def give_up(self, entry: Entry) -> bool:
+        """Note that nobody waits for an answer any more; whether the request is withdrawn, and will not be settled.
+
+        One that the server may have taken changes where this client is all the same, so its answer takes effect.
+        """
+        if entry.is_over:
+            return False
+        is_taken = entry.written_at is not None
+        if is_taken and entry.type == "leave_room":
+            self.outbox.give_up(entry)
+            return False
+        if is_taken and entry.type == "join_room" and self.outbox.written(entry.number) is not None:
+            self.outbox.give_up(entry)
+            entry.kind = Kind.ONCE  # the next connection is not in the room, and nobody wants it to be
+            return False
+        self.outbox.withdraw(entry)
+        self._take_failure(entry)
+        return True
 
     # Rooms
 
-    def entering(self, name: str) -> Room:
-        """A join is about to be asked for: hold what comes before its answer."""
-        return self.rooms.setdefault(name, Room(name))
-
-    def not_entered(self, name: str) -> None:
-        """A join came to nothing."""
+    def joined(self, name: str) -> Room | None:
+        """A room that this client is in, or was until its connection went, and has not asked to leave."""
         room = self.rooms.get(name)
-        if room is not None and room.epoch is None:
-            del self.rooms[name]
+        is_in = room is not None and room.standing is not Standing.ENTERING
+        return room if is_in and not self.outbox.has("leave_room", name) else None
+
+    def disown(self, room: Room) -> None:
+        """Take note that the server does not take this client to be in a room."""
+        if self.rooms.get(room.name) is room:
+            self._put_out(room)
+
+    def _put_out(self, room: Room) -> None:
+        del self.rooms[room.name]
+        if self.outbox.has("join_room", room.name):
+            self.rooms[room.name] = Room(room.name)
+
+    def _check_entering(self, room: Room) -> None:
+        """Forget a room that is not entered, and that no join is on the way into."""
+        if room.standing is Standing.ENTERING and not self.outbox.has("join_room", room.name):
+            del self.rooms[room.name]
 
     def behind(self) -> list[Room]:
         """Rooms with messages that did not come by themselves."""
@@ -115,7 +169,7 @@ class Conversation:
 
     def fill(self, room: Room, messages: list[Message], after: int) -> None:
         """Take a page of history for a room that is behind."""
-        if self.rooms.get(room.name) is room and room.is_live:
+        if self.rooms.get(room.name) is room and room.standing is Standing.IN:
             self._offer(room, room.fill(messages, after))
 
     def _offer(self, room: Room, shown: list[Shown]) -> None:
@@ -166,9 +220,14 @@ class Conversation:
     def _refused(self, id_: object, failure: Failure) -> None:
         entry = self.outbox.written(id_)
         if entry is not None:
-            self.outbox.refused(entry, failure, self._clock())
+            self.refuse(entry, failure)
         else:
             log.warning("the server refused what has no answer: %s: %s", failure.code, failure.message)
+
+    def refuse(self, entry: Entry, failure: Failure) -> None:
+        """Take the refusal of a request, the server's or one that comes before it."""
+        if self.outbox.refused(entry, failure, self._clock()):
+            self._take_failure(entry, failure.code)
 
     def _acked(self, id_: object, payload: dict[str, Any]) -> None:
         entry = self.outbox.written(id_)
@@ -177,8 +236,8 @@ class Conversation:
         try:
             self._take_effect(entry, payload)
         except ProtocolError as error:
-            self.outbox.discard(entry)
-            entry.settle(error)
+            self.outbox.settle(entry, error)
+            self._take_failure(entry)
         else:
             self.outbox.acked(entry, payload)
 
@@ -186,15 +245,29 @@ class Conversation:
         if entry.type == "join_room":
             self._entered(entry, payload)
         elif entry.type == "leave_room":
-            self.rooms.pop(entry.payload["room"], None)
+            self._left(entry)
+
+    def _take_failure(self, entry: Entry, code: str = "") -> None:
+        """Take note of a request that was not done."""
+        if entry.type == "leave_room" and code == ErrorCode.NOT_IN_ROOM:
+            self._left(entry)
+        room = self.rooms.get(entry.payload.get("room", ""))
+        if entry.type == "join_room" and room is not None:
+            self._check_entering(room)
+
+    def _left(self, entry: Entry) -> None:
+        room = self.rooms.get(entry.payload.get("room", ""))
+        if room is not None:
+            self._put_out(room)
 
     def _entered(self, entry: Entry, payload: dict[str, Any]) -> None:
         entered = read_entered(payload)
-        room = self.rooms.pop(entry.payload["room"], None) or Room(entered.room)
+        asked = self.rooms.pop(entry.payload.get("room", ""), None)
+        room = self.rooms.get(entered.room) or asked or Room(entered.room)
         # The server has the last word on how a room is spelled; messages come under its spelling.
         room.name = entered.room
         self.rooms[room.name] = room
-        if "since" in entry.payload:
+        if "since" in entry.payload and room.standing is Standing.AWAY:
             self._tell(Members(room.name, entered.members))
             self._offer(room, room.resume(entered))
         else:

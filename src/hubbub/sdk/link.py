@@ -152,7 +152,7 @@ class Link:
         if max_frame and len(frame) > max_frame:
             # The server would close this connection for it, and the next one for the same request.
             too_large = f"a request has at most {max_frame} bytes, this one {len(frame)}"
-            self._outbox.refused(entry, Failure(ErrorCode.TOO_LARGE, too_large), now())
+            self._conversation.refuse(entry, Failure(ErrorCode.TOO_LARGE, too_large))
         else:
             await self.transport.send(frame.decode())
 

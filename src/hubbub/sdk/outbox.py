@@ -47,9 +47,11 @@ class Entry:
     Attributes:
         number: its id on the wire, and its place in the order.
         lane: requests of one lane do not overtake each other, even when one is refused for now.
-        settle: called once, with the answer's payload or with the error.
+        settle: called once, with the answer's payload or with the error; never once the request is withdrawn.
         written_at: when it was first written, unless it was refused since.
         not_before: when it may be written (again).
+        is_over: settled or withdrawn.
+        is_given_up: nobody waits for the answer, which still takes effect.
     """
 
     number: int
@@ -62,6 +64,8 @@ class Entry:
     first_refused_at: float | None = None
     refusals: int = 0
     not_before: float = 0.0
+    is_over: bool = False
+    is_given_up: bool = False
 
 
 class Outbox:
@@ -132,6 +136,20 @@ class Outbox:
             (entry.not_before for entry in [*self._first, *self._waiting] if entry.not_before > now), default=None
         )
 
+    # Looking
+
+    def has(self, type_: str, room: str) -> bool:
+        """Whether a request of this type for a room has no answer yet."""
+        entries = [*self._waiting, *self._written.values()]
+        return any(entry.type == type_ and entry.payload.get("room") == room for entry in entries)
+
+    def fronts(self) -> dict[object, Entry]:
+        """Of each lane, the request that is written next."""
+        found: dict[object, Entry] = {}
+        for entry in self._waiting:
+            found.setdefault(entry.lane, entry)
+        return found
+
     # Answers
 
     @property
@@ -145,7 +163,7 @@ class Outbox:
 
     def acked(self, entry: Entry, payload: dict[str, Any]) -> None:
         """Take the answer to a request."""
-        self._settle(entry, payload)
+        self.settle(entry, payload)
 
     def refused(self, entry: Entry, failure: Failure, now: float) -> bool:
         """Take the refusal of a request; whether it is final, and not asked again."""
@@ -155,8 +173,8 @@ class Outbox:
             wait_s = full_jitter(entry.refusals, RETRY_BASE_S, RETRY_CAP_S, self._random)
         is_lasting = entry.kind is Kind.OF_CONNECTION
         is_in_time = is_lasting or now + wait_s <= entry.first_refused_at + self._retry_s
-        if failure.code not in WORTH_ANOTHER_TRY or not is_in_time:
-            self._settle(entry, Rejected(failure.code, failure.message, failure.retry_after))
+        if failure.code not in WORTH_ANOTHER_TRY or not is_in_time or entry.is_given_up:
+            self.settle(entry, Rejected(failure.code, failure.message, failure.retry_after))
             return True
         entry.refusals += 1
         entry.not_before = now + wait_s
@@ -165,8 +183,20 @@ class Outbox:
         bisect.insort(self._first if entry.kind is Kind.OF_CONNECTION else self._waiting, entry, key=number_of)
         return False
 
-    def discard(self, entry: Entry) -> None:
-        """Forget a request that nobody waits for any more; an answer still to come means nothing."""
+    def settle(self, entry: Entry, answer: Answer) -> None:
+        """Tell whoever made a request what has come of it."""
+        self.withdraw(entry)
+        entry.settle(answer)
+
+    # Giving up
+
+    def give_up(self, entry: Entry) -> None:
+        """Keep a request that nobody waits for any more until it is answered."""
+        entry.is_given_up = True
+
+    def withdraw(self, entry: Entry) -> None:
+        """Forget a request; an answer still to come means nothing."""
+        entry.is_over = True
         if entry in self._resuming:
             self._resuming.remove(entry)
         if self._written.pop(entry.number, None) is None:
@@ -183,7 +213,7 @@ class Outbox:
         self._resuming.clear()
         for entry in written:
             if entry.kind is Kind.ONCE:
-                entry.settle(Unanswered(f"the connection went before {entry.type} was answered"))
+                self.settle(entry, Unanswered(f"the connection went before {entry.type} was answered"))
             elif entry.kind is not Kind.OF_CONNECTION:
                 bisect.insort(self._waiting, entry, key=number_of)
         self._waiting = [entry for entry in self._waiting if entry.kind is not Kind.FLEETING]
@@ -192,18 +222,14 @@ class Outbox:
         """Give up what was written so long ago that the server has forgotten its key."""
         for entry in list(self._waiting):
             if entry.kind is Kind.KEYED and entry.written_at is not None and now - entry.written_at > RESEND_S:
-                self._settle(entry, Unanswered(f"{entry.type} was not answered within {RESEND_S:g} s"))
+                self.settle(entry, Unanswered(f"{entry.type} was not answered within {RESEND_S:g} s"))
 
     def fail(self, error: HubbubError) -> None:
         """Nothing will be written any more."""
         entries = [*self._first, *self._waiting, *self._written.values()]
         self._first, self._waiting, self._written, self._resuming = [], [], {}, []
         for entry in sorted(entries, key=number_of):
-            entry.settle(error)
-
-    def _settle(self, entry: Entry, answer: Answer) -> None:
-        self.discard(entry)
-        entry.settle(answer)
+            self.settle(entry, error)
 
 
 def number_of(entry: Entry) -> int:

@@ -7,11 +7,12 @@ which knows nothing of sockets: it takes what came and gives what may be shown n
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from enum import Enum, auto
 
 from hubbub.sdk.messages import Gap, Message
 from hubbub.sdk.reading import Entered
 
-__all__ = ["MAX_HELD", "Room", "Shown"]
+__all__ = ["MAX_HELD", "Room", "Shown", "Standing"]
 
 Shown = Message | Gap
 
@@ -19,29 +20,36 @@ Shown = Message | Gap
 MAX_HELD = 256
 
 
+class Standing(Enum):
+    """How this client stands to a room that it has to do with."""
+
+    ENTERING = auto()  # a join was asked for, and none has been answered
+    IN = auto()  # the server has let this connection in
+    AWAY = auto()  # the connection that was in is gone, and the next one is not in yet
+
+
 class Room:
     """One room, as far as this client has shown it.
 
     Attributes:
-        epoch: names the server's log; seqs of two epochs have nothing to do with each other.  None before the first
-            answer.
+        standing: whether this connection is in the room.
+        epoch: names the server's log; seqs of two epochs have nothing to do with each other.  None while entering.
         last: the seq of the newest message shown.
         head: the newest seq known to exist.
-        is_live: whether this connection is in the room.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.standing = Standing.ENTERING
         self.epoch: str | None = None
         self.last = 0
         self.head = 0
-        self.is_live = False
         self._held: dict[int, Message] = {}
 
     @property
     def is_behind(self) -> bool:
         """Whether there are messages after `last` that did not come by themselves, and must be asked for."""
-        return self.is_live and self.last < self.head
+        return self.standing is Standing.IN and self.last < self.head
 
     @property
     def since(self) -> dict[str, object]:
@@ -52,10 +60,10 @@ class Room:
 
     def enter(self, entered: Entered) -> list[Shown]:
         """Take the answer to a join that asked for no resumption; its messages are for whoever joined."""
-        if self.epoch is None:
+        if self.standing is Standing.ENTERING:
             self.epoch = entered.epoch
             self.last = self.head = newest(entered)
-        self.is_live = True
+        self.standing = Standing.IN
         self.head = max(self.head, entered.seq)
         return self._release()
 
@@ -63,7 +71,7 @@ class Room:
         """Take the answer to a join that asked for what came after `since`."""
         is_recovered = entered.recovered and entered.epoch == self.epoch
         shown: list[Shown] = [] if is_recovered else self._start_over(entered)
-        self.is_live = True
+        self.standing = Standing.IN
         self.head = max(self.last, newest(entered))
         for message in entered.messages:
             shown += self._take(message)
@@ -80,14 +88,15 @@ class Room:
 
     def drop(self) -> None:
         """Note that the connection is gone; what was held will come again."""
-        self.is_live = False
+        if self.standing is Standing.IN:
+            self.standing = Standing.AWAY
         self._held.clear()
 
     # Messages
 
     def hear(self, message: Message) -> list[Shown]:
         """Take a live message."""
-        if self.is_live:
+        if self.standing is Standing.IN:
             return self._take(message)
         self._hold(message)  # the answer to the join is still to come
         return []
@@ -108,7 +117,7 @@ class Room:
     def lose(self, first: int, last: int) -> list[Shown]:
         """Take the server's word that it does not keep these any more."""
         self.head = max(self.head, last)
-        if not self.is_live or first > self.last + 1:
+        if self.standing is not Standing.IN or first > self.last + 1:
             return []  # earlier ones are missing too: asking for those finds this gap
         return self._skip_to(last + 1) + self._release()
 
