@@ -14,7 +14,7 @@ from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.client import Connection
 from hubbub.sdk.transport import Transport, TransportClosed
 
-__all__ = ["SENT", "FakeServer", "FakeTransport", "client", "mangling", "refusal", "run"]
+__all__ = ["SENT", "FakeServer", "FakeTransport", "NoLine", "client", "mangling", "refusal", "run"]
 
 T = TypeVar("T")
 
@@ -134,6 +134,14 @@ class FakeTransport:
             self.ended = TransportClosed(code, reason)
             self._came.set()
             self.server.connections.remove(self)
+
+
+class NoLine:
+    """A line for a conversation whose frames a test carries by itself."""
+
+    def wake_writer(self) -> None: ...
+
+    def move_within(self, within_s: float) -> None: ...
 
 
 class FakeServer:

@@ -867,3 +867,34 @@ def test_before_it_is_open_nothing_can_be_asked() -> None:
             await client(FakeServer()).send("general", "hi")
 
     run(story())
+
+
+def test_one_that_was_closed_before_it_was_open_is_over() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        chat = client(server)
+        await chat.close()
+        with pytest.raises(ConnectionClosed, match="closed by this program"):
+            await chat.send("general", "hi")
+        with pytest.raises(RuntimeError, match="opened once"):
+            async with chat:
+                pass
+        assert server.openings == []
+
+    run(story())
+
+
+def test_one_that_could_not_be_opened_can_be_tried_again() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        server.doors.append(AuthError("wrong name or password"))
+        chat = client(server)
+        with pytest.raises(AuthError):
+            async with chat:
+                pass
+        with pytest.raises(ConnectionClosed, match="async with"):
+            await chat.send("general", "hi")
+        async with chat:
+            await chat.join("general")
+
+    run(story())

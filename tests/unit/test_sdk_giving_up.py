@@ -18,7 +18,7 @@ from hubbub.sdk.messages import Message
 from hubbub.sdk.outbox import Answer, Entry, Kind, Outbox
 from hubbub.sdk.reading import Frame
 from hubbub.sdk.rooms import Shown, Standing
-from sdk_stage import SENT, FakeServer, client, refusal, run
+from sdk_stage import SENT, FakeServer, NoLine, client, refusal, run
 
 ROOM = "general"
 
@@ -360,7 +360,7 @@ class Frames:
     def __init__(self) -> None:
         self.shown: list[Shown] = []
         self.conversation = Conversation(Outbox(lambda: 0.5), self.show, lambda event: None, lambda: 0.0)
-        self.conversation.connected()
+        self.conversation.connected(NoLine())
 
     def show(self, items: list[Shown]) -> Shown | None:
         self.shown += items
@@ -411,7 +411,7 @@ def test_the_answer_that_gives_back_a_disowned_room_tells_of_no_new_log() -> Non
     frames = Frames()
     frames.ack(frames.ask("join_room"), seq=5)
     frames.conversation.dropped()
-    frames.conversation.connected()
+    frames.conversation.connected(NoLine())
     known, resumption = frames.conversation.joined(ROOM), frames.written()
     assert known is not None
     frames.conversation.disown(known)
@@ -499,7 +499,7 @@ class Agreement(RuleBasedStateMachine):
     @rule()
     def connect(self) -> None:
         self.is_connected = True
-        self.conversation.connected()
+        self.conversation.connected(NoLine())
 
     @precondition(lambda self: self.is_connected)
     @rule()

@@ -13,6 +13,7 @@ from hubbub.sdk.messages import Gap, Message
 from hubbub.sdk.outbox import Answer, Kind, Outbox
 from hubbub.sdk.reading import Entered, Frame, read_entered, read_message, read_page
 from hubbub.sdk.rooms import MAX_HELD, Room, Shown
+from sdk_stage import NoLine
 
 SENT = "2026-01-02T03:04:05.678Z"
 ROOM = "general"
@@ -241,7 +242,7 @@ class Recovery(RuleBasedStateMachine):
     @rule(is_refused=st.booleans(), overtaking=st.integers(0, 2))
     def connect(self, is_refused: bool, overtaking: int) -> None:
         self.is_connected = True
-        self.conversation.connected()
+        self.conversation.connected(NoLine())
         if self.is_joined:
             request = self.asked()
             assert request is not None

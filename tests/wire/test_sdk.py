@@ -155,7 +155,7 @@ async def test_a_wrong_password_is_told(server: ServerProcess) -> None:
 async def test_a_login_that_is_ended_elsewhere_ends_the_conversation(server: ServerProcess, room: str) -> None:
     async with chatting(server.origin, "percy") as chat:
         await chat.join(room)
-        token = chat._way_in._session._token  # type: ignore[attr-defined]  # no way in is public
+        token = chat._keeper._way_in._session._token  # type: ignore[attr-defined]  # no way in is public
         await asyncio.to_thread(server.post, "/logout", token=token)
         with pytest.raises(SessionEnded):
             await anext(chat)
@@ -163,7 +163,7 @@ async def test_a_login_that_is_ended_elsewhere_ends_the_conversation(server: Ser
 
 async def test_closing_logs_out(server: ServerProcess) -> None:
     async with chatting(server.origin, "percy") as chat:
-        token = chat._way_in._session._token  # type: ignore[attr-defined]  # no way in is public
+        token = chat._keeper._way_in._session._token  # type: ignore[attr-defined]  # no way in is public
     status, _ = await asyncio.to_thread(server.post, "/otp", token=token)
     assert status == 401
 

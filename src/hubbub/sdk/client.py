@@ -1,7 +1,7 @@
-"""The client: an open conversation that survives its connections.
+"""The client's public face: an open conversation that survives its connections, asking and hearing.
 
-One task, the keeper, opens connection after connection; those that work on one connection are in `link.py`.  What
-frames mean is decided in `conversation.py`, which knows of neither.
+`keeper.py` opens connection after connection; the tasks that work on one of them are in `link.py`.  What frames mean is
+decided in `conversation.py`, which knows of neither.
 """
 
 from __future__ import annotations
@@ -19,28 +19,19 @@ from typing import Any, Self, TypeVar, overload
 
 import msgspec
 
-from hubbub.errors import (
-    AuthError,
-    CloseCode,
-    ConnectionClosed,
-    ErrorCode,
-    HubbubError,
-    ProtocolError,
-    Rejected,
-    Unreachable,
-)
+from hubbub.errors import ErrorCode, HubbubError, Rejected
+from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Backoff
-from hubbub.sdk.closing import ending
 from hubbub.sdk.conversation import FLEETING_EVENTS, Conversation
 from hubbub.sdk.inbox import Inbox
-from hubbub.sdk.link import Link, now
-from hubbub.sdk.messages import Gap, Heard, Joined, Message, Offline, Online, Page, Receipt, Signal
-from hubbub.sdk.outbox import RETRY_S, Answer, Entry, Kind, Outbox
-from hubbub.sdk.reading import Frame, Welcome, read_entered, read_frame, read_page, read_payload
+from hubbub.sdk.keeper import OPEN_S, Keeper
+from hubbub.sdk.link import now
+from hubbub.sdk.messages import Gap, Heard, Joined, Message, Page, Receipt, Signal
+from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
+from hubbub.sdk.reading import read_entered, read_page, read_payload
 from hubbub.sdk.rooms import Room, Standing
-from hubbub.sdk.session import Credentials, Denied, Server
-from hubbub.sdk.transport import TransportClosed
-from hubbub.sdk.way_in import NetworkWayIn, WayIn, raise_lasting
+from hubbub.sdk.session import Credentials, Server
+from hubbub.sdk.way_in import NetworkWayIn, WayIn
 
 __all__ = ["Connection", "connect"]
 
@@ -50,13 +41,6 @@ E = TypeVar("E")
 
 MAX_INCOMING = 1000
 MAX_UNACKED = 1000
-
-# How long the first connection is tried for.
-OPEN_S = 10.0
-# From the 101 to the welcome.
-WELCOME_S = 10.0
-# A connection that was shorter does not shorten the next pause, or a server that accepts and drops would be hammered.
-STABLE_S = 5.0
 
 HISTORY = 50
 
@@ -143,29 +127,23 @@ class Connection:
         open_timeout_s: float = OPEN_S,
         backoff: Backoff,
     ) -> None:
-        self._way_in = way_in
-        self._open_timeout_s = open_timeout_s
-        self._backoff = backoff
+        self._url = way_in.url
         self._inbox = Inbox(max_incoming)
-        self._outbox = Outbox(backoff.random, retry_s)
-        self._conversation = Conversation(self._outbox, self._inbox.put, self._tell, now, self._move_within)
+        self._conversation = Conversation(Outbox(backoff.random, retry_s), self._inbox.put, self._tell, now)
+        self._keeper = Keeper(way_in, self._conversation, self._inbox, backoff, open_timeout_s)
         self._free = asyncio.Semaphore(max_unacked)
         self._callbacks: dict[object, list[Callable[[Any], object]]] = {}
         self._wants_events = False
-        self._welcome = Welcome("")
-        self._link: Link | None = None
-        self._keeper: asyncio.Task[None] | None = None
-        self._error: HubbubError | None = ConnectionClosed(CloseCode.NORMAL, "not open yet: use it in `async with`")
 
     def __repr__(self) -> str:
-        return f"<Connection {self.user or '?'} at {self._way_in.url}>"
+        return f"<Connection {self.user or '?'} at {self._url}>"
 
     # What is known
 
     @property
     def user(self) -> str:
         """The name that the server knows this client by; empty before the first connection."""
-        return self._welcome.user
+        return self._keeper.user
 
     @property
     def rooms(self) -> list[str]:
@@ -176,7 +154,7 @@ class Connection:
     @property
     def is_online(self) -> bool:
         """Whether there is a connection now."""
-        return self._link is not None
+        return self._keeper.is_online
 
     # Hearing
 
@@ -319,10 +297,10 @@ class Connection:
 
     def typing(self, room: str, on: bool) -> None:
         """Tell the others in a room that this user types, or no longer does.  Does not wait; lost when offline."""
-        if self._error is not None:
-            raise self._error
+        self._keeper.require_open()
         if self.is_online:
-            self._write_later("typing", {"room": spelled(room), "on": on}, Kind.FLEETING, lambda answer: None)
+            payload = {"room": spelled(room), "on": on}
+            self._conversation.ask("typing", payload, Kind.FLEETING, lambda answer: None)
 
     async def request(self, type: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002  # as on the wire
         """Send an event of the application's own; the payload of the server's answer."""
@@ -330,38 +308,12 @@ class Connection:
 
     async def _ask(self, type_: str, payload: dict[str, Any], kind: Kind) -> dict[str, Any]:
         await self._free.acquire()
-        return await self._answer(type_, payload, kind, self._free.release)
-
-    async def _answer(
-        self, type_: str, payload: dict[str, Any], kind: Kind, over: Callable[[], None] = lambda: None
-    ) -> dict[str, Any]:
-        """Make a request and wait for its answer; `over` is called once nothing more is to come of it."""
-        if self._error is not None:
-            over()
-            raise self._error
-        answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
-
-        def settle(answer: Answer) -> None:
-            over()
-            if answered.done():
-                return
-            if isinstance(answer, HubbubError):
-                answered.set_exception(answer)
-            else:
-                answered.set_result(answer)
-
-        entry = self._write_later(type_, payload, kind, settle)
         try:
-            return await answered
-        except BaseException:
-            if self._conversation.give_up(entry):
-                over()
+            self._keeper.require_open()
+        except HubbubError:
+            self._free.release()
             raise
-
-    def _write_later(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Answer], None]) -> Entry:
-        if self._link is not None:
-            self._link.wake_writer()
-        return self._conversation.ask(type_, payload, kind, settle)
+        return await ask(self._conversation, type_, payload, kind, over=self._free.release)
 
     # Opening and closing
 
@@ -374,11 +326,7 @@ class Connection:
             ProtocolError: what answered is no Hubbub server.
             Rejected: the server does not let this user in.
         """
-        if self._keeper is not None:
-            raise RuntimeError("a connection is opened once; make another with connect()")
-        link = await self._open_first()
-        self._error = None
-        self._keeper = asyncio.get_running_loop().create_task(self._keep(link))
+        await self._keeper.open()
         return self
 
     async def __aexit__(
@@ -388,110 +336,7 @@ class Connection:
 
     async def close(self) -> None:
         """Log out and end the conversation: iterators end, requests without an answer raise `ConnectionClosed`."""
-        transport = self._link.transport if self._link else None
-        try:
-            if self._keeper is not None:
-                self._keeper.cancel()
-                await asyncio.wait([self._keeper])
-            if self._error is None:
-                self._end(None)  # the keeper was cancelled before it had begun
-            if transport is not None:
-                await transport.close()
-            await self._way_in.leave()
-        finally:
-            if transport is not None:
-                transport.abort()
-
-    def _end(self, error: HubbubError | None) -> None:
-        self._link = None
-        self._error = error or ConnectionClosed(CloseCode.NORMAL, "closed by this program")
-        self._outbox.fail(self._error)
-        self._inbox.close(error)
-
-    async def _open_first(self) -> Link:
-        why = "it did not answer in time"
-        try:
-            async with asyncio.timeout(self._open_timeout_s):
-                while True:
-                    try:
-                        return await self._open()
-                    except ssl_module.SSLCertVerificationError as error:
-                        raise Unreachable(self._way_in.url, error.verify_message or str(error)) from error
-                    except (Denied, OSError, TransportClosed) as error:
-                        raise_lasting(error)
-                        why = str(error) or type(error).__name__
-                        await asyncio.sleep(self._pause(error))
-        except TimeoutError:
-            raise Unreachable(self._way_in.url, why) from None
-
-    async def _open(self) -> Link:
-        transport = await self._way_in.open()
-        try:
-            async with asyncio.timeout(WELCOME_S):
-                frame = read_frame(await transport.receive())
-            welcome = read_welcome(frame)
-        except BaseException:
-            transport.abort()
-            raise
-        self._welcome = welcome
-        self._link = Link(transport, welcome, self._conversation, self._inbox, self._answer, self._backoff.random)
-        self._tell(Online(welcome.user))
-        return self._link
-
-    def _pause(self, error: Exception) -> float:
-        """Seconds until the next try, and not before the server wants it."""
-        return self._backoff.next() + (error.retry_after if isinstance(error, Denied) else 0.0)
-
-    # Keeping
-
-    def _move_within(self, within_s: float) -> None:
-        if self._link is not None:
-            self._link.move_within(within_s)
-
-    async def _keep(self, link: Link) -> None:
-        """Live on one connection after the other, until the server says not to come back."""
-        error: HubbubError | None = None
-        try:
-            while error is None:
-                error = await self._live(link)
-                if error is None:
-                    link = await self._open_again(has_paused=link.is_moving)
-        except HubbubError as fatal:
-            error = fatal
-        except Exception as failure:
-            log.exception("the client failed")
-            error = HubbubError(f"the client failed: {failure!r}")
-        finally:
-            self._end(error)
-
-    async def _live(self, link: Link) -> HubbubError | None:
-        """Use a connection to its end; why there is to be no other."""
-        began = now()
-        try:
-            closed = await link.run()
-        finally:
-            self._link = None
-        if now() - began >= STABLE_S:
-            self._backoff.reset()
-        error = None if link.is_moving else ending(closed.code, closed.reason)
-        if error is None:
-            self._tell(Offline(closed.code, closed.reason))
-        return error
-
-    async def _open_again(self, *, has_paused: bool) -> Link:
-        if not has_paused:
-            await asyncio.sleep(self._backoff.next())
-        while True:
-            try:
-                return await self._open()
-            except AuthError:
-                raise
-            except (Denied, ProtocolError, OSError, TransportClosed) as error:
-                # A page of a proxy's, for one, is what a server that restarts looks like: worth another try.
-                if isinstance(error, Denied) and error.status == 403:
-                    raise_lasting(error)
-                log.info("not connected: %s", error)
-                await asyncio.sleep(self._pause(error))
+        await self._keeper.close()
 
 
 class Present(msgspec.Struct, frozen=True):
@@ -504,10 +349,3 @@ class Present(msgspec.Struct, frozen=True):
 def spelled(room: str) -> str:
     """A room's name as the server spells it."""
     return unicodedata.normalize("NFC", room)
-
-
-def read_welcome(frame: Frame) -> Welcome:
-    """Read the first frame of a connection; `ProtocolError` where it is no welcome."""
-    if frame.type != "welcome":
-        raise ProtocolError(f"the server began with {frame.type!r}, not with a welcome")
-    return read_payload(frame.payload, Welcome)

@@ -1,6 +1,6 @@
 """One user's conversation with the server, over all connections: what each frame means.  Knows no socket.
 
-The shell (`client.py`) brings frames in and carries requests out.  Everything that depends on the order of frames is
+The shell (`link.py`) brings frames in and carries requests out.  Everything that depends on the order of frames is
 done here, at once, when a frame comes: an answer that opens a room is in effect before the message behind it is read.
 """
 
@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
-from hubbub.errors import ErrorCode, ProtocolError, Rejected
+from hubbub.errors import ErrorCode, HubbubError, ProtocolError, Rejected
 from hubbub.sdk.messages import (
     NEW_MESSAGE,
     Gap,
@@ -40,6 +40,18 @@ FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read]] = {
 }
 
 
+class Line(Protocol):
+    """What a conversation needs of the connection that carries it."""
+
+    def wake_writer(self) -> None:
+        """There is a new request."""
+        ...
+
+    def move_within(self, within_s: float) -> None:
+        """The server asks to come back on another connection, within so many seconds."""
+        ...
+
+
 class Conversation:
     """Rooms, requests without an answer, and what the application is to hear.
 
@@ -52,7 +64,6 @@ class Conversation:
         show: takes kept messages and gaps in order; the first for which it had no place.
         tell: takes an event that is not kept.
         clock: the time, in seconds.
-        reconnect: told when the server asks to come back within so many seconds.
     """
 
     def __init__(
@@ -61,20 +72,20 @@ class Conversation:
         show: Callable[[list[Shown]], Shown | None],
         tell: Callable[[Heard], None],
         clock: Callable[[], float],
-        reconnect: Callable[[float], None] = lambda within_s: None,
     ) -> None:
         self.outbox = outbox
         self.rooms: dict[str, Room] = {}
         self.has_behind = False
+        self.tell = tell
         self._show = show
-        self._tell = tell
         self._clock = clock
-        self._reconnect = reconnect
+        self._line: Line | None = None
 
     # Connections
 
-    def connected(self) -> None:
+    def connected(self, line: Line) -> None:
         """A connection is open: give up what is too old to repeat, and ask to be let back into every room."""
+        self._line = line
         self.outbox.expire(self._clock())
         fronts = self.outbox.fronts()
         for room in list(self.rooms.values()):
@@ -96,13 +107,14 @@ class Conversation:
             if isinstance(answer, Rejected | ProtocolError) and self.rooms.get(room.name) is room:
                 self._put_out(room)
                 code = answer.code if isinstance(answer, Rejected) else ErrorCode.INTERNAL
-                self._tell(RoomLost(room.name, code, str(answer)))
+                self.tell(RoomLost(room.name, code, str(answer)))
 
         payload = {"room": room.name, "since": room.since}
         self.outbox.add("join_room", payload, Kind.OF_CONNECTION, settle, lane=room.name)
 
     def dropped(self) -> None:
         """The connection is gone."""
+        self._line = None
         for room in self.rooms.values():
             room.drop()
         self.outbox.drop()
@@ -118,6 +130,8 @@ class Conversation:
         entry = self.outbox.add(type_, payload, kind, settle, lane)
         if type_ == "join_room" and lane is not None:
             self.rooms.setdefault(lane, Room(lane))  # which holds what comes before the answer
+        if self._line is not None:
+            self._line.wake_writer()
         return entry
 
     def give_up(self, entry: Entry) -> bool:
@@ -138,6 +152,10 @@ class Conversation:
         self.outbox.withdraw(entry)
         self._take_failure(entry)
         return True
+
+    def end(self, error: HubbubError) -> None:
+        """Nothing will be written any more: every request is settled with the reason."""
+        self.outbox.fail(error)
 
     # Rooms
 
@@ -193,18 +211,19 @@ class Conversation:
             case "error":
                 self._refused(frame.id, read_payload(payload, Failure))
             case "typing" | "member_joined" | "member_left" | "read":
-                self._tell(read_payload(payload, FLEETING_EVENTS[frame.type]))
+                self.tell(read_payload(payload, FLEETING_EVENTS[frame.type]))
             case "gap":
                 self._lost(payload)
             case "reconnect":
                 within_ms = payload.get("within", 0)
-                self._reconnect(max(0.0, within_ms / 1000) if isinstance(within_ms, int | float) else 0.0)
+                if self._line is not None:
+                    self._line.move_within(max(0.0, within_ms / 1000) if isinstance(within_ms, int | float) else 0.0)
             case "welcome":
-                pass  # the shell has read it
+                pass  # it was read when the connection was opened
             case _ if frame.type == NEW_MESSAGE or is_kept(payload):
                 self._hear(read_message(frame.type, payload))
             case _:
-                self._tell(Signal(frame.type, payload))
+                self.tell(Signal(frame.type, payload))
 
     def _hear(self, message: Message) -> None:
         room = self.rooms.get(message.room)
@@ -268,7 +287,7 @@ class Conversation:
         room.name = entered.room
         self.rooms[room.name] = room
         if "since" in entry.payload and room.standing is Standing.AWAY:
-            self._tell(Members(room.name, entered.members))
+            self.tell(Members(room.name, entered.members))
             self._offer(room, room.resume(entered))
         else:
             self._offer(room, room.enter(entered))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 
 from hubbub.errors import ErrorCode, ProtocolError, Rejected
+from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Pace
 from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.inbox import Inbox
@@ -19,11 +19,9 @@ from hubbub.sdk.reading import Failure, Frame, Welcome, read_frame, read_page
 from hubbub.sdk.rooms import Room
 from hubbub.sdk.transport import Transport, TransportClosed
 
-__all__ = ["Ask", "Link", "now"]
+__all__ = ["Link", "now"]
 
 log = logging.getLogger("hubbub.sdk")
-
-Ask = Callable[[str, dict[str, Any], Kind], Awaitable[dict[str, Any]]]
 
 # Messages in one request for history; the server's most.
 PAGE = 200
@@ -43,7 +41,6 @@ class Link:
         welcome: what the server has said first on it.
         conversation: what frames mean, and what there is to write.
         inbox: where there has to be a place for what is fetched.
-        ask: makes a request and waits for its answer.
         random: gives numbers from 0 up to 1.
 
     Attributes:
@@ -56,7 +53,6 @@ class Link:
         welcome: Welcome,
         conversation: Conversation,
         inbox: Inbox,
-        ask: Ask,
         random: Callable[[], float],
     ) -> None:
         self.transport = transport
@@ -65,7 +61,6 @@ class Link:
         self._conversation = conversation
         self._outbox = conversation.outbox
         self._inbox = inbox
-        self._ask = ask
         self._random = random
         self._has_requests = asyncio.Event()
         self._has_answers = asyncio.Event()
@@ -75,7 +70,7 @@ class Link:
 
     async def run(self) -> TransportClosed:
         """Use the connection to its end; how it ended."""
-        self._conversation.connected()
+        self._conversation.connected(self)
         try:
             async with asyncio.TaskGroup() as tasks:
                 helpers = [
@@ -182,7 +177,7 @@ class Link:
         after = room.last
         request = {"room": room.name, "after": after, "limit": min(PAGE, max(1, self._inbox.free))}
         try:
-            page = read_page(await self._ask("history", request, Kind.REPEATABLE))
+            page = read_page(await ask(self._conversation, "history", request, Kind.REPEATABLE))
         except (Rejected, ProtocolError) as refused:
             if isinstance(refused, Rejected) and refused.code in WORTH_ANOTHER_TRY:
                 await asyncio.sleep(REFILL_S)
