@@ -139,9 +139,15 @@ class FakeTransport:
 class NoLine:
     """A line for a conversation whose frames a test carries by itself."""
 
+    user = "percy"
+
+    def __init__(self) -> None:
+        self.is_asked_to_move = False
+
     def wake_writer(self) -> None: ...
 
-    def move_within(self, within_s: float) -> None: ...
+    def move_within(self, within_s: float) -> None:
+        self.is_asked_to_move = True
 
 
 class FakeServer:
@@ -155,6 +161,7 @@ class FakeServer:
         refusals: by request type, the payloads of errors that the next ones are answered with.
         deaf_to: request types that are taken, done, and not answered.
         mangle: makes one frame into those that really come.
+        is_old: answers do not say how many users there are, nor how far this one has read.
         is_holding: frames are written, and do not arrive before `release`.
     """
 
@@ -174,6 +181,9 @@ class FakeServer:
         self.mangle: Callable[[dict[str, Any]], list[dict[str, Any]]] = lambda frame: [frame]
         self.is_silent = False
         self.is_holding = False
+        self.is_old = False
+        self.marks: dict[str, int] = {}
+        self.count = 2
         self.has_left = False
         self.page = 200
         self.limits: dict[str, Any] = {}
@@ -273,7 +283,7 @@ class FakeServer:
             "recovered": recovered,
             "messages": messages,
             "members": ["alice", "percy"],
-        }
+        } | ({} if self.is_old else {"read": self.marks.get(room, 0), "count": self.count})
 
     def do_leave_room(self, connection: FakeTransport, payload: dict[str, Any]) -> dict[str, Any]:
         connection.rooms.discard(payload["room"])
@@ -291,7 +301,12 @@ class FakeServer:
         return {"room": room, "epoch": self.epoch, "messages": messages, "more": len(found) > len(messages)}
 
     def do_presence(self, _connection: FakeTransport, payload: dict[str, Any]) -> dict[str, Any]:
-        return {"room": payload["room"], "members": ["alice", "percy"]}
+        return {"room": payload["room"], "members": ["alice", "percy"]} | ({} if self.is_old else {"count": self.count})
+
+    def do_mark_read(self, _connection: FakeTransport, payload: dict[str, Any]) -> dict[str, Any]:
+        room = payload["room"]
+        self.marks[room] = min(len(self.log.get(room, [])), max(self.marks.get(room, 0), payload["seq"]))
+        return {"room": room, "seq": self.marks[room]}
 
     def do_other(self, _connection: FakeTransport, payload: dict[str, Any]) -> dict[str, Any]:
         return {"did": payload}

@@ -19,7 +19,7 @@ from hubbub.errors import (
     Unreachable,
 )
 from hubbub.sdk.client import Connection
-from hubbub.sdk.messages import Gap, Heard, MemberJoined, Message, Offline, Online, RoomLost, Signal, Typing
+from hubbub.sdk.messages import Gap, Heard, MemberJoined, Members, Message, Offline, Online, RoomLost, Signal, Typing
 from hubbub.sdk.session import Denied
 from hubbub.sdk.transport import TransportClosed
 from sdk_stage import FakeServer, client, mangling, refusal, run
@@ -34,6 +34,14 @@ def now() -> float:
 async def take(chat: Connection, count: int) -> list[int]:
     """The seqs of the next messages."""
     return [(await anext(chat)).seq for _ in range(count)]
+
+
+async def next_kept(chat: Connection) -> Message | Gap:
+    """The next message, or the gap before it."""
+    async for item in chat.events():
+        if isinstance(item, Message | Gap):
+            return item
+    raise AssertionError("the conversation has ended")
 
 
 async def settle() -> None:
@@ -169,7 +177,101 @@ def test_two_joins_at_once_hear_everything_once() -> None:
     run(story())
 
 
+def test_a_join_tells_how_far_was_read_and_how_many_are_there() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        server.count = 25_000
+        server.marks["general"] = 2
+        for number in range(9):
+            server.say("general", str(number))
+        async with client(server) as chat:
+            joined = await chat.join("general")
+            assert (joined.read, joined.count, joined.members) == (2, 25_000, ["alice", "percy"])
+            await chat.mark_read("general", 5)
+            await chat.mark_read("general", 4)
+            assert (await chat.join("general")).read == 5
+            server.push("read", {"room": "general", "user": "alice", "seq": 9})
+            server.push("read", {"room": "general", "user": "percy", "seq": 7})
+            again = await chat.join("general")
+            assert (again.read, again.count) == (7, 25_000)
+            members = list[Members]()
+            chat.on(Members, members.append)
+            server.drop()
+            await asyncio.sleep(1)
+            assert members == [Members("general", ["alice", "percy"], 25_000)]
+            assert await chat.presence("general") == ["alice", "percy"]
+
+    run(story())
+
+
+def test_an_old_server_says_neither() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        server.is_old = True
+        async with client(server) as chat:
+            for _ in range(2):
+                joined = await chat.join("general")
+                assert (joined.read, joined.count) == (0, 2)
+
+    run(story())
+
+
 # Lost connections
+
+
+def test_a_log_that_goes_on_under_another_epoch_loses_nothing() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        async with client(server) as chat:
+            await chat.join("general")
+            server.say("general", "before")
+            server.epoch = "two"
+            server.push("epoch", {"room": "general", "epoch": "two", "seq": 1})
+            server.push("epoch", {"room": "elsewhere", "epoch": "two", "seq": 1})
+            server.say("general", "lost on the line", heard=False)
+            server.say("general", "after")
+            assert await take(chat, 3) == [1, 2, 3]
+            server.drop()
+            server.say("general", "while away")
+            message = await next_kept(chat)
+            assert isinstance(message, Message)
+            assert message.seq == 4
+            assert server.asked("join_room")[-1]["since"] == {"epoch": "two", "seq": 3}
+            assert len(server.openings) == 2
+
+    run(story())
+
+
+def test_a_page_that_was_on_its_way_when_the_epoch_changed_is_taken() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        async with client(server) as chat:
+            await chat.join("general")
+            news = {"type": "epoch", "payload": {"room": "general", "epoch": "two", "seq": 2}}
+            with mangling(server, lambda frame: [news, frame] if "more" in frame["payload"] else [frame]):
+                server.say("general", "lost on the line", heard=False)
+                server.say("general", "heard")
+                assert await take(chat, 2) == [1, 2]
+            assert len(server.openings) == 1
+
+    run(story())
+
+
+def test_a_log_that_goes_on_without_what_was_shown_is_asked_where_it_stands() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        async with client(server) as chat:
+            await chat.join("general")
+            for text in ("kept", "lost"):
+                server.say("general", text)
+            assert await take(chat, 2) == [1, 2]
+            server.start_anew("two")
+            server.say("general", "kept", heard=False)
+            server.push("epoch", {"room": "general", "epoch": "two", "seq": 1})
+            assert await next_kept(chat) == Gap("general", 1, 0, is_new_log=True)
+            assert server.asked("join_room")[-1]["since"] == {"epoch": "one", "seq": 2}
+
+    run(story())
 
 
 def test_what_was_unanswered_is_sent_again_with_its_key_in_order_and_kept_once() -> None:

@@ -129,6 +129,35 @@ def test_a_gap_that_the_server_tells_of_is_skipped() -> None:
     assert brief(room.lose(3, 6)) == []
 
 
+def test_a_log_that_goes_on_under_another_epoch_is_resumed_under_that() -> None:
+    room = joined_at(8)
+    assert room.go_on("two", 8)
+    assert brief(room.hear(message(9))) == [9]
+    assert room.since == {"epoch": "two", "seq": 9}
+    room.drop()
+    assert brief(room.resume(entered(10, seq=10, epoch="two", recovered=True))) == [10]
+
+
+def test_a_log_that_goes_on_without_what_was_shown_is_no_longer_the_same() -> None:
+    room = joined_at(8)
+    assert not room.go_on("two", 7)
+    assert room.since == {"epoch": "one", "seq": 8}
+
+
+def test_the_answer_to_a_join_has_the_last_word_on_the_epoch() -> None:
+    room = Room(ROOM)
+    assert room.go_on("two", 8)
+    room.enter(entered(seq=8))
+    assert room.since == {"epoch": "one", "seq": 8}
+    room.drop()
+    assert room.go_on("two", 8)
+    assert room.since == {"epoch": "one", "seq": 8}
+    room.resume(entered(9, seq=9, recovered=True))
+    assert room.go_on("three", 9)
+    room.enter(entered(seq=9, epoch="four"))
+    assert room.since == {"epoch": "four", "seq": 9}
+
+
 def test_a_server_that_has_forgotten_what_was_shown_has_another_log_though_it_says_the_same() -> None:
     room = joined_at(8)
     room.drop()

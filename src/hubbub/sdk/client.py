@@ -17,8 +17,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
-import msgspec
-
 from hubbub.errors import ErrorCode, HubbubError, Rejected
 from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Backoff
@@ -28,7 +26,7 @@ from hubbub.sdk.keeper import OPEN_S, Keeper
 from hubbub.sdk.link import now
 from hubbub.sdk.messages import Gap, Heard, Joined, Message, Page, Receipt, Signal
 from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
-from hubbub.sdk.reading import read_entered, read_page, read_payload
+from hubbub.sdk.reading import Present, read_entered, read_page, read_payload, read_present
 from hubbub.sdk.rooms import Room, Standing
 from hubbub.sdk.session import Credentials, Server
 from hubbub.sdk.way_in import NetworkWayIn, WayIn
@@ -254,13 +252,14 @@ class Connection:
                     raise
                 self._conversation.disown(known)  # the server has put this client out, and said nothing
         entered = read_entered(await self._ask("join_room", {"room": name, "history": history}, Kind.REPEATABLE))
-        return Joined(entered.room, entered.seq, entered.members, entered.messages)
+        return Joined(entered.room, entered.seq, entered.members, entered.messages, entered.read, entered.count)
 
     async def _look(self, room: Room, history: int) -> Joined:
         """What a join would tell of a room that is joined."""
-        members = await self.presence(room.name)
+        present = await self._present(room.name)
         messages = (await self.history(room.name, limit=history)).messages if history else []
-        return Joined(room.name, messages[-1].seq if messages else room.last, members, messages)
+        seq = messages[-1].seq if messages else room.last
+        return Joined(room.name, seq, present.members, messages, room.read, present.count)
 
     async def leave(self, room: str) -> None:
         """Leave a room; nothing of it is heard any more.
@@ -287,9 +286,11 @@ class Connection:
         return read_page(await self._ask("history", payload, Kind.REPEATABLE))
 
     async def presence(self, room: str) -> list[str]:
-        """The users in a room that was joined, sorted."""
-        answer = await self._ask("presence", {"room": spelled(room)}, Kind.REPEATABLE)
-        return read_payload(answer, Present).members
+        """The users in a room that was joined, sorted; the first 1,000 where there are more."""
+        return (await self._present(spelled(room))).members
+
+    async def _present(self, name: str) -> Present:
+        return read_present(await self._ask("presence", {"room": name}, Kind.REPEATABLE))
 
     async def mark_read(self, room: str, seq: int) -> None:
         """Tell the others in a room that this user has read up to a message."""
@@ -337,13 +338,6 @@ class Connection:
     async def close(self) -> None:
         """Log out and end the conversation: iterators end, requests without an answer raise `ConnectionClosed`."""
         await self._keeper.close()
-
-
-class Present(msgspec.Struct, frozen=True):
-    """The answer to `presence`."""
-
-    room: str
-    members: list[str]
 
 
 def spelled(room: str) -> str:

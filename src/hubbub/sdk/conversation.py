@@ -25,7 +25,7 @@ from hubbub.sdk.messages import (
     Typing,
 )
 from hubbub.sdk.outbox import Answer, Entry, Kind, Outbox
-from hubbub.sdk.reading import Failure, Frame, is_kept, read_entered, read_message, read_payload
+from hubbub.sdk.reading import Failure, Frame, NewEpoch, is_kept, read_entered, read_message, read_payload
 from hubbub.sdk.rooms import Room, Shown, Standing
 
 __all__ = ["Conversation"]
@@ -41,7 +41,14 @@ FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read]] = {
 
 
 class Line(Protocol):
-    """What a conversation needs of the connection that carries it."""
+    """What a conversation needs of the connection that carries it.
+
+    Attributes:
+        user: the name that the server knows this client by.
+    """
+
+    @property
+    def user(self) -> str: ...
 
     def wake_writer(self) -> None:
         """There is a new request."""
@@ -211,7 +218,9 @@ class Conversation:
             case "error":
                 self._refused(frame.id, read_payload(payload, Failure))
             case "typing" | "member_joined" | "member_left" | "read":
-                self.tell(read_payload(payload, FLEETING_EVENTS[frame.type]))
+                self._pass_on(read_payload(payload, FLEETING_EVENTS[frame.type]))
+            case "epoch":
+                self._go_on(read_payload(payload, NewEpoch))
             case "gap":
                 self._lost(payload)
             case "reconnect":
@@ -224,6 +233,21 @@ class Conversation:
                 self._hear(read_message(frame.type, payload))
             case _:
                 self.tell(Signal(frame.type, payload))
+
+    def _pass_on(self, event: Typing | MemberJoined | MemberLeft | Read) -> None:
+        if isinstance(event, Read) and self._line is not None and event.user == self._line.user:
+            self._mark_read(event.room, event.seq)  # on another device
+        self.tell(event)
+
+    def _mark_read(self, name: str, seq: object) -> None:
+        room = self.rooms.get(name)
+        if room is not None and isinstance(seq, int):
+            room.mark_read(seq)
+
+    def _go_on(self, news: NewEpoch) -> None:
+        room = self.rooms.get(news.room)
+        if room is not None and not room.go_on(news.epoch, news.seq) and self._line is not None:
+            self._line.move_within(0.0)
 
     def _hear(self, message: Message) -> None:
         room = self.rooms.get(message.room)
@@ -265,6 +289,8 @@ class Conversation:
             self._entered(entry, payload)
         elif entry.type == "leave_room":
             self._left(entry)
+        elif entry.type == "mark_read":
+            self._mark_read(entry.payload.get("room", ""), payload.get("seq"))
 
     def _take_failure(self, entry: Entry, code: str = "") -> None:
         """Take note of a request that was not done."""
@@ -287,7 +313,7 @@ class Conversation:
         room.name = entered.room
         self.rooms[room.name] = room
         if "since" in entry.payload and room.standing is Standing.AWAY:
-            self.tell(Members(room.name, entered.members))
+            self.tell(Members(room.name, entered.members, entered.count))
             self._offer(room, room.resume(entered))
         else:
             self._offer(room, room.enter(entered))

@@ -84,6 +84,11 @@ class Link:
         finally:
             self._conversation.dropped()
 
+    @property
+    def user(self) -> str:
+        """The name that the server knows this client by."""
+        return self._welcome.user
+
     # Reading
 
     async def _read(self) -> TransportClosed:
@@ -174,7 +179,7 @@ class Link:
                 self._is_behind.set()
 
     async def _fill_one(self, room: Room) -> None:
-        after = room.last
+        after, epoch = room.last, room.epoch
         request = {"room": room.name, "after": after, "limit": min(PAGE, max(1, self._inbox.free))}
         try:
             page = read_page(await ask(self._conversation, "history", request, Kind.REPEATABLE))
@@ -184,7 +189,7 @@ class Link:
                 return
             # What cannot be had is a gap, and the application is told so.
             page = Page(room.name, [], more=False, epoch=room.epoch or "")
-        if page.epoch != room.epoch:
+        if page.epoch not in (epoch, room.epoch):
             self.transport.abort()  # another log under the same name: come back, and be told where it stands
         else:
             self._conversation.fill(room, page.messages, after)

@@ -103,10 +103,17 @@ class MemberLeft(msgspec.Struct, frozen=True):
 
 
 class Members(msgspec.Struct, frozen=True):
-    """Who is in a room, after this client was away for a moment."""
+    """Who is in a room, after this client was away for a moment.
+
+    Attributes:
+        room: its name, as the server spells it.
+        members: the users in it, sorted; the first 1,000 where there are more.
+        count: how many users are in it.
+    """
 
     room: str
     members: list[str]
+    count: int = 0
 
 
 class Read(msgspec.Struct, frozen=True):
@@ -173,14 +180,19 @@ class Joined(msgspec.Struct, frozen=True):
     Attributes:
         room: its name, as the server spells it.
         seq: the newest message in it; what comes later is heard.
-        members: the users in it, sorted.
+        members: the users in it, sorted; the first 1,000 where there are more.
         messages: the newest ones, oldest first, as many as were asked for.
+        read: how far this user has read, on whatever device: a seq, 0 for nothing.  Always 0 from a server that does
+            not say.
+        count: how many users are in the room.
     """
 
     room: str
     seq: int
     members: list[str]
     messages: list[Message]
+    read: int = 0
+    count: int = 0
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -17,6 +17,8 @@ __all__ = [
     "Frame",
     "Heartbeat",
     "Limits",
+    "NewEpoch",
+    "Present",
     "Welcome",
     "is_kept",
     "read_entered",
@@ -24,6 +26,7 @@ __all__ = [
     "read_message",
     "read_page",
     "read_payload",
+    "read_present",
 ]
 
 T = TypeVar("T")
@@ -38,6 +41,24 @@ class Entered(msgspec.Struct, frozen=True):
     recovered: bool
     members: list[str]
     messages: list[Message]
+    read: int = 0
+    count: int = 0
+
+
+class Present(msgspec.Struct, frozen=True):
+    """The answer to `presence`; an old server sends no count, and all members."""
+
+    room: str
+    members: list[str]
+    count: int = 0
+
+
+class NewEpoch(msgspec.Struct, frozen=True):
+    """The payload of `epoch`: a room's log goes on under another epoch, with all that it had up to a seq."""
+
+    room: str
+    epoch: str
+    seq: int
 
 
 class Frame(msgspec.Struct, frozen=True):
@@ -99,7 +120,9 @@ class RawPage(msgspec.Struct, frozen=True):
     seq: int = 0
     recovered: bool = False
     more: bool = False
+    read: int = 0
     members: list[str] = []
+    count: int | None = None
     messages: list[dict[str, Any]] = []
 
 
@@ -152,7 +175,14 @@ def read_message(type_: str, payload: dict[str, Any]) -> Message:
 def read_entered(payload: dict[str, Any]) -> Entered:
     """Read the answer to `join_room`; `ProtocolError` where it is none."""
     raw = read_payload(payload, RawPage)
-    return Entered(raw.room, raw.epoch, raw.seq, raw.recovered, raw.members, read_messages(raw))
+    count = len(raw.members) if raw.count is None else raw.count
+    return Entered(raw.room, raw.epoch, raw.seq, raw.recovered, raw.members, read_messages(raw), raw.read, count)
+
+
+def read_present(payload: dict[str, Any]) -> Present:
+    """Read the answer to `presence`; `ProtocolError` where it is none."""
+    raw = read_payload(payload, Present)
+    return raw if "count" in payload else Present(raw.room, raw.members, len(raw.members))
 
 
 def read_page(payload: dict[str, Any]) -> Page:

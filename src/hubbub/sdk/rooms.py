@@ -36,6 +36,7 @@ class Room:
         epoch: names the server's log; seqs of two epochs have nothing to do with each other.  None while entering.
         last: the seq of the newest message shown.
         head: the newest seq known to exist.
+        read: the furthest seq that this user is known to have read.
     """
 
     def __init__(self, name: str) -> None:
@@ -44,6 +45,7 @@ class Room:
         self.epoch: str | None = None
         self.last = 0
         self.head = 0
+        self.read = 0
         self._held: dict[int, Message] = {}
 
     @property
@@ -61,9 +63,10 @@ class Room:
     def enter(self, entered: Entered) -> list[Shown]:
         """Take the answer to a join that asked for no resumption; its messages are for whoever joined."""
         if self.standing is Standing.ENTERING:
-            self.epoch = entered.epoch
             self.last = self.head = newest(entered)
+        self.epoch = entered.epoch
         self.standing = Standing.IN
+        self.mark_read(entered.read)
         self.head = max(self.head, entered.seq)
         return self._release()
 
@@ -72,6 +75,7 @@ class Room:
         is_recovered = entered.recovered and entered.epoch == self.epoch
         shown: list[Shown] = [] if is_recovered else self._start_over(entered)
         self.standing = Standing.IN
+        self.mark_read(entered.read)
         self.head = max(self.last, newest(entered))
         for message in entered.messages:
             shown += self._take(message)
@@ -91,6 +95,23 @@ class Room:
         if self.standing is Standing.IN:
             self.standing = Standing.AWAY
         self._held.clear()
+
+    def go_on(self, epoch: str, seq: int) -> bool:
+        """Take note that the log goes on under another epoch, with all that it had up to a seq.
+
+        Returns:
+            False where messages were shown that the log has lost: only a resumption tells what is there now.
+        """
+        if self.standing is not Standing.IN:
+            return True  # the answer to the join that is on its way says which epoch it is
+        if self.last > seq:
+            return False
+        self.epoch = epoch
+        return True
+
+    def mark_read(self, seq: int) -> None:
+        """Take note that this user has read up to a message; what was read stays read."""
+        self.read = max(self.read, seq)
 
     # Messages
 
