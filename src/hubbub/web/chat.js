@@ -172,6 +172,8 @@ export class Chat {
       case "gap":
         room.missed(payload.from, payload.to);
         break;
+      case "read":
+        break; // its seq is how far someone has read, and no place in the log that we have come to
       default:
         // An application's own event: nothing to show, but it has a seq to resume from.
         if (Number.isInteger(payload.seq)) room.hear({ ...payload, type });

@@ -226,6 +226,14 @@ test("members are shown where the server answers presence, and only there", () =
   equal(other.chat.members, ["alice", "bob", "percy"]);
 });
 
+test("how far others have read does not move the place to resume from", () => {
+  const talk = new Talk();
+  talk.join({ seq: 3 });
+  talk.event("read", { room: "general", user: "alice", seq: 5 });
+  talk.message(4, "alice", "four");
+  equal([talk.shown, talk.chat.room.since.seq], [["four"], 4]);
+});
+
 test("who types is shown, except ourselves, until they speak", () => {
   const talk = new Talk();
   talk.join();
