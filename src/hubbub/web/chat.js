@@ -96,6 +96,11 @@ export class Chat {
     return this.#known.has("presence") ? this.room.members : null;
   }
 
+  // How many are here whom `members` does not name.
+  get unlisted() {
+    return this.room.unlisted;
+  }
+
   dismissNotice() {
     this.notice = "";
     this.changed();
@@ -172,6 +177,10 @@ export class Chat {
       case "gap":
         room.missed(payload.from, payload.to);
         break;
+      case "epoch":
+        // Coming back tells what became of messages shown here that the log has lost.
+        if (!room.goOn(payload)) this.move(0);
+        break;
       case "read":
         break; // its seq is how far someone has read, and no place in the log that we have come to
       default:
@@ -194,7 +203,7 @@ export class Chat {
         if (this.#isHere(request) && payload.epoch === this.room.epoch) this.room.addEarlier(payload);
         break;
       case "presence":
-        if (this.#isHere(request) && Array.isArray(payload.members)) this.room.members = [...payload.members].sort();
+        if (this.#isHere(request) && Array.isArray(payload.members)) this.room.takeMembers(payload);
     }
   }
 

@@ -10,7 +10,10 @@ export class Room {
   cursor = 0;
   isJoined = false;
   wasJoined = false;
+  // User names, sorted, or null where they are not known. A server names no more
+  // than 1,000 of them; `unlisted` counts the others.
   members = null;
+  unlisted = 0;
   hasEarlier = false;
 
   constructor(name) {
@@ -33,7 +36,7 @@ export class Room {
     if (outcome === "hole") this.timeline.divide(this.cursor, "Reconnected");
     // A server that sends no page of history has no earlier ones to offer either.
     if (outcome === "fresh") this.hasEarlier = "messages" in ack && (this.timeline.oldestSeq ?? this.cursor + 1) > 1;
-    this.members = Array.isArray(ack.members) ? [...ack.members].sort() : null;
+    this.takeMembers(ack);
     this.isJoined = this.wasJoined = true;
     return outcome;
   }
@@ -55,9 +58,23 @@ export class Room {
     this.cursor = Math.max(this.cursor, to);
   }
 
+  // The log goes on under another epoch, with all that it had up to seq. Returns
+  // false where more was shown: then only a resumption tells what is there now.
+  goOn({ epoch, seq }) {
+    if (this.cursor > seq) return false;
+    this.epoch = epoch;
+    return true;
+  }
+
   addEarlier({ messages = [], more = false }) {
     for (const message of messages) this.#put(message);
     this.hasEarlier = more && messages.length > 0;
+  }
+
+  // Takes `members` and `count` of an ack; an old server sends no count, and all members.
+  takeMembers({ members, count }) {
+    this.members = Array.isArray(members) ? [...members].sort() : null;
+    this.unlisted = this.members && Number.isInteger(count) ? Math.max(0, count - this.members.length) : 0;
   }
 
   memberJoined(user) {
@@ -65,7 +82,9 @@ export class Room {
   }
 
   memberLeft(user) {
-    if (this.members) this.members = this.members.filter((member) => member !== user);
+    if (!this.members) return;
+    if (!this.members.includes(user)) this.unlisted = Math.max(0, this.unlisted - 1);
+    this.members = this.members.filter((member) => member !== user);
   }
 
   #beginEpoch() {

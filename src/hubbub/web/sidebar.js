@@ -34,9 +34,9 @@ export class Sidebar {
     this.#open(false);
   }
 
-  render({ rooms, room, members, user }) {
+  render({ rooms, room, members, unlisted, user }) {
     this.#drawRooms(rooms.names, room.name);
-    this.#drawMembers(members, user);
+    this.#drawMembers(members, unlisted, user);
     setText(find("user-name"), user ?? "");
   }
 
@@ -93,11 +93,12 @@ export class Sidebar {
     return make("li", {}, button);
   }
 
-  #drawMembers(members, user) {
+  #drawMembers(members, unlisted, user) {
     setHidden(find("people"), members === null);
-    if (members === null || !this.#isNew("members", [user, ...members])) return;
-    setText(find("people-count"), String(members.length));
+    if (members === null || !this.#isNew("members", [user, unlisted, ...members])) return;
+    setText(find("people-count"), String(members.length + unlisted));
     this.#members.replaceChildren(...members.map((name) => memberItem(name, name === user)));
+    if (unlisted) this.#members.append(make("li", { className: "member" }, `and ${unlisted} more`));
   }
 
   // Redrawing equal lists would take the focus from the button under it.

@@ -68,7 +68,7 @@ export class View {
     this.title.show(room.name);
     setText(find("room-name"), room.name);
     this.status.render({ state, isWelcomed: chat.isWelcomed, hasNetwork, now });
-    this.sidebar.render({ rooms: chat.rooms, room, members: chat.members, user });
+    this.sidebar.render({ rooms: chat.rooms, room, members: chat.members, unlisted: chat.unlisted, user });
     this.composer.show(room.name);
     const rows = rowsOf({ entries: room.timeline.entries, unsent: outbox.in(room.name), user, now });
     this.messages.render({ room, rows, hint: hintOf(room, rows), offersEarlier: chat.offersEarlier });

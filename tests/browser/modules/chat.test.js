@@ -10,6 +10,7 @@ class Talk {
   isUp = true;
   frames = [];
   heard = [];
+  moves = [];
 
   constructor() {
     let keys = 0;
@@ -18,6 +19,7 @@ class Talk {
       send: (text) => this.isUp && this.frames.push(JSON.parse(text)) > 0,
       changed: () => {},
       heard: (message) => this.heard.push(message.message),
+      move: (within) => this.moves.push(within),
       newKey: () => `k${(keys += 1)}`,
       now: () => this.now,
     });
@@ -232,6 +234,26 @@ test("how far others have read does not move the place to resume from", () => {
   talk.event("read", { room: "general", user: "alice", seq: 5 });
   talk.message(4, "alice", "four");
   equal([talk.shown, talk.chat.room.since.seq], [["four"], 4]);
+});
+
+test("a log that goes on under another epoch is taken up, or asked where it stands", () => {
+  const talk = new Talk();
+  talk.join({ seq: 3 });
+  talk.event("epoch", { room: "elsewhere", epoch: "e3", seq: 3 });
+  talk.event("epoch", { room: "general", epoch: "e2", seq: 3 });
+  equal([talk.chat.room.since, talk.moves], [{ epoch: "e2", seq: 3 }, []]);
+  talk.event("epoch", { room: "general", epoch: "e3", seq: 2 });
+  equal([talk.chat.room.since, talk.moves], [{ epoch: "e2", seq: 3 }, [0]]);
+});
+
+test("an epoch that comes before the room has let us in waits for its ack", () => {
+  const talk = new Talk();
+  talk.join({ seq: 3 });
+  talk.drop();
+  talk.event("epoch", { room: "general", epoch: "e2", seq: 3 });
+  equal(talk.chat.room.since.epoch, "e1");
+  talk.join({ recovered: true, seq: 3, epoch: "e4" });
+  equal(talk.chat.room.since.epoch, "e4");
 });
 
 test("who types is shown, except ourselves, until they speak", () => {

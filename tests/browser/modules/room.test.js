@@ -81,6 +81,33 @@ test("a gap is shown where it is", () => {
   equal(shown(room), ["m1", "Some messages here are no longer kept", "m9"]);
 });
 
+test("a log that goes on under another epoch is resumed under that", () => {
+  const room = roomWith([1, 2]);
+  equal(room.goOn({ epoch: "e2", seq: 2 }), true);
+  room.hear(message(3));
+  equal(room.since, { epoch: "e2", seq: 3 });
+  equal(room.enter({ epoch: "e2", seq: 4, recovered: true, messages: [message(4)] }), "resumed");
+  equal(shown(room), ["m1", "m2", "m3", "m4"]);
+});
+
+test("a log that goes on without what was shown is no longer the same", () => {
+  const room = roomWith([1, 2]);
+  equal(room.goOn({ epoch: "e2", seq: 1 }), false);
+  equal(room.since, { epoch: "e1", seq: 2 });
+});
+
+test("those whom the server does not name are counted", () => {
+  const room = roomWith([], { members: ["bob", "carol"], count: 5 });
+  equal(room.unlisted, 3);
+  room.memberJoined("alice");
+  room.memberLeft("bob");
+  room.memberLeft("zoe");
+  equal([room.members, room.unlisted], [["alice", "carol"], 2]);
+  room.takeMembers({ members: ["bob"] });
+  room.memberLeft("zoe");
+  equal([room.members, room.unlisted], [["bob"], 0]);
+});
+
 test("members come and go only where they are known", () => {
   const room = roomWith([], { members: ["bob"] });
   room.memberJoined("alice");
