@@ -11,9 +11,9 @@ import cyclopts
 from cyclopts.config import Env, Toml
 
 from hubbub.cli import bench, chat, check, users
+from hubbub.cli.options import Options
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
-from hubbub.settings import Settings
 
 if TYPE_CHECKING:
     from hubbub.hub import Hub
@@ -47,7 +47,7 @@ app.command(bench.app)
 
 
 @app.command
-def serve(hub: str | None = None, /, *, settings: Settings = Settings()) -> None:  # noqa: B008  # frozen
+def serve(hub: str | None = None, /, *, settings: Options = Options()) -> None:  # noqa: B008  # frozen
     """Serve the built-in chat, or a hub of your own.
 
     `hubbub serve --demo` is a TLS chat at https://localhost:8080 with three accounts to try.
@@ -68,7 +68,7 @@ def run_hub(hub: Hub) -> None:
     own = new_app(f"Serves the hub of {Path(sys.argv[0]).name}.")
 
     @own.default
-    def serve_own(*, settings: Settings = Settings()) -> None:  # noqa: B008  # frozen
+    def serve_own(*, settings: Options = Options()) -> None:  # noqa: B008  # frozen
         from hubbub.server import serve as run
 
         run(hub, settings)

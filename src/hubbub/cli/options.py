@@ -1,0 +1,86 @@
+"""The command line's options, made from the settings: their groups, and how each is read."""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import inspect
+import textwrap
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, get_type_hints
+
+from cyclopts import CoercionError, Group, Parameter, Token
+
+from hubbub.settings import Settings
+
+__all__ = ["GROUPS", "Options"]
+
+GROUPS = {
+    Group("Serving", sort_key=1): (
+        *("host", "port", "engine", "data_dir", "demo"),
+        *("allow_origin", "debug_public", "log_format", "log_level"),
+    ),
+    Group("TLS", sort_key=2): ("no_tls", "tls_cert", "tls_key"),
+    Group("Limits (0 means none)", sort_key=3): (
+        *("keep_messages", "keep_seconds", "max_frame", "max_message", "max_room_name", "max_user_name"),
+        *("max_rooms", "max_outbox", "max_clients", "max_clients_per_address", "max_otps", "max_otps_per_account"),
+        *("client_rate", "client_burst"),
+    ),
+    Group("Times, in seconds", sort_key=4): (
+        *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout"),
+    ),
+}
+
+
+def whole(_type: object, tokens: Sequence[Token]) -> int:
+    """Read a whole number; `int` alone would take 1.5 for 1."""
+    try:
+        return int(tokens[0].value)
+    except ValueError:
+        raise CoercionError(target_type=int, token=tokens[0]) from None
+
+
+Whole = Annotated[int, Parameter(converter=whole)]
+
+# How settings of a type are read where the command line's library would do otherwise.
+READ: dict[object, object] = {int: Whole, int | None: Whole | None}
+
+# Settings of these types have no `--no-` or `--empty-` form.
+ONE_WAY = (bool, tuple[str, ...])
+
+
+def attribute_docs(class_: type) -> dict[str, str]:
+    """The text below each attribute of a class, which Python itself does not keep."""
+    [definition] = ast.parse(textwrap.dedent(inspect.getsource(class_))).body
+    assert isinstance(definition, ast.ClassDef)
+    docs = {}
+    for attribute, below in zip(definition.body, definition.body[1:], strict=False):
+        match attribute, below:
+            case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
+                docs[name] = inspect.cleandoc(text)
+    return docs
+
+
+def new_options() -> type[Settings]:
+    """The settings once more, with what the command line has to know of each."""
+    group_of = {name: group for group, names in GROUPS.items() for name in names}
+    types = get_type_hints(Settings)
+    docs = attribute_docs(Settings)
+    fields = []
+    for each in dataclasses.fields(Settings):
+        type_ = types[each.name]
+        negative = () if type_ in ONE_WAY else None
+        parameter = Parameter(group=group_of[each.name], help=docs[each.name], negative=negative)
+        default = dataclasses.field(default=each.default, default_factory=each.default_factory)
+        fields.append((each.name, Annotated[READ.get(type_, type_), parameter], default))
+    namespace = {"__module__": __name__}
+    made = dataclasses.make_dataclass(
+        "Options", fields, bases=(Settings,), namespace=namespace, frozen=True, kw_only=True
+    )
+    return Parameter(name="*")(made)
+
+
+if TYPE_CHECKING:
+    Options = Settings
+else:
+    Options = new_options()
