@@ -8,7 +8,6 @@ import ssl
 from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit
 
-import httptools
 import msgspec
 
 from hubbub.errors import AuthError, ProtocolError
@@ -211,6 +210,9 @@ def head(server: Server, path: str, size: int, token: str) -> bytes:
 
 
 async def read_answer(reader: asyncio.StreamReader) -> tuple[int, Answer]:
+    # Whoever imports the client need not load the parser; whoever logs in does.
+    import httptools
+
     answer = Answer()
     parser = httptools.HttpResponseParser(answer)
     size = 0
