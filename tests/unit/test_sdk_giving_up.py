@@ -15,9 +15,9 @@ from hubbub.errors import ErrorCode, Rejected
 from hubbub.sdk.client import Connection
 from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.messages import Message
-from hubbub.sdk.outbox import Answer, Entry, Kind, Outbox
+from hubbub.sdk.outbox import Entry, Kind, Outbox, Reply
 from hubbub.sdk.reading import Frame
-from hubbub.sdk.rooms import Shown, Standing
+from hubbub.sdk.rooms import Membership, Shown
 from sdk_stage import SENT, FakeServer, NoLine, client, refusal, run
 
 ROOM = "general"
@@ -463,14 +463,14 @@ class Agreement(RuleBasedStateMachine):
         self.is_in = False  # as the server sees it
         self.answers: list[Frame] = []
         self.waiting: list[Entry] = []
-        self.settled: dict[Entry, Answer] = {}
+        self.settled: dict[Entry, Reply] = {}
         self.last_settled: Entry | None = None
 
     # The program
 
     @rule(type_=st.sampled_from(["join_room", "leave_room", "presence"]))
     def ask(self, type_: str) -> None:
-        def settle(answer: Answer) -> None:
+        def settle(answer: Reply) -> None:
             assert entry not in self.settled, "settled twice"
             self.settled[entry] = answer
             self.last_settled = entry
@@ -536,12 +536,12 @@ class Agreement(RuleBasedStateMachine):
     @property
     def is_believed_in(self) -> bool:
         room = self.conversation.rooms.get(ROOM)
-        return room is not None and room.standing is Standing.IN
+        return room is not None and room.membership is Membership.IN
 
     @invariant()
     def a_room_is_entered_only_while_a_join_is_under_way(self) -> None:
         room = self.conversation.rooms.get(ROOM)
-        is_entering = room is not None and room.standing is Standing.ENTERING
+        is_entering = room is not None and room.membership is Membership.ENTERING
         assert not is_entering or self.conversation.outbox.has("join_room", ROOM)
 
     @invariant()

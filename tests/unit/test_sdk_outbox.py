@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from hubbub.errors import ConnectionClosed, Rejected, Unanswered
-from hubbub.sdk.outbox import RESEND_S, Answer, Entry, Kind, Outbox
+from hubbub.sdk.outbox import RESEND_S, Entry, Kind, Outbox, Reply
 from hubbub.sdk.reading import Failure
 
 
-class Answers(dict[str, Answer]):
+class Answers(dict[str, Reply]):
     """What each request was answered, by a name that the test gives it."""
 
-    def of(self, name: str) -> Callable[[Answer], None]:
-        def settle(answer: Answer) -> None:
+    def of(self, name: str) -> Callable[[Reply], None]:
+        def settle(answer: Reply) -> None:
             assert name not in self, "settled twice"
             self[name] = answer
 

@@ -10,9 +10,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.messages import Gap, Message
-from hubbub.sdk.outbox import Answer, Kind, Outbox
+from hubbub.sdk.outbox import Kind, Outbox, Reply
 from hubbub.sdk.reading import Entered, Frame, read_entered, read_message, read_page
-from hubbub.sdk.rooms import MAX_HELD, Room, Shown
+from hubbub.sdk.rooms import MAX_HELD, RoomCursor, Shown
 from sdk_stage import NoLine
 
 SENT = "2026-01-02T03:04:05.678Z"
@@ -31,8 +31,8 @@ def entered(*seqs: int, seq: int, epoch: str = "one", recovered: bool = False) -
     return Entered(ROOM, epoch, seq, recovered, [], [message(each) for each in seqs])
 
 
-def joined_at(seq: int) -> Room:
-    room = Room(ROOM)
+def joined_at(seq: int) -> RoomCursor:
+    room = RoomCursor(ROOM)
     assert room.enter(entered(seq=seq)) == []
     return room
 
@@ -145,7 +145,7 @@ def test_a_log_that_goes_on_without_what_was_shown_is_no_longer_the_same() -> No
 
 
 def test_the_answer_to_a_join_has_the_last_word_on_the_epoch() -> None:
-    room = Room(ROOM)
+    room = RoomCursor(ROOM)
     assert room.go_on("two", 8)
     room.enter(entered(seq=8))
     assert room.since == {"epoch": "one", "seq": 8}
@@ -166,7 +166,7 @@ def test_a_server_that_has_forgotten_what_was_shown_has_another_log_though_it_sa
 
 
 def test_what_a_join_returns_is_not_shown_again_even_when_its_seq_is_older() -> None:
-    room = Room(ROOM)
+    room = RoomCursor(ROOM)
     assert room.enter(entered(4, 5, seq=3)) == []
     assert brief(room.hear(message(5))) == []
     assert brief(room.hear(message(6))) == [6]
@@ -208,7 +208,7 @@ class Recovery(RuleBasedStateMachine):
         self.seen_epoch = 1
         self.joined_at = 0
         self.conversation = Conversation(Outbox(lambda: 0.5), self.show, lambda event: None, lambda: 0.0)
-        self.joins: list[Answer] = []
+        self.joins: list[Reply] = []
 
     def show(self, items: list[Shown]) -> Shown | None:
         for item in items:

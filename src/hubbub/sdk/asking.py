@@ -8,7 +8,7 @@ from typing import Any
 
 from hubbub.errors import HubbubError
 from hubbub.sdk.conversation import Conversation
-from hubbub.sdk.outbox import Answer, Kind
+from hubbub.sdk.outbox import Kind, Reply
 
 __all__ = ["ask"]
 
@@ -30,7 +30,7 @@ async def ask(
     """
     answered: asyncio.Future[dict[str, Any]] = asyncio.get_running_loop().create_future()
 
-    def settle(answer: Answer) -> None:
+    def settle(answer: Reply) -> None:
         over()
         if answered.done():
             return

@@ -1,7 +1,7 @@
 """The client's public face: an open conversation that survives its connections, asking and hearing.
 
-`keeper.py` opens connection after connection; the tasks that work on one of them are in `link.py`.  What frames mean is
-decided in `conversation.py`, which knows of neither.
+`keeper.py` opens connection after connection; the tasks that work on one of them are in `uplink.py`.  What frames mean
+is decided in `conversation.py`, which knows of neither.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.conversation import FLEETING_EVENTS, Conversation
 from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.keeper import OPEN_S, Keeper
-from hubbub.sdk.link import now
 from hubbub.sdk.messages import Gap, Heard, Joined, Message, Page, Receipt, Signal
 from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
 from hubbub.sdk.reading import Present, read_entered, read_page, read_payload, read_present
-from hubbub.sdk.rooms import Room, Standing
+from hubbub.sdk.rooms import Membership, RoomCursor
 from hubbub.sdk.session import Credentials, Server
+from hubbub.sdk.uplink import now
 from hubbub.sdk.way_in import NetworkWayIn, WayIn
 
 __all__ = ["Connection", "connect"]
@@ -147,7 +147,7 @@ class Connection:
     def rooms(self) -> list[str]:
         """The rooms joined."""
         rooms = self._conversation.rooms.values()
-        return [room.name for room in rooms if room.standing is not Standing.ENTERING]
+        return [room.name for room in rooms if room.membership is not Membership.ENTERING]
 
     @property
     def is_online(self) -> bool:
@@ -254,7 +254,7 @@ class Connection:
         entered = read_entered(await self._ask("join_room", {"room": name, "history": history}, Kind.REPEATABLE))
         return Joined(entered.room, entered.seq, entered.members, entered.messages, entered.read, entered.count)
 
-    async def _look(self, room: Room, history: int) -> Joined:
+    async def _look(self, room: RoomCursor, history: int) -> Joined:
         """What a join would tell of a room that is joined."""
         present = await self._present(room.name)
         messages = (await self.history(room.name, limit=history)).messages if history else []

@@ -1,6 +1,6 @@
 """One user's conversation with the server, over all connections: what each frame means.  Knows no socket.
 
-The shell (`link.py`) brings frames in and carries requests out.  Everything that depends on the order of frames is
+The shell (`uplink.py`) brings frames in and carries requests out.  Everything that depends on the order of frames is
 done here, at once, when a frame comes: an answer that opens a room is in effect before the message behind it is read.
 """
 
@@ -24,9 +24,9 @@ from hubbub.sdk.messages import (
     Signal,
     Typing,
 )
-from hubbub.sdk.outbox import Answer, Entry, Kind, Outbox
+from hubbub.sdk.outbox import Entry, Kind, Outbox, Reply
 from hubbub.sdk.reading import Failure, Frame, NewEpoch, is_kept, read_entered, read_message, read_payload
-from hubbub.sdk.rooms import Room, Shown, Standing
+from hubbub.sdk.rooms import Membership, RoomCursor, Shown
 
 __all__ = ["Conversation"]
 
@@ -40,7 +40,7 @@ FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read]] = {
 }
 
 
-class Line(Protocol):
+class Carrier(Protocol):
     """What a conversation needs of the connection that carries it.
 
     Attributes:
@@ -81,22 +81,22 @@ class Conversation:
         clock: Callable[[], float],
     ) -> None:
         self.outbox = outbox
-        self.rooms: dict[str, Room] = {}
+        self.rooms: dict[str, RoomCursor] = {}
         self.has_behind = False
         self.tell = tell
         self._show = show
         self._clock = clock
-        self._line: Line | None = None
+        self._line: Carrier | None = None
 
     # Connections
 
-    def connected(self, line: Line) -> None:
+    def connected(self, line: Carrier) -> None:
         """A connection is open: give up what is too old to repeat, and ask to be let back into every room."""
         self._line = line
         self.outbox.expire(self._clock())
         fronts = self.outbox.fronts()
         for room in list(self.rooms.values()):
-            if room.standing is not Standing.AWAY:
+            if room.membership is not Membership.AWAY:
                 continue
             front = fronts.get(room.name)
             if front is not None and front.type == "leave_room":
@@ -104,13 +104,13 @@ class Conversation:
             else:
                 self._ask_back(room)
 
-    def _stay_out(self, room: Room, leave: Entry) -> None:
+    def _stay_out(self, room: RoomCursor, leave: Entry) -> None:
         """Be out of a room that was to be left: a new connection is in none, and has only not to ask."""
         self.outbox.acked(leave, {"room": room.name})
         self._put_out(room)
 
-    def _ask_back(self, room: Room) -> None:
-        def settle(answer: Answer) -> None:
+    def _ask_back(self, room: RoomCursor) -> None:
+        def settle(answer: Reply) -> None:
             if isinstance(answer, Rejected | ProtocolError) and self.rooms.get(room.name) is room:
                 self._put_out(room)
                 code = answer.code if isinstance(answer, Rejected) else ErrorCode.INTERNAL
@@ -130,13 +130,13 @@ class Conversation:
 
     # Requests
 
-    def ask(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Answer], None]) -> Entry:
+    def ask(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Reply], None]) -> Entry:
         """Make a request; `settle` is called once, with what comes of it."""
         # What concerns one room keeps its order; an application's own requests go each their own way.
         lane = None if kind is Kind.ONCE else payload["room"]
         entry = self.outbox.add(type_, payload, kind, settle, lane)
         if type_ == "join_room" and lane is not None:
-            self.rooms.setdefault(lane, Room(lane))  # which holds what comes before the answer
+            self.rooms.setdefault(lane, RoomCursor(lane))  # which holds what comes before the answer
         if self._line is not None:
             self._line.wake_writer()
         return entry
@@ -166,38 +166,38 @@ class Conversation:
 
     # Rooms
 
-    def joined(self, name: str) -> Room | None:
+    def joined(self, name: str) -> RoomCursor | None:
         """A room that this client is in, or was until its connection went, and has not asked to leave."""
         room = self.rooms.get(name)
-        is_in = room is not None and room.standing is not Standing.ENTERING
+        is_in = room is not None and room.membership is not Membership.ENTERING
         return room if is_in and not self.outbox.has("leave_room", name) else None
 
-    def disown(self, room: Room) -> None:
+    def disown(self, room: RoomCursor) -> None:
         """Take note that the server does not take this client to be in a room."""
         if self.rooms.get(room.name) is room:
             self._put_out(room)
 
-    def _put_out(self, room: Room) -> None:
+    def _put_out(self, room: RoomCursor) -> None:
         del self.rooms[room.name]
         if self.outbox.has("join_room", room.name):
-            self.rooms[room.name] = Room(room.name)
+            self.rooms[room.name] = RoomCursor(room.name)
 
-    def _check_entering(self, room: Room) -> None:
+    def _check_entering(self, room: RoomCursor) -> None:
         """Forget a room that is not entered, and that no join is on the way into."""
-        if room.standing is Standing.ENTERING and not self.outbox.has("join_room", room.name):
+        if room.membership is Membership.ENTERING and not self.outbox.has("join_room", room.name):
             del self.rooms[room.name]
 
-    def behind(self) -> list[Room]:
+    def behind(self) -> list[RoomCursor]:
         """Rooms with messages that did not come by themselves."""
         self.has_behind = False
         return [room for room in self.rooms.values() if room.is_behind]
 
-    def fill(self, room: Room, messages: list[Message], after: int) -> None:
+    def fill(self, room: RoomCursor, messages: list[Message], after: int) -> None:
         """Take a page of history for a room that is behind."""
-        if self.rooms.get(room.name) is room and room.standing is Standing.IN:
+        if self.rooms.get(room.name) is room and room.membership is Membership.IN:
             self._offer(room, room.fill(messages, after))
 
-    def _offer(self, room: Room, shown: list[Shown]) -> None:
+    def _offer(self, room: RoomCursor, shown: list[Shown]) -> None:
         refused = self._show(shown)
         if isinstance(refused, Message):
             room.rewind(refused)
@@ -308,11 +308,11 @@ class Conversation:
     def _entered(self, entry: Entry, payload: dict[str, Any]) -> None:
         entered = read_entered(payload)
         asked = self.rooms.pop(entry.payload.get("room", ""), None)
-        room = self.rooms.get(entered.room) or asked or Room(entered.room)
+        room = self.rooms.get(entered.room) or asked or RoomCursor(entered.room)
         # The server has the last word on how a room is spelled; messages come under its spelling.
         room.name = entered.room
         self.rooms[room.name] = room
-        if "since" in entry.payload and room.standing is Standing.AWAY:
+        if "since" in entry.payload and room.membership is Membership.AWAY:
             self.tell(Members(room.name, entered.members, entered.count))
             self._offer(room, room.resume(entered))
         else:

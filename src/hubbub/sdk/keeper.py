@@ -12,11 +12,11 @@ from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.closing import ending
 from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.inbox import Inbox
-from hubbub.sdk.link import Link, now
 from hubbub.sdk.messages import Offline, Online
 from hubbub.sdk.reading import Frame, Welcome, read_frame, read_payload
 from hubbub.sdk.session import Denied
 from hubbub.sdk.transport import TransportClosed
+from hubbub.sdk.uplink import Uplink, now
 from hubbub.sdk.way_in import WayIn, raise_lasting
 
 __all__ = ["OPEN_S", "Keeper", "State"]
@@ -64,14 +64,14 @@ class Keeper:
         self._inbox = inbox
         self._backoff = backoff
         self._open_timeout_s = open_timeout_s
-        self._link: Link | None = None
+        self._uplink: Uplink | None = None
         self._keeping: asyncio.Task[None] | None = None
         self._error: HubbubError = ConnectionClosed(CloseCode.NORMAL, "not open yet: use it in `async with`")
 
     @property
     def is_online(self) -> bool:
         """Whether there is a connection now."""
-        return self._link is not None
+        return self._uplink is not None
 
     def require_open(self) -> None:
         """Raise unless the conversation is open: the reason why it is over, or that it has not begun.
@@ -95,13 +95,13 @@ class Keeper:
         """
         if self.state is not State.NEW:
             raise RuntimeError("a connection is opened once; make another with connect()")
-        link = await self._open_first()
+        uplink = await self._open_first()
         self.state = State.OPEN
-        self._keeping = asyncio.get_running_loop().create_task(self._keep(link))
+        self._keeping = asyncio.get_running_loop().create_task(self._keep(uplink))
 
     async def close(self) -> None:
         """Log out and end the conversation."""
-        transport = self._link.transport if self._link else None
+        transport = self._uplink.transport if self._uplink else None
         try:
             if self._keeping is not None:
                 self._keeping.cancel()
@@ -116,7 +116,7 @@ class Keeper:
                 transport.abort()
 
     def _end(self, error: HubbubError | None) -> None:
-        self._link = None
+        self._uplink = None
         self.state = State.OVER
         self._error = error or ConnectionClosed(CloseCode.NORMAL, "closed by this program")
         self._conversation.end(self._error)
@@ -124,7 +124,7 @@ class Keeper:
 
     # Opening
 
-    async def _open_first(self) -> Link:
+    async def _open_first(self) -> Uplink:
         why = "it did not answer in time"
         try:
             async with asyncio.timeout(self._open_timeout_s):
@@ -140,7 +140,7 @@ class Keeper:
         except TimeoutError:
             raise Unreachable(self._way_in.url, why) from None
 
-    async def _open(self) -> Link:
+    async def _open(self) -> Uplink:
         transport = await self._way_in.open()
         try:
             async with asyncio.timeout(WELCOME_S):
@@ -150,11 +150,11 @@ class Keeper:
             transport.abort()
             raise
         self.user = welcome.user
-        self._link = Link(transport, welcome, self._conversation, self._inbox, self._backoff.random)
+        self._uplink = Uplink(transport, welcome, self._conversation, self._inbox, self._backoff.random)
         self._conversation.tell(Online(welcome.user))
-        return self._link
+        return self._uplink
 
-    async def _open_again(self, *, has_paused: bool) -> Link:
+    async def _open_again(self, *, has_paused: bool) -> Uplink:
         if not has_paused:
             await asyncio.sleep(self._backoff.next())
         while True:
@@ -175,14 +175,14 @@ class Keeper:
 
     # Keeping
 
-    async def _keep(self, link: Link) -> None:
+    async def _keep(self, uplink: Uplink) -> None:
         """Live on one connection after the other, until the server says not to come back."""
         error: HubbubError | None = None
         try:
             while error is None:
-                error = await self._live(link)
+                error = await self._live(uplink)
                 if error is None:
-                    link = await self._open_again(has_paused=link.is_moving)
+                    uplink = await self._open_again(has_paused=uplink.is_moving)
         except HubbubError as fatal:
             error = fatal
         except Exception as failure:
@@ -191,16 +191,16 @@ class Keeper:
         finally:
             self._end(error)
 
-    async def _live(self, link: Link) -> HubbubError | None:
+    async def _live(self, uplink: Uplink) -> HubbubError | None:
         """Use a connection to its end; why there is to be no other."""
         began = now()
         try:
-            closed = await link.run()
+            closed = await uplink.run()
         finally:
-            self._link = None
+            self._uplink = None
         if now() - began >= STABLE_S:
             self._backoff.reset()
-        error = None if link.is_moving else ending(closed.code, closed.reason)
+        error = None if uplink.is_moving else ending(closed.code, closed.reason)
         if error is None:
             self._conversation.tell(Offline(closed.code, closed.reason))
         return error

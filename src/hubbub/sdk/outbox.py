@@ -15,7 +15,7 @@ from hubbub.errors import ErrorCode, HubbubError, Rejected, Unanswered
 from hubbub.sdk.backoff import full_jitter
 from hubbub.sdk.reading import Failure
 
-__all__ = ["RESEND_S", "RETRY_S", "Answer", "Entry", "Kind", "Outbox"]
+__all__ = ["RESEND_S", "RETRY_S", "Entry", "Kind", "Outbox", "Reply"]
 
 # The server forgets a key after five minutes; past that, asking again could say the same thing twice.
 RESEND_S = 240.0
@@ -27,7 +27,7 @@ RETRY_CAP_S = 5.0
 
 WORTH_ANOTHER_TRY = frozenset({ErrorCode.RATE_LIMITED, ErrorCode.UNAVAILABLE})
 
-Answer = dict[str, Any] | HubbubError
+Reply = dict[str, Any] | HubbubError
 
 
 class Kind(Enum):
@@ -59,7 +59,7 @@ class Entry:
     payload: dict[str, Any]
     kind: Kind
     lane: object
-    settle: Callable[[Answer], None]
+    settle: Callable[[Reply], None]
     written_at: float | None = None
     first_refused_at: float | None = None
     refusals: int = 0
@@ -90,7 +90,7 @@ class Outbox:
         return len(self._first) + len(self._waiting) + len(self._written)
 
     def add(
-        self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Answer], None], lane: object = None
+        self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Reply], None], lane: object = None
     ) -> Entry:
         """Take a request.  Without a lane it goes its own way."""
         self._number += 1
@@ -183,7 +183,7 @@ class Outbox:
         bisect.insort(self._first if entry.kind is Kind.OF_CONNECTION else self._waiting, entry, key=number_of)
         return False
 
-    def settle(self, entry: Entry, answer: Answer) -> None:
+    def settle(self, entry: Entry, answer: Reply) -> None:
         """Tell whoever made a request what has come of it."""
         self.withdraw(entry)
         entry.settle(answer)

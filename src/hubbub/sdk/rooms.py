@@ -1,7 +1,7 @@
 """Which messages of a room to show next: each once, in order, and no hole that is not told.
 
-Messages come from three sides: live, in the answer that resumes a room, and from history.  All go through one `Room`,
-which knows nothing of sockets: it takes what came and gives what may be shown now.
+Messages come from three sides: live, in the answer that resumes a room, and from history.  All go through one
+`RoomCursor`, which knows nothing of sockets: it takes what came and gives what may be shown now.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from enum import Enum, auto
 from hubbub.sdk.messages import Gap, Message
 from hubbub.sdk.reading import Entered
 
-__all__ = ["MAX_HELD", "Room", "Shown", "Standing"]
+__all__ = ["MAX_HELD", "Membership", "RoomCursor", "Shown"]
 
 Shown = Message | Gap
 
@@ -20,19 +20,19 @@ Shown = Message | Gap
 MAX_HELD = 256
 
 
-class Standing(Enum):
-    """How this client stands to a room that it has to do with."""
+class Membership(Enum):
+    """Whether this client is in a room that it has to do with."""
 
     ENTERING = auto()  # a join was asked for, and none has been answered
     IN = auto()  # the server has let this connection in
     AWAY = auto()  # the connection that was in is gone, and the next one is not in yet
 
 
-class Room:
-    """One room, as far as this client has shown it.
+class RoomCursor:
+    """Where this client is in one room: whether it is in, and how far its messages have been shown.
 
     Attributes:
-        standing: whether this connection is in the room.
+        membership: whether this connection is in the room.
         epoch: names the server's log; seqs of two epochs have nothing to do with each other.  None while entering.
         last: the seq of the newest message shown.
         head: the newest seq known to exist.
@@ -41,7 +41,7 @@ class Room:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.standing = Standing.ENTERING
+        self.membership = Membership.ENTERING
         self.epoch: str | None = None
         self.last = 0
         self.head = 0
@@ -51,7 +51,7 @@ class Room:
     @property
     def is_behind(self) -> bool:
         """Whether there are messages after `last` that did not come by themselves, and must be asked for."""
-        return self.standing is Standing.IN and self.last < self.head
+        return self.membership is Membership.IN and self.last < self.head
 
     @property
     def since(self) -> dict[str, object]:
@@ -62,10 +62,10 @@ class Room:
 
     def enter(self, entered: Entered) -> list[Shown]:
         """Take the answer to a join that asked for no resumption; its messages are for whoever joined."""
-        if self.standing is Standing.ENTERING:
+        if self.membership is Membership.ENTERING:
             self.last = self.head = newest(entered)
         self.epoch = entered.epoch
-        self.standing = Standing.IN
+        self.membership = Membership.IN
         self.mark_read(entered.read)
         self.head = max(self.head, entered.seq)
         return self._release()
@@ -74,7 +74,7 @@ class Room:
         """Take the answer to a join that asked for what came after `since`."""
         is_recovered = entered.recovered and entered.epoch == self.epoch
         shown: list[Shown] = [] if is_recovered else self._start_over(entered)
-        self.standing = Standing.IN
+        self.membership = Membership.IN
         self.mark_read(entered.read)
         self.head = max(self.last, newest(entered))
         for message in entered.messages:
@@ -92,8 +92,8 @@ class Room:
 
     def drop(self) -> None:
         """Note that the connection is gone; what was held will come again."""
-        if self.standing is Standing.IN:
-            self.standing = Standing.AWAY
+        if self.membership is Membership.IN:
+            self.membership = Membership.AWAY
         self._held.clear()
 
     def go_on(self, epoch: str, seq: int) -> bool:
@@ -102,7 +102,7 @@ class Room:
         Returns:
             False where messages were shown that the log has lost: only a resumption tells what is there now.
         """
-        if self.standing is not Standing.IN:
+        if self.membership is not Membership.IN:
             return True  # the answer to the join that is on its way says which epoch it is
         if self.last > seq:
             return False
@@ -117,7 +117,7 @@ class Room:
 
     def hear(self, message: Message) -> list[Shown]:
         """Take a live message."""
-        if self.standing is Standing.IN:
+        if self.membership is Membership.IN:
             return self._take(message)
         self._hold(message)  # the answer to the join is still to come
         return []
@@ -138,7 +138,7 @@ class Room:
     def lose(self, first: int, last: int) -> list[Shown]:
         """Take the server's word that it does not keep these any more."""
         self.head = max(self.head, last)
-        if self.standing is not Standing.IN or first > self.last + 1:
+        if self.membership is not Membership.IN or first > self.last + 1:
             return []  # earlier ones are missing too: asking for those finds this gap
         return self._skip_to(last + 1) + self._release()
 

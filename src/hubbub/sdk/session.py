@@ -87,7 +87,7 @@ def netloc(parts: SplitResult) -> str:
     return parts.netloc.rpartition("@")[2]
 
 
-class Tickets(msgspec.Struct):
+class LoginReply(msgspec.Struct):
     """What logging in, or asking for another ticket, is answered."""
 
     otp: str
@@ -139,10 +139,10 @@ class Session:
         self._token = tickets.token
         return tickets.otp
 
-    async def _ask(self, path: str, body: object = None) -> Tickets:
+    async def _ask(self, path: str, body: object = None) -> LoginReply:
         answer = await request(self._server, path, msgspec.json.encode(body) if body else b"", self._token)
         try:
-            return msgspec.json.decode(answer, type=Tickets)
+            return msgspec.json.decode(answer, type=LoginReply)
         except (msgspec.DecodeError, UnicodeError):
             raise ProtocolError(f"{self._server.url}{path} answers, but is no Hubbub server") from None
 
@@ -158,7 +158,7 @@ class Session:
 # HTTP
 
 
-class Answer:
+class HttpAnswer:
     """Collects an HTTP response as httptools reads it."""
 
     def __init__(self) -> None:
@@ -209,11 +209,11 @@ def head(server: Server, path: str, size: int, token: str) -> bytes:
     return "\r\n".join(lines).encode() + b"\r\n\r\n"
 
 
-async def read_answer(reader: asyncio.StreamReader) -> tuple[int, Answer]:
+async def read_answer(reader: asyncio.StreamReader) -> tuple[int, HttpAnswer]:
     # Whoever imports the client need not load the parser; whoever logs in does.
     import httptools
 
-    answer = Answer()
+    answer = HttpAnswer()
     parser = httptools.HttpResponseParser(answer)
     size = 0
     while not answer.is_complete:

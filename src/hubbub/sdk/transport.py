@@ -121,7 +121,7 @@ async def open_transport(server: Server, otp: str) -> Transport:
         proxy=None,
         open_timeout=OPEN_S,
         close_timeout=CLOSE_S,
-        # The server pings; a client that hears nothing of it leaves (`link.py`).
+        # The server pings; a client that hears nothing of it leaves (`uplink.py`).
         ping_interval=None,
         max_size=MAX_FRAME,
     )

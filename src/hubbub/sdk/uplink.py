@@ -16,10 +16,10 @@ from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.messages import Page
 from hubbub.sdk.outbox import WORTH_ANOTHER_TRY, Entry, Kind
 from hubbub.sdk.reading import Failure, Frame, Welcome, read_frame, read_page
-from hubbub.sdk.rooms import Room
+from hubbub.sdk.rooms import RoomCursor
 from hubbub.sdk.transport import Transport, TransportClosed
 
-__all__ = ["Link", "now"]
+__all__ = ["Uplink", "now"]
 
 log = logging.getLogger("hubbub.sdk")
 
@@ -33,7 +33,7 @@ MOVE_S = 2.0
 encode = msgspec.json.encode
 
 
-class Link:
+class Uplink:
     """One connection at work.
 
     Args:
@@ -178,7 +178,7 @@ class Link:
             if self._conversation.behind():
                 self._is_behind.set()
 
-    async def _fill_one(self, room: Room) -> None:
+    async def _fill_one(self, room: RoomCursor) -> None:
         after, epoch = room.last, room.epoch
         request = {"room": room.name, "after": after, "limit": min(PAGE, max(1, self._inbox.free))}
         try:
