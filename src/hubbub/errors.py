@@ -3,6 +3,8 @@
 HubbubError
 ├── ConfigError      the operator asked for something impossible
 ├── EngineError      shared state could not be reached or changed
+│   ├── NotKept      nothing of what was to be kept was
+│   └── NotKnown     it was kept, or not: the answer did not come
 ├── Refused          a request was understood and turned down; carries a code for the client
 │
 │   What a program meets that uses a server through `hubbub.connect`:
@@ -31,6 +33,8 @@ __all__ = [
     "Flooding",
     "HubbubError",
     "Kicked",
+    "NotKept",
+    "NotKnown",
     "ProtocolError",
     "Refused",
     "Rejected",
@@ -87,7 +91,15 @@ class ConfigError(HubbubError):
 
 
 class EngineError(HubbubError):
-    """Shared state could not be read or changed; nothing of the attempt was kept."""
+    """Shared state could not be read or changed."""
+
+
+class NotKept(EngineError):
+    """Nothing of what was to be kept was kept; trying again does nothing twice."""
+
+
+class NotKnown(EngineError):
+    """What was to be kept may have been kept, or not; trying again with the same key does nothing twice."""
 
 
 class Refused(HubbubError):

@@ -1,33 +1,36 @@
-"""The engine: shared state behind one URL.  Everything above is the same whatever the URL says.
+"""The engine's port: shared state behind one URL.  Everything above is the same whatever the URL says.
 
-An engine is one object with three small interfaces, `Log`, `Bus` and `Vault`.  The promises in their
-docstrings are what the contract tests hold every engine to; `memory` is the readable reference.
+An engine is one object with four small interfaces, `Log`, `Bus`, `Attendance` and `Vault`.  The promises in their
+docstrings are what the contract tests hold every engine to; `memory` is the readable reference.  `urls` opens the one
+that a URL names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Collection, Sequence
+from enum import Enum, auto
 from typing import Protocol
 
 import msgspec
 
-from hubbub.errors import ConfigError
 from hubbub.events import Message
 
 __all__ = [
     "Account",
+    "Attendance",
     "Bus",
-    "Deliver",
     "Draft",
     "Engine",
     "Grant",
     "Head",
+    "Listener",
     "Log",
+    "Members",
+    "OtpLimit",
     "Page",
     "Receipt",
+    "Resumed",
     "Vault",
-    "open_engine",
 ]
 
 
@@ -64,6 +67,25 @@ class Page(msgspec.Struct, frozen=True):
     more: bool
 
 
+class Resumed(msgspec.Struct, frozen=True):
+    """What a client has missed since a place in a room's log.
+
+    Attributes:
+        page: the messages next after that place, or the newest ones where `is_recovered` is false.
+        is_recovered: whether the place is one of this log, and the log still holds every message after it.
+    """
+
+    page: Page
+    is_recovered: bool
+
+
+class Members(msgspec.Struct, frozen=True):
+    """Users in a room: the first names in alphabetical order, up to the limit asked for, and how many there are."""
+
+    users: list[str]
+    count: int
+
+
 class Grant(msgspec.Struct, frozen=True):
     """Who a one-time password or a session token stands for.  `session` is the hash of the token, never the token."""
 
@@ -78,59 +100,201 @@ class Account(msgspec.Struct, frozen=True):
     password_hash: str
 
 
-Deliver = Callable[[str, Sequence[Message]], None]
+class OtpLimit(Enum):
+    """Why a one-time password was not issued."""
+
+    OF_ACCOUNT = auto()
+    IN_ALL = auto()
+
+
+class Listener(Protocol):
+    """What an engine tells its process.
+
+    Each method is called on the event loop, waits for nothing and raises nothing.  Those with a room are called for
+    subscribed rooms alone.
+    """
+
+    def deliver(self, room: str, messages: Sequence[Message]) -> None:
+        """New messages of the room's log: in the order of their seqs, each once, with no hole but those told by `hole`.
+
+        They may come from anywhere at any time; those of this process's own `append` come before it returns, in the
+        same turn of the loop.
+        """
+        ...
+
+    def hole(self, room: str, first: int, last: int) -> None:
+        """The log has lost these seqs, both included, before they could be delivered; delivery goes on after them."""
+        ...
+
+    def rewound(self, room: str, head: Head) -> None:
+        """The room's log goes on under the epoch of `head`, after its seq.
+
+        Where more than that seq was delivered, the rest is not in the log: other messages will get those seqs.
+        """
+        ...
+
+    def heard(self, room: str, type_: str, payload: bytes) -> None:
+        """An event that is not kept; `payload` is a JSON object."""
+        ...
+
+    def came(self, room: str, user: str) -> None:
+        """A user's first connection, on any node, has entered the room."""
+        ...
+
+    def went(self, room: str, user: str) -> None:
+        """A user's last connection, on any node, has left the room."""
+        ...
+
+    def ended(self, session: str) -> None:
+        """A session has ended before its time, by anyone's hand."""
+        ...
 
 
 class Log(Protocol):
     """Ordered, durable messages by room."""
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        """Keep a batch; one receipt for each draft, in order.  One batch at a time: the next one waits for the return.
+    @property
+    def lanes(self) -> int:
+        """How many batches may usefully be under way at once; `lane` tells which of a batch's drafts go together."""
+        ...
 
-        On return the messages are as durable as the engine promises, and each subscribed room's new messages
-        have been handed to the bus, in the order of their seqs.  A room's seq rises by exactly one from 1.
+    def lane(self, room: str) -> int:
+        """The lane of a room, from 0 up to `lanes`.  Rooms of different lanes do not wait for each other."""
+        ...
+
+    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+        """Keep a batch; one receipt for each draft, in order.
+
+        On return the messages are as durable as the engine promises, and each subscribed room's new messages have been
+        handed to the listener, in the order of their seqs.  A room's seq rises by exactly one from 1.  Several calls
+        may be under way; what two of them say in one room is kept in the order of the calls.
 
         Raises:
-            EngineError: nothing of the batch was kept.
+            NotKept: nothing of the batch was kept.
+            NotKnown: all of the batch was kept, or nothing; a draft with a key may be appended again.
         """
         ...
 
     async def read(self, room: str, *, after: int | None = None, before: int | None = None, limit: int) -> Page:
-        """The messages next after `after` or next before `before` (the newest, with neither), `limit` at most."""
+        """The messages next after `after` or next before `before` (the newest, with neither), `limit` at most.
+
+        Raises:
+            EngineError: the log cannot be read.
+        """
+        ...
+
+    async def resume(self, room: str, since: Head, limit: int) -> Resumed:
+        """What came after a place that a client names, judged by the log itself; `limit` messages at most.
+
+        Raises:
+            EngineError: the log cannot be read.
+        """
         ...
 
     async def head(self, room: str) -> Head:
-        """The epoch and the last seq of a room; seq 0 where nothing was said."""
+        """The epoch and the last seq of a room; seq 0 where nothing was said.
+
+        Raises:
+            EngineError: the log cannot be read.
+        """
         ...
 
 
 class Bus(Protocol):
-    """Hands the messages of subscribed rooms to this process, whichever process appended them."""
+    """Tells this process what happens in the rooms that it subscribes to, whichever process it happens in."""
 
-    def subscribe(self, room: str) -> None:
-        """Begin to deliver a room's messages, in seq order, to the function given to `open`."""
+    async def subscribe(self, room: str) -> None:
+        """Begin to tell the listener of a room: what is appended after the return is delivered.
+
+        Raises:
+            EngineError: the room cannot be subscribed to.
+        """
         ...
 
-    def unsubscribe(self, room: str) -> None: ...
+    def unsubscribe(self, room: str) -> None:
+        """Tell the listener no more of a room."""
+        ...
+
+    def cast(self, room: str, type_: str, payload: bytes) -> None:
+        """Tell every process's listener (`heard`) an event that is not kept.  Some may miss it; nobody waits for it."""
+        ...
+
+
+class Attendance(Protocol):
+    """Who is in a room, on all nodes, and how far each user has read it."""
+
+    def enter(self, room: str, user: str) -> None:
+        """Note a user's first connection of this process in a room.  Does not wait.
+
+        Where it is the user's first on any node, every listener is told (`came`).
+        """
+        ...
+
+    def leave(self, room: str, user: str) -> None:
+        """Note that a user's last connection of this process has left a room; listeners are told by `went`."""
+        ...
+
+    async def members(self, room: str, limit: int) -> Members:
+        """The users in a room.
+
+        Raises:
+            EngineError: they cannot be read.
+        """
+        ...
+
+    async def mark_read(self, room: str, user: str, seq: int) -> int:
+        """Keep how far a user has read; it never goes back.  The furthest mark, which outlives the process.
+
+        Raises:
+            EngineError: it could not be kept.
+        """
+        ...
+
+    async def read_mark(self, room: str, user: str) -> int:
+        """How far a user has read a room; 0 before the first mark.
+
+        Raises:
+            EngineError: it cannot be read.
+        """
+        ...
 
 
 class Vault(Protocol):
     """Accounts, session tokens and one-time passwords.  Secrets come in hashed; only hashes are kept.
 
-    A one-time password expires by the engine's `clock`, a session, which outlives the process, by its `wall` time.
+    A one-time password expires by a clock that never goes back, a session, which outlives the process, by wall time.
+    Each method raises `EngineError` where shared state cannot be read or changed.
     """
 
     async def account(self, user: str) -> Account | None: ...
 
-    async def put_account(self, account: Account) -> None:
-        """Add an account, or change its password."""
+    async def accounts(self) -> list[str]:
+        """The names of all users that have an account, sorted."""
         ...
 
     async def has_accounts(self) -> bool:
         """Whether there is anyone who could log in."""
         ...
 
-    async def put_session(self, grant: Grant, expires: float) -> None: ...
+    async def put_account(self, account: Account) -> None:
+        """Add an account, or change its password: then the user's sessions and one-time passwords end."""
+        ...
+
+    async def remove_account(self, user: str) -> bool:
+        """Remove an account; the user's sessions and one-time passwords end.  False where there is none."""
+        ...
+
+    async def put_setup(self, secret: str) -> None:
+        """Keep one more secret with which the first account can be made, while there is none."""
+        ...
+
+    async def take_setup(self, secret: str) -> bool:
+        """Use a secret of `put_setup` up, and every other one with it.  False where there is an account already."""
+        ...
+
+    async def put_session(self, grant: Grant, expires: float) -> None:
+        """Keep a session until `expires`, in seconds since 1970."""
+        ...
 
     async def session(self, session: str) -> Grant | None:
         """The grant of a live session token, by its hash."""
@@ -140,11 +304,19 @@ class Vault(Protocol):
         """Forget a session and every one-time password that it was given."""
         ...
 
-    async def live_sessions(self) -> set[str]:
-        """All sessions that live; one that is missing has ended, by whoever's hand."""
+    async def alive(self, sessions: Collection[str]) -> set[str]:
+        """Those of the sessions that live; one that is missing has expired or ended, by whoever's hand."""
         ...
 
-    async def put_otp(self, otp: str, grant: Grant, expires: float) -> None: ...
+    async def issue_otp(
+        self, otp: str, grant: Grant, *, ttl_s: float, per_account: int, in_all: int
+    ) -> OtpLimit | None:
+        """Keep a one-time password for `ttl_s` seconds, in one step with the limits to outstanding ones (0 for none).
+
+        Returns:
+            None where it was issued; the limit that kept it from being issued otherwise.
+        """
+        ...
 
     async def take_otp(self, otp: str) -> Grant | None:
         """Use a one-time password up.  Atomic: of two racing takes, one gets the grant.
@@ -153,16 +325,22 @@ class Vault(Protocol):
         """
         ...
 
-    async def outstanding_otps(self, user: str) -> tuple[int, int]:
-        """How many live one-time passwords this user has, and how many there are in all."""
-        ...
 
-
-class Engine(Log, Bus, Vault, Protocol):
+class Engine(Log, Bus, Attendance, Vault, Protocol):
     """One place for all shared state, opened once and closed once."""
 
-    async def open(self, deliver: Deliver) -> None:
-        """Start; `deliver(room, messages)` is called, on this event loop, for each subscribed room.
+    @property
+    def is_shared(self) -> bool:
+        """Whether several processes can use it at once."""
+        ...
+
+    @property
+    def is_up(self) -> bool:
+        """Whether it is known to be reachable, as of the last thing that was asked of it."""
+        ...
+
+    async def open(self, listener: Listener) -> None:
+        """Start.
 
         Raises:
             ConfigError: the URL names something that cannot be used.
@@ -170,31 +348,3 @@ class Engine(Log, Bus, Vault, Protocol):
         ...
 
     async def close(self) -> None: ...
-
-
-def open_engine(
-    url: str, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
-) -> Engine:
-    """Make the engine that a URL names; it is opened by the server.
-
-    Args:
-        url: `memory://`, or `sqlite:///` and a path (`sqlite:////` and the rest of an absolute one), with
-            `?durability=full` for an fsync a batch.
-        clock: seconds that never go back.
-        wall: seconds since 1970.
-        keep: messages kept of a room; 0 for all.
-        keep_s: seconds that a message is kept; 0 for ever.
-
-    Raises:
-        ConfigError: for a URL that names no engine.
-    """
-    from hubbub.engine.memory import MemoryEngine
-    from hubbub.engine.sqlite import SqliteEngine
-
-    if url == "memory://":
-        return MemoryEngine(clock=clock, wall=wall, keep=keep, keep_s=keep_s)
-    path, _, query = url.removeprefix("sqlite:///").partition("?")
-    if not url.startswith("sqlite:///") or not path or query not in ("", "durability=full", "durability=normal"):
-        raise ConfigError(f"--engine {url!r} names no engine; it is memory:// or sqlite:///FILE[?durability=full]")
-    durability = query.removeprefix("durability=") or "normal"
-    return SqliteEngine(Path(path), clock=clock, wall=wall, durability=durability, keep=keep, keep_s=keep_s)
