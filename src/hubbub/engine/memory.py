@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
-from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
+from hubbub.engine import Account, Draft, Grant, Head, Listener, OtpLimit, Page, Receipt, Resumed
+from hubbub.engine.local import LocalEngine, Silent, resume
+from hubbub.engine.otps import Otps
 from hubbub.engine.stamp import Keys, Place, stamp
-from hubbub.engine.tickets import Tickets
 from hubbub.events import Message
 
 __all__ = ["MemoryEngine"]
@@ -28,8 +29,8 @@ class RoomLog(Place):
         self.messages: deque[Message] = deque(maxlen=keep)
 
 
-class MemoryEngine(Tickets):
-    """Log, bus and vault in dictionaries.
+class MemoryEngine(LocalEngine):
+    """Everything in dictionaries.
 
     Args:
         clock: seconds that never go back, for one-time passwords.
@@ -38,26 +39,29 @@ class MemoryEngine(Tickets):
         keep_s: seconds that a message is kept; 0 for ever.
     """
 
+    is_up = True
+
     def __init__(
         self, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
     ) -> None:
-        super().__init__(clock)
+        super().__init__()
         self._wall = wall
         self._keep_s = keep_s
         self._keep = min(keep or MOST_KEPT, MOST_KEPT)
         self._epoch = secrets.token_hex(8)
         self._keys = Keys()
         self._logs: dict[str, RoomLog] = {}
-        self._subscribed: set[str] = set()
-        self._deliver: Deliver = lambda _room, _messages: None
+        self._marks: dict[str, dict[str, int]] = {}
         self._accounts: dict[str, Account] = {}
+        self._setup: set[str] = set()
         self._sessions: dict[str, tuple[Grant, float]] = {}
+        self._otps = Otps(clock)
 
-    async def open(self, deliver: Deliver) -> None:
-        self._deliver = deliver
+    async def open(self, listener: Listener) -> None:
+        self._listener = listener
 
     async def close(self) -> None:
-        self._subscribed.clear()
+        self._listener = Silent()
 
     # Log
 
@@ -65,8 +69,7 @@ class MemoryEngine(Tickets):
         stamped = stamp(batch, self._log, self._keys, int(self._wall() * 1000))
         for room, messages in stamped.fresh.items():
             self._logs[room].messages += messages
-            if room in self._subscribed:
-                self._deliver(room, messages)
+        self._deliver(stamped.fresh)
         return stamped.receipts
 
     def _log(self, room: str) -> RoomLog:
@@ -97,28 +100,54 @@ class MemoryEngine(Tickets):
         while log.messages and log.messages[0].sent < oldest_ms:
             log.messages.popleft()
 
+    async def resume(self, room: str, since: Head, limit: int) -> Resumed:
+        return await resume(self, room, since, limit)
+
     async def head(self, room: str) -> Head:
         log = self._logs.get(room)
         return Head(self._epoch, log.seq if log else 0)
 
-    # Bus
+    # Attendance
 
-    def subscribe(self, room: str) -> None:
-        self._subscribed.add(room)
+    async def mark_read(self, room: str, user: str, seq: int) -> int:
+        marks = self._marks.setdefault(user, {})
+        marks[room] = max(seq, marks.get(room, 0))
+        return marks[room]
 
-    def unsubscribe(self, room: str) -> None:
-        self._subscribed.discard(room)
+    async def read_mark(self, room: str, user: str) -> int:
+        return self._marks.get(user, {}).get(room, 0)
 
     # Vault
 
     async def account(self, user: str) -> Account | None:
         return self._accounts.get(user)
 
-    async def put_account(self, account: Account) -> None:
-        self._accounts[account.user] = account
+    async def accounts(self) -> list[str]:
+        return sorted(self._accounts)
 
     async def has_accounts(self) -> bool:
         return bool(self._accounts)
+
+    async def put_account(self, account: Account) -> None:
+        self._accounts[account.user] = account
+        self._end_all(account.user)
+
+    async def remove_account(self, user: str) -> bool:
+        if self._accounts.pop(user, None) is None:
+            return False
+        self._marks.pop(user, None)
+        self._end_all(user)
+        return True
+
+    async def put_setup(self, secret: str) -> None:
+        if not self._accounts:
+            self._setup.add(secret)
+
+    async def take_setup(self, secret: str) -> bool:
+        if secret not in self._setup:
+            return False
+        self._setup.clear()
+        return not self._accounts
 
     async def put_session(self, grant: Grant, expires: float) -> None:
         # Sessions all live equally long, so the oldest come first and expired ones leave from the front.
@@ -131,13 +160,37 @@ class MemoryEngine(Tickets):
         self._sessions[grant.session] = (grant, expires)
 
     async def session(self, session: str) -> Grant | None:
-        found = self._sessions.get(session)
-        return found[0] if found and self._wall() < found[1] else None
+        return self._grant(session)
 
     async def end_session(self, session: str) -> None:
+        grant = self._grant(session)
         self._sessions.pop(session, None)
-        self.drop_session(session)
+        if grant is not None:
+            self._otps.end(grant.user, [session])
+            self._listener.ended(session)
 
-    async def live_sessions(self) -> set[str]:
-        now = self._wall()
-        return {session for session, (_, expires) in self._sessions.items() if now < expires}
+    async def alive(self, sessions: Collection[str]) -> set[str]:
+        return {session for session in sessions if self._grant(session) is not None}
+
+    async def issue_otp(
+        self, otp: str, grant: Grant, *, ttl_s: float, per_account: int, in_all: int
+    ) -> OtpLimit | None:
+        return self._otps.issue(otp, grant, ttl_s, per_account=per_account, in_all=in_all)
+
+    async def take_otp(self, otp: str) -> Grant | None:
+        grant = self._otps.take(otp)
+        return grant if grant is not None and self._grant(grant.session) is not None else None
+
+    def _grant(self, session: str) -> Grant | None:
+        found = self._sessions.get(session)
+        return found[0] if found is not None and self._wall() < found[1] else None
+
+    def _end_all(self, user: str) -> None:
+        """End all sessions of a user."""
+        ended = [session for session, (grant, _) in self._sessions.items() if grant.user == user]
+        for session in ended:
+            is_alive = self._grant(session) is not None
+            del self._sessions[session]
+            if is_alive:
+                self._listener.ended(session)
+        self._otps.end(user, ended)

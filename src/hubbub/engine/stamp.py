@@ -21,6 +21,9 @@ class Keys:
     def __init__(self) -> None:
         self._receipts: dict[tuple[str, str, str], Receipt] = {}
 
+    def __len__(self) -> int:
+        return len(self._receipts)
+
     def add(self, room: str, sender: str | None, key: str, receipt: Receipt) -> None:
         self._receipts[room, sender or "", key] = receipt
 
