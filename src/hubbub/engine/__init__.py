@@ -117,9 +117,13 @@ class Listener(Protocol):
     def deliver(self, room: str, messages: Sequence[Message]) -> None:
         """New messages of the room's log: in the order of their seqs, each once, with no hole but those told by `hole`.
 
-        They may come from anywhere at any time; those of this process's own `append` come before it returns, in the
-        same turn of the loop.
+        Those of this process's own `append` come before it returns, in the same turn of the loop, and whoever has
+        called it flushes; those that come from elsewhere are followed by a `flush` of the engine's.
         """
+        ...
+
+    def flush(self) -> None:
+        """Pass on what was delivered from elsewhere since the last flush."""
         ...
 
     def hole(self, room: str, first: int, last: int) -> None:
