@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,21 +43,26 @@ class RoomPlace(Place):
 
     Attributes:
         id: its number there.
+        kept: the seq of the newest message that is kept; `seq` is ahead of it while a batch is being written.
         first: the seq of the oldest message that is kept.
         is_new: not in the file yet; the next batch puts it there.
     """
 
-    __slots__ = ("first", "id", "is_new")
+    __slots__ = ("first", "id", "is_new", "kept")
 
     def __init__(self, id_: int, seq: int, first: int, *, is_new: bool) -> None:
         super().__init__(seq)
         self.id = id_
+        self.kept = seq
         self.first = first
         self.is_new = is_new
 
 
 class LogFile:
-    """Rooms, their messages, and the journal."""
+    """Rooms, their messages, and the journal.
+
+    Messages before a room's `first` are not kept any more: nobody reads them, deleted or not.
+    """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
@@ -89,9 +94,17 @@ class LogFile:
                 self._connection.execute(INSERT[size], values)
                 start += size
 
-    def clear_journal(self, up_to: int) -> None:
-        """Delete the batches that the journal has numbered so far as `up_to`."""
-        self._connection.execute("DELETE FROM journal WHERE id <= ?", (up_to,))
+    def clear_journal(self, up_to: int, firsts: Iterable[tuple[int, int]]) -> None:
+        """Delete the batches that the journal has numbered so far as `up_to`.
+
+        Args:
+            firsts: numbers of rooms with a `first` that the file may not have.  What the journal alone had before it
+                goes now, and the table must not be taken to have all that comes after its own messages.
+        """
+        with transaction(self._connection):
+            for room, first in firsts:
+                self._connection.execute("UPDATE rooms SET first = max(first, ?) WHERE id = ?", (first, room))
+            self._connection.execute("DELETE FROM journal WHERE id <= ?", (up_to,))
 
     def recover(self, path: Path) -> None:
         """Fold the journal of a process that did not."""
@@ -142,7 +155,10 @@ class LogFile:
             if row is None:
                 return 0, []
             number, first = row
-            found = self.older(number, before, limit) if after is None else self.newer(number, after, END, limit)
+            if after is None:
+                found = self.older(number, first, before, limit)
+            else:
+                found = self.newer(number, max(after, first - 1), END, limit)
             return self.last_seq(number, first), found
 
     def newer(self, number: int, after: int, before: int, limit: int) -> list[Fields]:
@@ -150,15 +166,22 @@ class LogFile:
         sql = f"{SELECT} AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
         return self._connection.execute(sql, (number, after, before, limit)).fetchall()
 
-    def older(self, number: int, before: int, limit: int) -> list[Fields]:
-        """The newest messages before a seq, in order."""
-        sql = f"{SELECT} AND seq < ? ORDER BY seq DESC LIMIT ?"
-        return self._connection.execute(sql, (number, before, limit)).fetchall()[::-1]
+    def older(self, number: int, first: int, before: int, limit: int) -> list[Fields]:
+        """The newest messages from the seq `first` on and before another, in order."""
+        sql = f"{SELECT} AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?"
+        return self._connection.execute(sql, (number, first, before, limit)).fetchall()[::-1]
 
-    def find_old(self, cutoff: int) -> list[tuple[str, int, int]]:
-        """For each room with messages from before `cutoff`: its name, its number, and a seq to trim it to."""
+    def find_old(self, cutoff: int, after: int, limit: int) -> tuple[list[tuple[str, int, int]], int]:
+        """Rooms with messages from before `cutoff`, among the `limit` rooms with a number above `after`.
+
+        Returns:
+            For each its name, its number, and a seq to trim it to; the number to go on after, `END` at the end.
+        """
         old = []
-        for number, room, first in self._connection.execute("SELECT id, name, first FROM rooms").fetchall():
+        rooms = self._connection.execute(
+            "SELECT id, name, first FROM rooms WHERE id > ? ORDER BY id LIMIT ?", (after, limit)
+        ).fetchall()
+        for number, room, first in rooms:
             oldest = self._connection.execute(
                 "SELECT seq, sent FROM messages WHERE room = ? AND seq >= ? ORDER BY seq LIMIT ?",
                 (number, first, TRIM_ROWS),
@@ -170,7 +193,7 @@ class LogFile:
                 last = seq
             if last is not None:
                 old.append((room, number, last + 1))
-        return old
+        return old, rooms[-1][0] if len(rooms) == limit else END
 
     def delete(self, room: int, first: int) -> None:
         """Delete a room's messages before the seq `first`."""

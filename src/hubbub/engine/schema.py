@@ -1,4 +1,4 @@
-"""The SQLite file itself: opened, migrated, locked, and the accounts in it."""
+"""The SQLite file itself: opened, migrated, locked."""
 
 from __future__ import annotations
 
@@ -11,10 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-from hubbub.engine import Account
 from hubbub.errors import ConfigError
 
-__all__ = ["AccountFile", "connect_file", "lock_file", "snapshot", "transaction"]
+__all__ = ["connect_file", "lock_file", "snapshot", "transaction"]
 
 # Each script brings a file from the version of its place in this list to the next.
 MIGRATIONS = [
@@ -30,6 +29,13 @@ MIGRATIONS = [
     CREATE TABLE sessions (session TEXT PRIMARY KEY, user TEXT NOT NULL, expires REAL NOT NULL) WITHOUT ROWID;
     """,
     "CREATE TABLE journal (id INTEGER PRIMARY KEY, batch BLOB NOT NULL)",
+    """
+    CREATE TABLE marks (
+        user TEXT NOT NULL, room TEXT NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (user, room)
+    ) WITHOUT ROWID;
+    CREATE INDEX sessions_by_user ON sessions (user);
+    CREATE INDEX sessions_by_expiry ON sessions (expires);
+    """,
 ]
 
 BUSY_S = 5.0
@@ -75,6 +81,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     if version == len(MIGRATIONS):
         return
     with transaction(connection):
+        # Asked again: another process may have migrated the file in the meantime.
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
         for number in range(version, len(MIGRATIONS)):
             for statement in MIGRATIONS[number].split(";"):
                 connection.execute(statement)
@@ -103,38 +111,6 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute("COMMIT")
-
-
-class AccountFile:
-    """The accounts in a database file, without the server: it may be running, and sees the change at once."""
-
-    def __init__(self, connection: sqlite3.Connection) -> None:
-        self._connection = connection
-
-    def find(self, user: str) -> Account | None:
-        row = self._connection.execute("SELECT user, password_hash FROM accounts WHERE user = ?", (user,)).fetchone()
-        return Account(*row) if row else None
-
-    def put(self, account: Account) -> None:
-        """Add an account, or change its password."""
-        self._connection.execute(
-            "INSERT INTO accounts VALUES (?, ?) ON CONFLICT DO UPDATE SET password_hash = excluded.password_hash",
-            (account.user, account.password_hash),
-        )
-
-    def remove(self, user: str) -> None:
-        """Remove an account, and end its sessions."""
-        with transaction(self._connection):
-            self._connection.execute("DELETE FROM accounts WHERE user = ?", (user,))
-            self._connection.execute("DELETE FROM sessions WHERE user = ?", (user,))
-
-    def end_sessions(self, user: str) -> None:
-        """End a user's sessions: after a change of password they are somebody else's."""
-        self._connection.execute("DELETE FROM sessions WHERE user = ?", (user,))
-
-    def names(self) -> list[str]:
-        """All users, sorted."""
-        return [user for (user,) in self._connection.execute("SELECT user FROM accounts ORDER BY user")]
 
 
 def lock_file(path: Path) -> IO[str]:

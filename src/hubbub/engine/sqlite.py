@@ -17,35 +17,47 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
-from typing import IO, Any, TypeVar
+from typing import IO, Any
 
 import structlog
 
-from hubbub.engine import Account, Deliver, Draft, Grant, Head, Page, Receipt
+from hubbub.engine import Draft, Head, Listener, Page, Receipt, Resumed
+from hubbub.engine.database import Database, failure
+from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.logfile import END, TRIM_ROWS, Fields, LogFile, RoomPlace, encode_rows
-from hubbub.engine.schema import AccountFile, connect_file, lock_file, transaction
+from hubbub.engine.marks import Marks
+from hubbub.engine.schema import connect_file, lock_file
+from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Stamped, stamp
 from hubbub.engine.tail import Row, Tail
-from hubbub.engine.tickets import Tickets
 from hubbub.engine.worker import Worker
-from hubbub.errors import EngineError
+from hubbub.errors import ConfigError, EngineError, NotKept
 from hubbub.events import Message
 
 __all__ = ["SqliteEngine"]
 
 log = structlog.get_logger("hubbub.engine")
 
-T = TypeVar("T")
 # The journal is folded when the tail has this many messages or bytes; a transaction takes some, then batches pass.
 FOLD_MESSAGES = 4096
 FOLD_BYTES = 1 << 20
 FOLD_ROWS = 256
 
+# After a fold that failed.
+FOLD_RETRY_S = 2.0
+
+# A tail of this many messages or bytes waits for a fold before it takes more, and takes none where that fails.
+MOST_TAIL_MESSAGES = 1 << 18
+MOST_TAIL_BYTES = 1 << 26
+
 # Between the steps of a trim.
 TRIM_PAUSE_S = 0.02
 OLD_EVERY_S = 60.0
+
+# Rooms that are looked at for old messages at once: other reads pass in between.
+OLD_ROOMS = 200
 
 # Checkpoints are made after a fold, in a thread of their own.  At this many pages a batch waits for one after all.
 MOST_WAL_PAGES = 16_384
@@ -54,8 +66,8 @@ MOST_WAL_PAGES = 16_384
 MAX_PLACES = 50_000
 
 
-class SqliteEngine(Tickets):
-    """Log, bus and vault in one file.
+class SqliteEngine(LocalEngine, SqliteVault):
+    """Everything in one file.
 
     Args:
         path: the file; made when there is none.
@@ -76,86 +88,102 @@ class SqliteEngine(Tickets):
         keep: int = 0,
         keep_s: float = 0,
     ) -> None:
-        super().__init__(clock)
+        LocalEngine.__init__(self)
         self._path = path.resolve()  # by one name, whatever links lead to it
+        self._database = Database(self._path, durability)
+        SqliteVault.__init__(self, self._database, clock=clock, wall=wall)
         self._wall = wall
-        self._durability = durability
         self._keep = keep
         self._keep_s = keep_s
         self._epoch = ""
         self._next_room = 1
         self._keys = Keys()
         self._places: dict[str, RoomPlace] = {}
-        # Sessions that were asked for, with their end, as far as nobody has ended them since the last look at all.
-        self._known_sessions: dict[str, tuple[Grant, float]] = {}
-        self._ended = 0
-        self._subscribed: set[str] = set()
-        self._deliver: Deliver = lambda _room, _messages: None
-        self._writer = Worker("sqlite-write")
-        self._reader = Worker("sqlite-read")
-        self._checkpointer = Worker("sqlite-checkpoint")
+        self._marks = Marks(self._database)
         self._lock: IO[str] | None = None
-        self._tail = Tail()
-        self._journaled = 0
-        self._is_folding = False
-        self._trimming: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._write: sqlite3.Connection
-        self._read: sqlite3.Connection
+        self._checkpointer = Worker("sqlite-checkpoint")
         self._check: sqlite3.Connection
         # The log in the file, for the thread of each.
         self._writing: LogFile
         self._reading: LogFile
         self._checking: LogFile
+        # One batch is written at a time, so that one that fails takes its seqs back before the next one is given any.
+        self._append_turn = asyncio.Lock()
+        self._journaled = 0
+        self._tail = Tail()
+        self._fold_turn = asyncio.Lock()
+        self._folder: asyncio.Task[None] | None = None
+        self._trimming: set[str] = set()
+        # Places whose `first` is not in the file yet, by their number.
+        self._unfiled: dict[int, RoomPlace] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
 
-    async def open(self, deliver: Deliver) -> None:
-        self._deliver = deliver
+    async def open(self, listener: Listener) -> None:
         with contextlib.ExitStack() as undo:
             self._lock = undo.enter_context(lock_file(self._path))
-            self._write = undo.enter_context(contextlib.closing(connect_file(self._path, durability=self._durability)))
-            self._read = undo.enter_context(contextlib.closing(connect_file(self._path)))
-            self._read.execute("PRAGMA query_only = ON")
+            database = self._database
+            database.open()
+            undo.callback(database.writing.close)
+            undo.callback(database.reading.close)
             self._check = undo.enter_context(contextlib.closing(connect_file(self._path)))
-            self._writing, self._reading, self._checking = map(LogFile, (self._write, self._read, self._check))
-            self._write.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
-            (self._epoch,) = self._write.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
-            self._writing.recover(self._path)
-            (last,) = self._write.execute("SELECT max(id) FROM rooms").fetchone()
+            self._writing, self._reading, self._checking = map(
+                LogFile, (database.writing, database.reading, self._check)
+            )
+            try:
+                self._recover(database.writing)
+            except sqlite3.Error as error:
+                raise ConfigError(f"--engine sqlite:///{self._path}: {error}; mend the file or the disk") from None
             undo.pop_all()
-        self._next_room = (last or 0) + 1
+        self._listener = listener
         if self._keep_s:
             self._start(self._trim_old())
+
+    def _recover(self, connection: sqlite3.Connection) -> None:
+        connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
+        (self._epoch,) = connection.execute("SELECT value FROM facts WHERE name = 'epoch'").fetchone()
+        self._writing.recover(self._path)
+        (last,) = connection.execute("SELECT max(id) FROM rooms").fetchone()
+        self._next_room = (last or 0) + 1
 
     async def close(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._tail:
-            await self.fold()
-        for worker in (self._writer, self._reader, self._checkpointer):
-            await asyncio.to_thread(worker.close)
-        for connection in (self._check, self._read, self._write):
-            connection.close()
+        await self.fold()
+        await asyncio.to_thread(self._checkpointer.close)
+        self._check.close()
+        await self._database.close()
+        self._listener = Silent()
         if self._lock is not None:
             self._lock.close()
+
+    @property
+    def is_up(self) -> bool:
+        return self._database.is_up
 
     # Log
 
     async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+        async with self._append_turn:
+            await self._make_ready(batch)
+            stamped = stamp(batch, self._places.__getitem__, self._keys, int(self._wall() * 1000))
+            if stamped.fresh:
+                await self._keep_batch(stamped)
+            return stamped.receipts
+
+    async def _make_ready(self, batch: Sequence[Draft]) -> None:
+        """Have room for a batch, and the places of all its rooms."""
+        tail = self._tail
+        if tail.is_larger_than(MOST_TAIL_MESSAGES, MOST_TAIL_BYTES) and not await self.fold():
+            raise NotKept("the journal cannot be folded")
         if len(self._places) - len(self._subscribed) > MAX_PLACES:
             self._forget_idle_places()
         unknown = {draft.room for draft in batch if draft.room not in self._places}
         if unknown:
             await self._find_places(unknown)
-        stamped = stamp(batch, self._places.__getitem__, self._keys, int(self._wall() * 1000))
-        if stamped.fresh:
-            await self._keep_batch(stamped)
-        for room, messages in stamped.fresh.items():
-            if room in self._subscribed:
-                self._deliver(room, messages)
-        return stamped.receipts
 
     async def _keep_batch(self, stamped: Stamped) -> None:
+        """Write a batch to the journal, and all that follows from it; or take its places back."""
         places, keys = self._places, stamped.keys
         new_rooms = [(places[room].id, room) for room in stamped.fresh if places[room].is_new]
         fresh: dict[str, list[Row]] = {}
@@ -165,49 +193,46 @@ class SqliteEngine(Tickets):
                 Row(number, each.seq, each.sent, each.sender, each.type, each.body, keys.get((room, each.seq)))
                 for each in messages
             ]
+        written: asyncio.Future[int] | None = None
         try:
-            batch = encode_rows([row for rows in fresh.values() for row in rows])
-            self._journaled = await self._in(self._writer, self._writing.journal, new_rooms, batch)
-        except Exception:
-            stamped.undo(places.__getitem__, self._keys)
-            raise
-        for _, room in new_rooms:
-            places[room].is_new = False
-        tail = self._tail
-        for room, rows in fresh.items():
-            tail.add(room, rows)
-        if (tail.count >= FOLD_MESSAGES or tail.size >= FOLD_BYTES) and not self._is_folding:
-            self._start(self.fold())
-        if self._keep:
-            for room in fresh:
-                place = places[room]
-                if place.seq - place.first + 1 >= self._keep + TRIM_ROWS and room not in self._trimming:
-                    self._start(self._trim(room))
-
-    async def fold(self) -> None:
-        """Move the messages in the journal to the table."""
-        self._is_folding = True
-        try:
-            journaled = self._journaled
-            # A batch may pass after each portion.  With more portions for more messages, large batches would outrun it.
-            rows = max(FOLD_ROWS, self._tail.count * FOLD_ROWS // FOLD_MESSAGES)
-            self._tail.freeze()
-            for portion in self._tail.portions(rows):
-                await self._in(self._writer, self._writing.insert, portion)
-            await self._in(self._writer, self._writing.clear_journal, journaled)
-            self._tail.melt()
-            await self._in(self._checkpointer, self._checking.checkpoint)
-        except EngineError as error:
-            log.warning("the journal is not folded yet", error=str(error))
+            rows = encode_rows([row for rows in fresh.values() for row in rows])
+            written = self._database.writer.finish(self._writing.journal, new_rooms, rows)
+            await written
+        except sqlite3.Error as error:
+            self._database.note_failure()
+            raise failure(error) from error
         finally:
-            self._is_folding = False
+            # Whether the caller still waits or has been cancelled.
+            if written is not None and written.exception() is None:
+                self._journaled = written.result()
+                self._note_kept(stamped, fresh)
+            else:
+                stamped.undo(places.__getitem__, self._keys)
+
+    def _note_kept(self, stamped: Stamped, fresh: dict[str, list[Row]]) -> None:
+        """A batch is in the journal."""
+        self._database.is_up = True
+        for room, rows in fresh.items():
+            place = self._places[room]
+            place.is_new = False
+            place.kept = rows[-1].seq
+            self._tail.add(room, rows)
+            if self._keep and place.kept - place.first + 1 >= self._keep + TRIM_ROWS and room not in self._trimming:
+                self._trimming.add(room)
+                self._start(self._trim(room, place))
+        if self._is_fold_due() and self._folder is None:
+            self._folder = self._start(self._fold_while_due())
+        self._deliver(stamped.fresh)
 
     async def _find_places(self, rooms: set[str]) -> None:
         since = int(self._wall() * 1000) - DEDUPE_WINDOW_MS
-        found, keys = await self._in(self._reader, self._reading.find_rooms, rooms, since)
+        try:
+            found, keys = await self._database.read(self._reading.find_rooms, rooms, since)
+        except EngineError as error:
+            raise NotKept(str(error)) from error
         for room, sender, key, receipt in reversed(keys):
             self._keys.add(room, sender, key, receipt)
-        for room in rooms - self._places.keys():
+        for room in rooms:
             place = found.get(room)
             if place is None:
                 place = RoomPlace(self._next_room, 0, 1, is_new=True)
@@ -224,7 +249,7 @@ class SqliteEngine(Tickets):
             last = self._tail.last(room)
             found = await self._read_both(room, after, end, limit + 1)
         else:
-            last, found = await self._in(self._reader, self._reading.page, room, after, end, limit + 1)
+            last, found = await self._database.read(self._reading.page, room, after, end, limit + 1)
         wanted = found[:limit] if after is not None else found[max(0, len(found) - limit) :]
         return Page(Head(self._epoch, last), [Message(room, *fields) for fields in wanted], more=len(found) > limit)
 
@@ -239,31 +264,82 @@ class SqliteEngine(Tickets):
             pass  # the table has none of them
         elif after is None:
             if len(newer) < limit:
-                older = await self._in(
-                    self._reader, self._reading.older, place.id, min(before, first), limit - len(newer)
+                older = await self._database.read(
+                    self._reading.older, place.id, place.first, min(before, first), limit - len(newer)
                 )
         elif after < first - 1:
-            older = await self._in(self._reader, self._reading.newer, place.id, after, first, limit)
+            older = await self._database.read(self._reading.newer, place.id, max(after, place.first - 1), first, limit)
         return (older + newer)[:limit]
+
+    async def resume(self, room: str, since: Head, limit: int) -> Resumed:
+        return await resume(self, room, since, limit)
 
     async def head(self, room: str) -> Head:
         place = self._places.get(room)
         if place is not None:
-            return Head(self._epoch, place.seq)
+            return Head(self._epoch, place.kept)
         return (await self.read(room, limit=1)).head
+
+    # Folding
+
+    async def fold(self) -> bool:
+        """Copy all that is in the journal to the table.  One fold at a time: another call waits for its turn.
+
+        Returns:
+            Whether it could be done.  If not, all stays as it was, and the next fold copies what this one has, too.
+        """
+        async with self._fold_turn:
+            tail, is_done = self._tail, False
+            if not tail.count:
+                return True
+            # A batch may pass after each portion.  With more portions for more messages, large batches would outrun it.
+            portion_rows = max(FOLD_ROWS, tail.count * FOLD_ROWS // FOLD_MESSAGES)
+            tail.begin_fold()
+            try:
+                await self._copy_to_table(portion_rows)
+                is_done = True
+            except EngineError as error:
+                log.warning("the journal is not folded yet", error=str(error))
+                return False
+            finally:
+                tail.end_fold() if is_done else tail.fail_fold()
+            await self._checkpoint()
+            return True
+
+    async def _copy_to_table(self, portion_rows: int) -> None:
+        write, writing, journaled = self._database.write, self._writing, self._journaled
+        for portion in self._tail.portions(portion_rows):
+            await write(writing.insert, portion)
+        firsts = [(number, place.first) for number, place in self._unfiled.items()]
+        await write(writing.clear_journal, journaled, firsts)
+        for number, first in firsts:
+            self._note_filed(number, first)
+
+    async def _checkpoint(self) -> None:
+        try:
+            await self._checkpointer.do(self._checking.checkpoint)
+        except sqlite3.Error as error:
+            log.warning("no checkpoint", error=str(error))
+
+    def _is_fold_due(self) -> bool:
+        return self._tail.count >= FOLD_MESSAGES or self._tail.size >= FOLD_BYTES
+
+    async def _fold_while_due(self) -> None:
+        try:
+            while self._is_fold_due():
+                if not await self.fold():
+                    await asyncio.sleep(FOLD_RETRY_S)
+        finally:
+            self._folder = None
 
     # Retention
 
-    async def _trim(self, room: str) -> None:
+    async def _trim(self, room: str, place: RoomPlace) -> None:
         """Delete a room's messages past the number kept, a few at a time."""
-        place = self._places[room]
-        self._trimming.add(room)
         try:
-            while place.seq - place.first + 1 > self._keep:
-                # First here, so that nothing that is about to be deleted is folded after it was.
-                place.first = min(place.first + TRIM_ROWS, place.seq - self._keep + 1)
-                self._tail.trim(room, place.first)
-                await self._in(self._writer, self._writing.delete, place.id, place.first)
+            while place.kept - place.first + 1 > self._keep:
+                first = min(place.first + TRIM_ROWS, place.kept - self._keep + 1)
+                await self._delete(room, place.id, first, place)
                 await asyncio.sleep(TRIM_PAUSE_S)
         except EngineError as error:
             log.warning("not trimmed", room=room, error=str(error))
@@ -282,97 +358,42 @@ class SqliteEngine(Tickets):
 
     async def _trim_old_once(self) -> bool:
         """Delete a little of each room that has old messages; whether there was any."""
-        if self._tail and not self._is_folding:
-            await self.fold()
+        await self.fold()  # the table is searched, so what is old has to be there
         cutoff = int((self._wall() - self._keep_s) * 1000)
-        old = await self._in(self._reader, self._reading.find_old, cutoff)
-        for room, number, first in old:
-            await self._in(self._writer, self._writing.delete, number, first)
-            place = self._places.get(room)
-            if place is not None:
-                place.first = max(place.first, first)
-            await asyncio.sleep(0)
-        return bool(old)
+        was_any, after = False, 0
+        while after < END:
+            old, after = await self._database.read(self._reading.find_old, cutoff, after, OLD_ROOMS)
+            for room, number, first in old:
+                was_any = True
+                await self._delete(room, number, first, self._places.get(room))
+        return was_any
 
-    # Bus
+    async def _delete(self, room: str, number: int, first: int, place: RoomPlace | None) -> None:
+        """Keep a room's messages from the seq `first` on."""
+        # First here, so that nothing that is about to be deleted is folded after it was.
+        if place is not None:
+            place.first = max(place.first, first)
+            self._unfiled[number] = place
+        self._tail.trim(room, first)
+        await self._database.write(self._writing.delete, number, first)
+        self._note_filed(number, first)
 
-    def subscribe(self, room: str) -> None:
-        self._subscribed.add(room)
+    def _note_filed(self, number: int, first: int) -> None:
+        """The file has the `first` of a room."""
+        place = self._unfiled.get(number)
+        if place is not None and place.first <= first:
+            del self._unfiled[number]
 
-    def unsubscribe(self, room: str) -> None:
-        self._subscribed.discard(room)
+    # Attendance
 
-    # Vault
+    async def mark_read(self, room: str, user: str, seq: int) -> int:
+        return await self._marks.move(user, room, seq)
 
-    async def account(self, user: str) -> Account | None:
-        return await self._in(self._reader, AccountFile(self._read).find, user)
+    async def read_mark(self, room: str, user: str) -> int:
+        return await self._marks.find(user, room)
 
-    async def put_account(self, account: Account) -> None:
-        await self._in(self._writer, AccountFile(self._write).put, account)
-        self._forget_sessions(self._known_sessions)
-
-    async def has_accounts(self) -> bool:
-        return bool(await self._in(self._reader, self._one, "SELECT 1 FROM accounts LIMIT 1"))
-
-    async def put_session(self, grant: Grant, expires: float) -> None:
-        await self._in(self._writer, self._put_session, grant, expires, self._wall())
-
-    def _put_session(self, grant: Grant, expires: float, now: float) -> None:
-        with transaction(self._write):
-            self._write.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
-            self._write.execute("INSERT INTO sessions VALUES (?, ?, ?)", (grant.session, grant.user, expires))
-
-    async def session(self, session: str) -> Grant | None:
-        known = self._known_sessions.get(session)
-        if known is None:
-            ended = self._ended
-            sql = "SELECT user, expires FROM sessions WHERE session = ?"
-            row = await self._in(self._reader, self._one, sql, session)
-            if row is None:
-                return None
-            known = (Grant(row[0], session), row[1])
-            if ended == self._ended:  # or it may have been this one
-                self._known_sessions[session] = known
-        grant, expires = known
-        return grant if self._wall() < expires else None
-
-    async def end_session(self, session: str) -> None:
-        self._forget_sessions([session])
-        self.drop_session(session)
-        await self._in(self._writer, self._end_session, session)
-
-    async def live_sessions(self) -> set[str]:
-        with_tickets = self.sessions()
-        live = await self._in(self._reader, self._select_sessions, self._wall())
-        for session in with_tickets - live:
-            self.drop_session(session)
-        self._forget_sessions(self._known_sessions.keys() - live)
-        return live
-
-    def _forget_sessions(self, sessions: Iterable[str]) -> None:
-        self._ended += 1
-        for session in list(sessions):
-            self._known_sessions.pop(session, None)
-
-    def _select_sessions(self, now: float) -> set[str]:
-        return {session for (session,) in self._read.execute("SELECT session FROM sessions WHERE expires > ?", (now,))}
-
-    def _end_session(self, session: str) -> None:
-        self._write.execute("DELETE FROM sessions WHERE session = ?", (session,))
-
-    def _one(self, sql: str, *values: object) -> Fields | None:
-        row: Fields | None = self._read.execute(sql, values).fetchone()
-        return row
-
-    # Threads
-
-    async def _in(self, worker: Worker, work: Callable[..., T], *args: object) -> T:
-        try:
-            return await worker.do(work, *args)
-        except sqlite3.Error as error:
-            raise EngineError(f"{self._path.name}: {error}") from error
-
-    def _start(self, work: Any) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task

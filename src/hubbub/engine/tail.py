@@ -29,21 +29,25 @@ class Tail:
     """Messages in memory, by room and in order.  Those of a room are always the end of its log.
 
     Attributes:
-        count: messages that have come since the last `freeze`.
+        count: messages in the journal, without those of the fold that has begun.
         size: bytes in their bodies.
     """
 
     def __init__(self) -> None:
         self._rooms: dict[str, list[Row]] = {}
-        self._frozen: dict[str, int] = {}
         self.count = 0
         self.size = 0
-
-    def __bool__(self) -> bool:
-        return bool(self._rooms)
+        # The fold that has begun: the last seq of each room, and what it takes off `count` and `size`.
+        self._folding: dict[str, int] = {}
+        self._folding_count = 0
+        self._folding_size = 0
 
     def __contains__(self, room: str) -> bool:
         return room in self._rooms
+
+    def is_larger_than(self, count: int, size: int) -> bool:
+        """Whether there are more messages here, those of the fold that has begun included, or bytes in them."""
+        return self.count + self._folding_count > count or self.size + self._folding_size > size
 
     def add(self, room: str, rows: list[Row]) -> None:
         """Add messages to a room."""
@@ -77,38 +81,50 @@ class Tail:
         return rows[max(0, stop - limit) : stop]
 
     def trim(self, room: str, first: int) -> None:
-        """Forget a room's messages before `first`."""
+        """Drop a room's messages before `first`.  They count until a fold has passed: the journal still has them."""
         rows = self._rooms.get(room)
         if rows is not None:
             del rows[: bisect_left(rows, first, key=seq_of)]
             if not rows:
                 del self._rooms[room]
 
-    # Moving on to the table
+    # Folding
 
-    def freeze(self) -> None:
-        """Take note of all that is here now: it is about to be moved."""
-        self._frozen = {room: rows[-1].seq for room, rows in self._rooms.items()}
+    def begin_fold(self) -> None:
+        """Note all that is here now: it is about to be copied to the table."""
+        self._folding = {room: rows[-1].seq for room, rows in self._rooms.items()}
+        self._folding_count += self.count
+        self._folding_size += self.size
         self.count = self.size = 0
 
     def portions(self, size: int) -> Iterator[list[Row]]:
-        """What was frozen and has not been trimmed since, in the order of the table, `size` messages at a time."""
+        """What the fold takes and has not been trimmed since, in the order of the table, `size` messages at a time."""
         portion: list[Row] = []
-        frozen = [(rows[0].room, room) for room, rows in self._rooms.items() if room in self._frozen]
-        for _, room in sorted(frozen):
-            seq = 0
-            while seq < self._frozen[room] and room in self._rooms:
-                rows = self.after(room, seq, min(size - len(portion), self._frozen[room] - seq))
-                portion += (row for row in rows if row.seq <= self._frozen[room])
-                seq = rows[-1].seq if rows else self._frozen[room]
+        rooms = [(rows[0].room, room) for room, rows in self._rooms.items() if room in self._folding]
+        for _, room in sorted(rooms):
+            seq, last = 0, self._folding[room]
+            while seq < last and room in self._rooms:
+                rows = self.after(room, seq, min(size - len(portion), last - seq))
+                portion += (row for row in rows if row.seq <= last)
+                seq = rows[-1].seq if rows else last
                 if len(portion) >= size:
                     yield portion
                     portion = []
         if portion:
             yield portion
 
-    def melt(self) -> None:
-        """Forget what was frozen: the table has it."""
-        for room, seq in self._frozen.items():
+    def end_fold(self) -> None:
+        """Drop what the fold took: the table has it."""
+        for room, seq in self._folding.items():
             self.trim(room, seq + 1)
-        self._frozen = {}
+        self._forget_fold()
+
+    def fail_fold(self) -> None:
+        """The fold has failed: what it took waits for the next one, which copies all of it again."""
+        self.count += self._folding_count
+        self.size += self._folding_size
+        self._forget_fold()
+
+    def _forget_fold(self) -> None:
+        self._folding = {}
+        self._folding_count = self._folding_size = 0

@@ -28,13 +28,21 @@ class Worker:
 
     def do(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call `work(*args)` in the thread, in its turn; whoever gives up waiting does not keep it from being done."""
-        loop = asyncio.get_running_loop()
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
-            self._thread.start()
-        future: asyncio.Future[T] = loop.create_future()
-        self._pieces.put((future, work, args))
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._put(future, work, args)
         return future
+
+    def finish(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
+        """The same, for work whose outcome must be known: a task that is cancelled waits for it all the same."""
+        future: asyncio.Future[T] = Outcome(loop=asyncio.get_running_loop())
+        self._put(future, work, args)
+        return future
+
+    def _put(self, future: asyncio.Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._run, args=(future.get_loop(),), name=self._name, daemon=True)
+            self._thread.start()
+        self._pieces.put((future, work, args))
 
     def close(self) -> None:
         """Wait until all is done, and end the thread."""
@@ -52,6 +60,13 @@ class Worker:
             else:
                 loop.call_soon_threadsafe(settle, future, result, None)
             del piece, future, work, args
+
+
+class Outcome(asyncio.Future[Any]):
+    """A future that cannot be cancelled.  A cancelled task that waits for it goes on, cancelled, when it is done."""
+
+    def cancel(self, msg: Any | None = None) -> bool:
+        return False
 
 
 def settle(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:

@@ -1,0 +1,208 @@
+"""Accounts and sessions in a database file; what lives for seconds, in memory."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Collection
+
+import msgspec
+
+from hubbub.engine import Account, Grant, Listener, OtpLimit
+from hubbub.engine.database import Database
+from hubbub.engine.local import Silent
+from hubbub.engine.otps import Otps
+from hubbub.engine.schema import transaction
+from hubbub.errors import EngineError
+
+__all__ = ["SqliteVault"]
+
+# Sessions that are remembered, so that each request does not ask the file.
+MOST_REMEMBERED = 50_000
+
+# Sessions to a question whether they live: other reads pass in between.
+ALIVE_AT_ONCE = 1000
+
+
+class SqliteVault:
+    """The vault in a database.
+
+    Several processes may have the file open: the server, and `hubbub user`.  A session that another one ends is taken
+    to be alive until the next call of `alive`.
+
+    Args:
+        clock: seconds that never go back, for one-time passwords.
+        wall: seconds since 1970, for sessions.
+    """
+
+    def __init__(self, database: Database, *, clock: Callable[[], float], wall: Callable[[], float]) -> None:
+        self._database = database
+        self._wall = wall
+        self._listener: Listener = Silent()
+        self._otps = Otps(clock)
+        self._setup: set[str] = set()
+        # Sessions with their end, as the file had them when `_changes` was what it is.
+        self._remembered: dict[str, tuple[Grant, float]] = {}
+        self._changes = 0
+
+    # Accounts
+
+    async def account(self, user: str) -> Account | None:
+        return await self._database.read(find_account, self._database.reading, user)
+
+    async def accounts(self) -> list[str]:
+        return await self._database.read(list_accounts, self._database.reading)
+
+    async def has_accounts(self) -> bool:
+        return await self._database.read(has_accounts, self._database.reading)
+
+    async def put_account(self, account: Account) -> None:
+        ended = await self._database.write(put_account, self._database.writing, account, self._wall())
+        self._end(account.user, ended)
+
+    async def remove_account(self, user: str) -> bool:
+        ended = await self._database.write(remove_account, self._database.writing, user, self._wall())
+        self._end(user, ended or [])
+        return ended is not None
+
+    async def put_setup(self, secret: str) -> None:
+        if not await self.has_accounts():
+            self._setup.add(secret)
+
+    async def take_setup(self, secret: str) -> bool:
+        if secret not in self._setup:
+            return False
+        taken, self._setup = self._setup, set()  # before the wait: of two racing takes, one finds it
+        try:
+            return not await self.has_accounts()
+        except EngineError:
+            self._setup |= taken
+            raise
+
+    # Sessions
+
+    async def put_session(self, grant: Grant, expires: float) -> None:
+        changes = self._changes
+        await self._database.write(put_session, self._database.writing, grant, expires, self._wall())
+        self._remember(grant, expires, changes)
+
+    async def session(self, session: str) -> Grant | None:
+        found = self._remembered.get(session)
+        if found is None:
+            changes = self._changes
+            found = await self._database.read(find_session, self._database.reading, session)
+            if found is None:
+                return None
+            self._remember(*found, changes)
+        grant, expires = found
+        return grant if self._wall() < expires else None
+
+    async def end_session(self, session: str) -> None:
+        user = await self._database.write(end_session, self._database.writing, session, self._wall())
+        if user is not None:
+            self._end(user, [session])
+
+    async def alive(self, sessions: Collection[str]) -> set[str]:
+        # Those that are remembered and not asked about may have been ended by another process, too.
+        asked = list(self._remembered.keys() | set(sessions))
+        dead: set[str] = set()
+        for start in range(0, len(asked), ALIVE_AT_ONCE):
+            some = asked[start : start + ALIVE_AT_ONCE]
+            dead.update(await self._database.read(find_dead, self._database.reading, some, self._wall()))
+        self._forget(dead)
+        return set(sessions) - dead
+
+    def _end(self, user: str, sessions: Collection[str]) -> None:
+        """Sessions of a user have ended by this process's hand."""
+        self._forget(sessions)
+        self._otps.end(user, sessions)
+        for session in sessions:
+            self._listener.ended(session)
+
+    def _remember(self, grant: Grant, expires: float, changes: int) -> None:
+        if changes != self._changes:
+            return  # some session has ended since the file was asked: it may be this one
+        if len(self._remembered) >= MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[grant.session] = grant, expires
+
+    def _forget(self, sessions: Collection[str]) -> None:
+        self._changes += 1
+        for session in sessions:
+            self._remembered.pop(session, None)
+
+    # One-time passwords
+
+    async def issue_otp(
+        self, otp: str, grant: Grant, *, ttl_s: float, per_account: int, in_all: int
+    ) -> OtpLimit | None:
+        return self._otps.issue(otp, grant, ttl_s, per_account=per_account, in_all=in_all)
+
+    async def take_otp(self, otp: str) -> Grant | None:
+        grant = self._otps.take(otp)
+        return grant if grant is not None and await self.session(grant.session) is not None else None
+
+
+# In the file.  All of it waits for the disk, and is for threads.
+
+
+def find_account(connection: sqlite3.Connection, user: str) -> Account | None:
+    row = connection.execute("SELECT user, password_hash FROM accounts WHERE user = ?", (user,)).fetchone()
+    return Account(*row) if row else None
+
+
+def list_accounts(connection: sqlite3.Connection) -> list[str]:
+    return [user for (user,) in connection.execute("SELECT user FROM accounts ORDER BY user")]
+
+
+def has_accounts(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM accounts LIMIT 1").fetchone() is not None
+
+
+def put_account(connection: sqlite3.Connection, account: Account, now: float) -> list[str]:
+    """Add or change an account; the live sessions that this has ended."""
+    sql = "INSERT INTO accounts VALUES (?, ?) ON CONFLICT DO UPDATE SET password_hash = excluded.password_hash"
+    with transaction(connection):
+        connection.execute(sql, (account.user, account.password_hash))
+        return end_sessions(connection, account.user, now)
+
+
+def remove_account(connection: sqlite3.Connection, user: str, now: float) -> list[str] | None:
+    """Remove an account and what is its user's; the live sessions that this has ended, None where there is none."""
+    with transaction(connection):
+        if not connection.execute("DELETE FROM accounts WHERE user = ?", (user,)).rowcount:
+            return None
+        connection.execute("DELETE FROM marks WHERE user = ?", (user,))
+        return end_sessions(connection, user, now)
+
+
+def end_sessions(connection: sqlite3.Connection, user: str, now: float) -> list[str]:
+    """End all sessions of a user, within a transaction; those that were alive."""
+    ended = connection.execute("DELETE FROM sessions WHERE user = ? RETURNING session, expires", (user,)).fetchall()
+    return [session for session, expires in ended if now < expires]
+
+
+def put_session(connection: sqlite3.Connection, grant: Grant, expires: float, now: float) -> None:
+    """Add a session, and delete the expired ones."""
+    with transaction(connection):
+        connection.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
+        connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", (grant.session, grant.user, expires))
+
+
+def find_session(connection: sqlite3.Connection, session: str) -> tuple[Grant, float] | None:
+    row = connection.execute("SELECT user, expires FROM sessions WHERE session = ?", (session,)).fetchone()
+    return (Grant(row[0], session), row[1]) if row else None
+
+
+def end_session(connection: sqlite3.Connection, session: str, now: float) -> str | None:
+    """End a session; whose it was, if it was alive."""
+    sql = "DELETE FROM sessions WHERE session = ? RETURNING user, expires"
+    ended = connection.execute(sql, (session,)).fetchall()
+    return ended[0][0] if ended and now < ended[0][1] else None
+
+
+def find_dead(connection: sqlite3.Connection, sessions: list[str], now: float) -> list[str]:
+    """Those of the sessions that do not live.  One step of SQLite's goes over many: the loop keeps Python's lock."""
+    sql = (
+        "SELECT value FROM json_each(?) WHERE NOT EXISTS (SELECT 1 FROM sessions WHERE session = value AND expires > ?)"
+    )
+    return [session for (session,) in connection.execute(sql, (msgspec.json.encode(sessions).decode(), now))]

@@ -1,0 +1,72 @@
+"""From a URL to the engine that it names."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from hubbub.engine import Engine, Vault
+from hubbub.engine.database import Database
+from hubbub.engine.memory import MemoryEngine
+from hubbub.engine.sqlite import SqliteEngine
+from hubbub.engine.sqlite_vault import SqliteVault
+from hubbub.errors import ConfigError
+
+__all__ = ["open_engine", "vault_at"]
+
+MEMORY = "memory://"
+SQLITE = "sqlite:///"
+
+
+def open_engine(
+    url: str, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
+) -> Engine:
+    """Make the engine that a URL names; it is opened by the server.
+
+    Args:
+        url: `memory://`, or `sqlite:///` and a path (`sqlite:////` and the rest of an absolute one), with
+            `?durability=full` for an fsync a batch.
+        clock: seconds that never go back.
+        wall: seconds since 1970.
+        keep: messages kept of a room; 0 for all.
+        keep_s: seconds that a message is kept; 0 for ever.
+
+    Raises:
+        ConfigError: for a URL that names no engine.
+    """
+    if url == MEMORY:
+        return MemoryEngine(clock=clock, wall=wall, keep=keep, keep_s=keep_s)
+    path, durability = split_sqlite(url)
+    return SqliteEngine(path, clock=clock, wall=wall, durability=durability, keep=keep, keep_s=keep_s)
+
+
+@asynccontextmanager
+async def vault_at(url: str, *, clock: Callable[[], float], wall: Callable[[], float]) -> AsyncIterator[Vault]:
+    """Open the vault of the engine that a URL names, and nothing else of it; a server may be running on the engine.
+
+    Args:
+        url: as for `open_engine`.
+        clock: seconds that never go back.
+        wall: seconds since 1970.
+
+    Raises:
+        ConfigError: for a URL that names no engine, or one whose vault cannot be opened from outside its server.
+    """
+    if url == MEMORY:
+        raise ConfigError(f"--engine {url}: its accounts live in the server's memory; name a sqlite:///FILE")
+    path, durability = split_sqlite(url)
+    database = Database(path.resolve(), durability)
+    database.open()
+    try:
+        yield SqliteVault(database, clock=clock, wall=wall)
+    finally:
+        await database.close()
+
+
+def split_sqlite(url: str) -> tuple[Path, str]:
+    """The file that a URL names, and its durability."""
+    path, _, query = url.removeprefix(SQLITE).partition("?")
+    if not url.startswith(SQLITE) or not path or query not in ("", "durability=full", "durability=normal"):
+        raise ConfigError(f"--engine {url!r} names no engine; it is memory:// or sqlite:///FILE[?durability=full]")
+    return Path(path), query.removeprefix("durability=") or "normal"
