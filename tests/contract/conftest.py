@@ -1,14 +1,21 @@
-"""Every engine, one after the other."""
+"""Every engine, one after the other.
+
+A test asks for `engine`, perhaps for `told`, what the engine's listener was told, and for `break_appends`, which makes
+the engine fail; a test of failures is skipped for an engine that has no way to fail.
+"""
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+import sqlite3
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
-from hubbub.engine import Engine, open_engine, sqlite
-from hubbub.events import Message
+from contract.told import BreakAppends, Told
+from hubbub.engine import Engine, sqlite
+from hubbub.engine.logfile import LogFile
+from hubbub.engine.urls import open_engine
 from stage import Clock
 
 
@@ -23,9 +30,8 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-def delivered() -> list[tuple[str, list[int]]]:
-    """What the bus delivered: the room and the seqs of each call."""
-    return []
+def told() -> Told:
+    return Told()
 
 
 # The last one folds its journal after every batch, a message at a time.
@@ -33,21 +39,46 @@ ENGINES = ["memory://", "sqlite:///{}/log.db", "sqlite:///{}/log.db?durability=f
 
 
 @pytest.fixture(params=ENGINES)
-async def engine(
-    request: pytest.FixtureRequest,
-    clock: Clock,
-    delivered: list[tuple[str, list[int]]],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> AsyncIterator[Engine]:
+def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The engine's URL; what it names is empty."""
     if "folding" in request.param:
         monkeypatch.setattr(sqlite, "FOLD_MESSAGES", 1)
         monkeypatch.setattr(sqlite, "FOLD_ROWS", 1)
+    return str(request.param).format(tmp_path)
 
-    def deliver(room: str, messages: Sequence[Message]) -> None:
-        delivered.append((room, [message.seq for message in messages]))
 
-    engine = open_engine(request.param.format(tmp_path), clock=clock, wall=clock)
-    await engine.open(deliver)
+@pytest.fixture
+def keep() -> int:
+    """How many messages a room keeps; a test parametrizes it where that matters."""
+    return 0
+
+
+@pytest.fixture
+async def engine(url: str, keep: int, clock: Clock, told: Told) -> AsyncIterator[Engine]:
+    """An open engine that tells `told`."""
+    engine = open_engine(url, clock=clock, wall=clock, keep=keep)
+    await engine.open(told)
     yield engine
     await engine.close()
+
+
+@pytest.fixture
+def break_appends(url: str, monkeypatch: pytest.MonkeyPatch) -> BreakAppends:
+    """`break_appends(count)` makes the next batches fail."""
+    if not url.startswith("sqlite"):
+        pytest.skip("it cannot fail")
+    failing, journal = 0, LogFile.journal
+
+    def journal_or_fail(self: LogFile, new_rooms: list[tuple[int, str]], batch: bytes) -> int:
+        nonlocal failing
+        if failing:
+            failing -= 1
+            raise sqlite3.OperationalError("database or disk is full")
+        return journal(self, new_rooms, batch)
+
+    def break_appends(count: int) -> None:
+        nonlocal failing
+        failing = count
+
+    monkeypatch.setattr(LogFile, "journal", journal_or_fail)
+    return break_appends

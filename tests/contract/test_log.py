@@ -1,10 +1,14 @@
-"""The log and the bus, as every engine promises them."""
+"""The log, as every engine promises it."""
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 
-from hubbub.engine import Draft, Engine
+from contract.told import BreakAppends, Told
+from hubbub.engine import Draft, Engine, Head
+from hubbub.errors import NotKept
 from stage import Clock
 
 pytestmark = pytest.mark.anyio
@@ -12,6 +16,13 @@ pytestmark = pytest.mark.anyio
 
 def draft(room: str = "general", text: str = "hi", sender: str = "percy", key: str | None = None) -> Draft:
     return Draft(room, "new_message", b'{"message":"%b"}' % text.encode(), sender, key)
+
+
+async def texts(engine: Engine, room: str = "general") -> list[str]:
+    """What a room's log has, after a check of its seqs."""
+    page = await engine.read(room, after=0, limit=10_000)
+    assert [message.seq for message in page.messages] == list(range(1, page.head.seq + 1))
+    return [message.body.decode().split('"')[3] for message in page.messages]
 
 
 async def test_appending_raises_the_seq_of_each_room_by_one(engine: Engine) -> None:
@@ -29,6 +40,18 @@ async def test_what_was_appended_is_read_as_it_was(engine: Engine) -> None:
     assert (message.room, message.seq, message.sent) == ("general", 1, receipt.sent)
     assert (message.sender, message.type, message.body) == ("percy", "new_message", b'{"message":"hi"}')
     assert page.head == await engine.head("general")
+
+
+async def test_a_message_may_have_no_sender(engine: Engine) -> None:
+    await engine.append([Draft("general", "notice", b"{}")])
+    (message,) = (await engine.read("general", limit=10)).messages
+    assert message.sender is None
+
+
+async def test_it_is_sent_at_the_time_of_the_wall(engine: Engine, clock: Clock) -> None:
+    clock.go(0.123)
+    (receipt,) = await engine.append([draft()])
+    assert receipt.sent == 1_000_123
 
 
 async def test_pages_go_both_ways(engine: Engine) -> None:
@@ -50,14 +73,110 @@ async def test_pages_go_both_ways(engine: Engine) -> None:
     assert await seqs(before=99, limit=1) == ([10], True)
 
 
+async def test_rooms_have_lanes(engine: Engine) -> None:
+    assert engine.lanes >= 1
+    assert all(0 <= engine.lane(f"room {number}") < engine.lanes for number in range(100))
+
+
+# Several appends in flight
+
+
+async def test_two_batches_at_once_are_kept_in_the_order_of_the_calls(engine: Engine, told: Told) -> None:
+    await engine.subscribe("general")
+    batches = [[draft(text=f"{number} {each}") for each in range(number % 3 + 1)] for number in range(30)]
+    receipts = await asyncio.gather(*(engine.append(batch) for batch in batches))
+    expected = list(range(1, sum(map(len, batches)) + 1))
+    assert [receipt.seq for each in receipts for receipt in each] == expected
+    assert await texts(engine) == [f"{number} {each}" for number in range(30) for each in range(number % 3 + 1)]
+    assert told.delivered == {"general": expected}
+
+
+async def test_a_repeat_in_another_batch_under_way_is_kept_once(engine: Engine) -> None:
+    receipts = await asyncio.gather(*(engine.append([draft(key="k"), draft(key=f"k{n}")]) for n in range(5)))
+    assert [each[0].repeated for each in receipts] == [False, True, True, True, True]
+    assert {each[0].seq for each in receipts} == {1}
+    assert (await engine.head("general")).seq == 6
+
+
+async def test_a_failed_batch_keeps_nothing_and_leaves_no_hole(
+    engine: Engine, told: Told, break_appends: BreakAppends
+) -> None:
+    await engine.subscribe("general")
+    await engine.append([draft(text="before")])
+    break_appends(1)
+    with pytest.raises(NotKept):
+        await engine.append([draft(text="lost", key="k"), draft("new room", "lost")])
+    is_up_now = engine.is_up
+    assert not is_up_now
+    assert await texts(engine) == ["before"]
+    assert (await engine.head("general")).seq == 1
+    assert (await engine.head("new room")).seq == 0
+    again, other = await engine.append([draft(text="again", key="k"), draft("new room")])
+    assert (again.seq, again.repeated, other.seq) == (2, False, 1)
+    assert engine.is_up
+    assert await texts(engine) == ["before", "again"]
+    assert told.delivered == {"general": [1, 2]}
+
+
+async def test_a_failed_batch_does_no_harm_to_those_under_way(
+    engine: Engine, told: Told, break_appends: BreakAppends
+) -> None:
+    await engine.subscribe("general")
+    await engine.append([draft(text="before")])
+    break_appends(2)
+    first, second, third, fourth = await asyncio.gather(
+        engine.append([draft(text="lost", key="k"), draft(text="lost"), draft("new room")]),
+        engine.append([draft(text="lost"), draft(text="lost")]),
+        engine.append([draft(text="kept", key="k"), draft("new room")]),
+        engine.append([draft(text="repeated", key="k")]),
+        return_exceptions=True,
+    )
+    assert [type(each) for each in (first, second, third, fourth)] == [NotKept, NotKept, list, list]
+    receipts = [receipt for each in (third, fourth) if isinstance(each, list) for receipt in each]
+    assert [(receipt.seq, receipt.repeated) for receipt in receipts] == [(2, False), (1, False), (2, True)]
+    assert await texts(engine) == ["before", "kept"]
+    assert told.delivered == {"general": [1, 2]}
+
+
+async def test_a_caller_that_gives_up_leaves_no_hole(engine: Engine, told: Told) -> None:
+    await engine.subscribe("general")
+    for turns in range(6):
+        given_up = asyncio.ensure_future(engine.append([draft()]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, engine.append([draft()]), return_exceptions=True)
+    head = await engine.head("general")
+    assert len(await texts(engine)) == head.seq
+    assert told.delivered == {"general": list(range(1, head.seq + 1))}
+
+
+async def test_the_head_is_of_what_is_kept(engine: Engine) -> None:
+    await engine.append([draft()])
+    appending = asyncio.ensure_future(engine.append([draft()]))
+    while not appending.done():
+        before, page = (await engine.head("general")).seq, await engine.read("general", limit=10)
+        assert before <= page.head.seq == len(page.messages)
+        await asyncio.sleep(0)
+    assert (await engine.head("general")).seq == 2
+
+
+# Keys
+
+
 async def test_one_key_of_one_sender_is_kept_once(engine: Engine) -> None:
     first, again = await engine.append([draft(key="k"), draft(key="k")])
     (later,) = await engine.append([draft(key="k")])
-    others = await engine.append([draft(key="k", sender="alice"), draft("elsewhere", key="k"), draft(key="l")])
     assert (first.seq, first.repeated) == (1, False)
     assert [(r.seq, r.sent, r.repeated) for r in (again, later)] == [(1, first.sent, True)] * 2
+    assert (await engine.head("general")).seq == 1
+
+
+async def test_one_key_may_be_used_by_another_sender_and_in_another_room(engine: Engine) -> None:
+    await engine.append([draft(key="k")])
+    others = await engine.append([draft(key="k", sender="alice"), draft("elsewhere", key="k"), draft(key="l")])
     assert not any(receipt.repeated for receipt in others)
-    assert (await engine.head("general")).seq == 3
+    assert [receipt.seq for receipt in others] == [2, 1, 3]
 
 
 async def test_a_key_is_forgotten_after_the_dedupe_window(engine: Engine, clock: Clock) -> None:
@@ -68,22 +187,53 @@ async def test_a_key_is_forgotten_after_the_dedupe_window(engine: Engine, clock:
     assert not (await engine.append([draft(key="k")]))[0].repeated
 
 
-async def test_subscribed_rooms_are_delivered_in_order_and_repeats_are_not(
-    engine: Engine, delivered: list[tuple[str, list[int]]]
-) -> None:
-    engine.subscribe("a")
-    await engine.append([draft("a", key="k"), draft("b"), draft("a"), draft("a", key="k")])
-    engine.subscribe("b")
-    await engine.append([draft("b"), draft("a")])
-    engine.unsubscribe("a")
-    await engine.append([draft("a"), draft("b")])
-    of = {room: [seq for name, seqs in delivered for seq in seqs if name == room] for room in ("a", "b")}
-    assert of == {"a": [1, 2, 3], "b": [2, 3]}
+# Resuming
 
 
-async def test_keys_past_the_window_are_not_held(engine: Engine, clock: Clock) -> None:
-    for number in range(100):
-        await engine.append([draft(f"room {number}", key="k")])
-    clock.go(301)
-    await engine.append([draft("another", key="k")])
-    assert len(vars(vars(engine)["_keys"])["_receipts"]) == 1
+async def test_a_place_in_the_log_is_resumed_from(engine: Engine) -> None:
+    await engine.append([draft() for _ in range(10)])
+    epoch = (await engine.head("general")).epoch
+    for seq in range(11):
+        resumed = await engine.resume("general", Head(epoch, seq), 3)
+        assert resumed.is_recovered
+        assert [message.seq for message in resumed.page.messages] == list(range(seq + 1, 11))[:3]
+        assert resumed.page.more == (seq + 3 < 10)
+        assert resumed.page.head == Head(epoch, 10)
+    assert (await engine.resume("nothing said", Head(epoch, 0), 3)).is_recovered
+    nothing = await engine.resume("general", Head(epoch, 9), 0)
+    assert (nothing.is_recovered, nothing.page.messages, nothing.page.more) == (True, [], True)
+
+
+@pytest.mark.parametrize(("epoch", "seq"), [("another", 5), ("another", 0), ("another", 10), ("", 11), ("", 99)])
+async def test_a_place_of_another_log_gets_the_newest_messages(engine: Engine, epoch: str, seq: int) -> None:
+    await engine.append([draft() for _ in range(10)])
+    mine = (await engine.head("general")).epoch
+    resumed = await engine.resume("general", Head(epoch or mine, seq), 3)
+    assert not resumed.is_recovered
+    assert [message.seq for message in resumed.page.messages] == [8, 9, 10]
+    assert resumed.page.head == Head(mine, 10)
+    assert resumed.page.more
+
+
+async def oldest_seq(engine: Engine) -> int:
+    return (await engine.read("general", after=0, limit=1)).messages[0].seq
+
+
+@pytest.mark.parametrize("keep", [600])
+async def test_a_place_is_recovered_while_all_after_it_is_kept(engine: Engine) -> None:
+    for _ in range(13):
+        await engine.append([draft() for _ in range(100)])
+    epoch = (await engine.head("general")).epoch
+    async with asyncio.timeout(20):
+        while True:  # an engine may trim when it likes, and keep somewhat more: the edge is where the log begins
+            oldest = await oldest_seq(engine)
+            outside = await engine.resume("general", Head(epoch, oldest - 2), 3)
+            inside = await engine.resume("general", Head(epoch, oldest - 1), 3)
+            if oldest > 2 and oldest == await oldest_seq(engine):
+                break
+            await asyncio.sleep(0)
+    assert not outside.is_recovered
+    assert [message.seq for message in outside.page.messages] == [1298, 1299, 1300]
+    assert inside.is_recovered
+    assert [message.seq for message in inside.page.messages] == [oldest, oldest + 1, oldest + 2]
+    assert (await engine.resume("general", Head(epoch, 1300), 3)).is_recovered

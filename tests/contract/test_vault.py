@@ -6,96 +6,252 @@ import asyncio
 
 import pytest
 
-from hubbub import Refused
-from hubbub.engine import Account, Engine, Grant
-from hubbub.otp import OneTimePasswords
+from contract.told import Told
+from hubbub.engine import Account, Engine, Grant, OtpLimit
 from stage import Clock
 
 pytestmark = pytest.mark.anyio
 
 PERCY = Grant("percy", "session")
+ALICE = Grant("alice", "hers")
 
 
-@pytest.fixture
-async def otps(engine: Engine, clock: Clock) -> OneTimePasswords:
-    await engine.put_session(PERCY, clock() + 1000)
-    return OneTimePasswords(engine, clock, ttl_s=5, per_account=3, in_all=4)
+async def issue(
+    engine: Engine, otp: str, grant: Grant = PERCY, *, ttl_s: float = 5, per_account: int = 0, in_all: int = 0
+) -> OtpLimit | None:
+    return await engine.issue_otp(otp, grant, ttl_s=ttl_s, per_account=per_account, in_all=in_all)
+
+
+# Accounts
 
 
 async def test_accounts_are_added_and_changed(engine: Engine) -> None:
     assert await engine.account("percy") is None
+    assert not await engine.has_accounts()
     await engine.put_account(Account("percy", "hash"))
     await engine.put_account(Account("percy", "other hash"))
     assert await engine.account("percy") == Account("percy", "other hash")
+    assert await engine.has_accounts()
 
 
-async def test_a_session_lives_until_it_expires_or_ends(engine: Engine, clock: Clock) -> None:
+async def test_accounts_are_listed_in_order(engine: Engine) -> None:
+    assert await engine.accounts() == []
+    for name in ("percy", "alice", "bob"):
+        await engine.put_account(Account(name, "hash"))
+    assert await engine.accounts() == ["alice", "bob", "percy"]
+
+
+async def test_an_account_is_removed(engine: Engine) -> None:
+    await engine.put_account(Account("percy", "hash"))
+    assert await engine.remove_account("percy")
+    assert not await engine.remove_account("percy")
+    assert await engine.account("percy") is None
+    assert await engine.accounts() == []
+    assert not await engine.has_accounts()
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+async def test_a_changed_or_removed_account_ends_its_users_sessions(
+    engine: Engine, clock: Clock, told: Told, is_removed: bool
+) -> None:
+    await engine.put_account(Account("percy", "hash"))
+    await engine.put_account(Account("alice", "hash"))
+    await engine.put_session(Grant("percy", "expired"), clock() + 1)
+    for grant in (PERCY, Grant("percy", "other"), ALICE):
+        await engine.put_session(grant, clock() + 1000)
+        await issue(engine, f"otp of {grant.session}", grant)
+    clock.go(1)
+    await (engine.remove_account("percy") if is_removed else engine.put_account(Account("percy", "new")))
+    assert sorted(told.events) == [("ended", "other"), ("ended", "session")]
+    assert await engine.session("session") is None
+    assert await engine.session("other") is None
+    assert await engine.session("hers") == ALICE
+    assert await engine.alive(["session", "other", "hers"]) == {"hers"}
+    assert await engine.take_otp("otp of session") is None
+    assert await engine.take_otp("otp of other") is None
+    assert await engine.take_otp("otp of hers") == ALICE
+
+
+# The first account
+
+
+async def test_a_setup_secret_is_used_once(engine: Engine) -> None:
+    await engine.put_setup("secret")
+    assert not await engine.take_setup("guess")
+    assert await engine.take_setup("secret")
+    assert not await engine.take_setup("secret")
+
+
+async def test_using_one_setup_secret_uses_up_all(engine: Engine) -> None:
+    await engine.put_setup("one")
+    await engine.put_setup("another")
+    assert await engine.take_setup("another")
+    assert not await engine.take_setup("one")
+
+
+async def test_of_many_that_race_with_setup_secrets_one_wins(engine: Engine) -> None:
+    for secret in ("one", "another"):
+        await engine.put_setup(secret)
+    takes = await asyncio.gather(*(engine.take_setup(secret) for secret in ("one", "another") * 5))
+    assert takes.count(True) == 1
+
+
+async def test_there_is_no_setup_with_an_account(engine: Engine) -> None:
+    await engine.put_setup("before")
+    await engine.put_account(Account("percy", "hash"))
+    await engine.put_setup("after")
+    assert not await engine.take_setup("before")
+    assert not await engine.take_setup("after")
+
+
+# Sessions
+
+
+async def test_a_session_lives_until_it_expires_to_the_millisecond(engine: Engine, clock: Clock) -> None:
     await engine.put_session(PERCY, clock() + 10)
     assert await engine.session("session") == PERCY
     assert await engine.session("another") is None
     clock.go(9.999)
     assert await engine.session("session") == PERCY
+    assert await engine.alive(["session"]) == {"session"}
     clock.go(0.001)
     assert await engine.session("session") is None
+    assert await engine.alive(["session"]) == set()
+
+
+async def test_a_session_ends_once(engine: Engine, clock: Clock, told: Told) -> None:
     await engine.put_session(PERCY, clock() + 10)
+    await engine.put_session(ALICE, clock() + 10)
+    assert await engine.session("session") == PERCY
     await engine.end_session("session")
     await engine.end_session("session")
+    await engine.end_session("never was")
+    assert told.events == [("ended", "session")]
     assert await engine.session("session") is None
+    assert await engine.session("hers") == ALICE
 
 
-async def test_a_one_time_password_is_used_once(otps: OneTimePasswords) -> None:
-    otp = await otps.issue(PERCY)
-    assert await otps.take(otp) == PERCY
-    assert await otps.take(otp) is None
-    assert await otps.take("unknown") is None
+async def test_a_session_that_has_expired_does_not_end(engine: Engine, clock: Clock, told: Told) -> None:
+    await engine.put_session(PERCY, clock() + 10)
+    clock.go(10)
+    await engine.end_session("session")
+    assert told.events == []
 
 
-async def test_of_many_racing_takes_one_wins(otps: OneTimePasswords) -> None:
+async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(engine: Engine, clock: Clock) -> None:
+    for name in ("one", "two", "three"):
+        await engine.put_session(Grant("percy", name), clock() + 10)
+        await engine.alive([])
+        await asyncio.gather(*(engine.session(name) for _ in range(3)), engine.end_session(name))
+        assert await engine.session(name) is None
+
+
+async def test_those_that_live_are_told_from_those_that_do_not(engine: Engine, clock: Clock) -> None:
+    names = [str(number) for number in range(2500)]
+    for number, name in enumerate(names):
+        if number % 3:
+            await engine.put_session(Grant("percy", name), clock() + 10)
+    assert await engine.alive(names) == {name for number, name in enumerate(names) if number % 3}
+    assert await engine.alive([]) == set()
+
+
+# One-time passwords
+
+
+@pytest.fixture
+async def sessions(engine: Engine, clock: Clock) -> None:
+    await engine.put_session(PERCY, clock() + 1000)
+    await engine.put_session(ALICE, clock() + 1000)
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_a_one_time_password_is_used_once(engine: Engine) -> None:
+    assert await issue(engine, "otp") is None
+    assert await engine.take_otp("otp") == PERCY
+    assert await engine.take_otp("otp") is None
+    assert await engine.take_otp("unknown") is None
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_of_many_racing_takes_one_wins(engine: Engine) -> None:
     for _ in range(20):
-        otp = await otps.issue(PERCY)
-        takes = await asyncio.gather(*(otps.take(otp) for _ in range(10)))
+        await issue(engine, "otp")
+        takes = await asyncio.gather(*(engine.take_otp("otp") for _ in range(10)))
         assert takes.count(PERCY) == 1
 
 
-async def test_a_one_time_password_is_dead_after_its_time_to_the_millisecond(
-    otps: OneTimePasswords, clock: Clock
-) -> None:
-    first, second = await otps.issue(PERCY), await otps.issue(PERCY)
+@pytest.mark.usefixtures("sessions")
+async def test_a_one_time_password_expires_to_the_millisecond(engine: Engine, clock: Clock) -> None:
+    for otp, ttl_s in (("long", 60), ("first", 5), ("second", 5)):
+        await issue(engine, otp, ttl_s=ttl_s)
     clock.go(4.999)
-    assert await otps.take(first) == PERCY
+    assert await engine.take_otp("first") == PERCY
     clock.go(0.001)
-    assert await otps.take(second) is None
+    assert await engine.take_otp("second") is None
+    assert await engine.take_otp("long") == PERCY
 
 
-async def test_a_one_time_password_dies_with_its_session(otps: OneTimePasswords, engine: Engine, clock: Clock) -> None:
-    otp = await otps.issue(PERCY)
+async def test_a_one_time_password_ends_with_its_session(engine: Engine, clock: Clock) -> None:
+    await engine.put_session(PERCY, clock() + 1000)
+    await engine.put_session(Grant("percy", "other"), clock() + 1000)
+    await issue(engine, "otp")
+    await issue(engine, "of other", Grant("percy", "other"))
     await engine.end_session("session")
-    assert await otps.take(otp) is None
+    assert await engine.take_otp("otp") is None
     await engine.put_session(PERCY, clock() + 1)
-    assert await otps.take(otp) is None
+    assert await engine.take_otp("otp") is None
+    assert await engine.take_otp("of other") == Grant("percy", "other")
 
 
-async def test_outstanding_ones_are_limited_by_account_and_in_all(
-    otps: OneTimePasswords, engine: Engine, clock: Clock
-) -> None:
-    alice = Grant("alice", "hers")
-    await engine.put_session(alice, clock() + 1000)
-    issued = [await otps.issue(PERCY) for _ in range(3)]
-    with pytest.raises(Refused, match="this account") as refused:
-        await otps.issue(PERCY)
-    assert refused.value.code == "rate_limited"
-    assert refused.value.retry_after == 5
-    await otps.issue(alice)
-    with pytest.raises(Refused, match="server"):
-        await otps.issue(alice)
-    await otps.take(issued[0])
-    await otps.issue(alice)
+async def test_a_one_time_password_expires_with_its_session(engine: Engine, clock: Clock) -> None:
+    await engine.put_session(PERCY, clock() + 1)
+    await issue(engine, "otp")
+    clock.go(1)
+    assert await engine.take_otp("otp") is None
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_one_that_is_issued_after_its_session_has_ended_is_worth_nothing(engine: Engine) -> None:
+    assert await engine.session("session") == PERCY
+    await engine.end_session("session")
+    await issue(engine, "otp")
+    assert await engine.take_otp("otp") is None
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_outstanding_ones_are_limited_by_account_and_in_all(engine: Engine, clock: Clock) -> None:
+    async def ask(otp: str, grant: Grant = PERCY) -> OtpLimit | None:
+        return await issue(engine, otp, grant, per_account=3, in_all=4)
+
+    assert [await ask(f"percy's {number}") for number in range(4)] == [None] * 3 + [OtpLimit.OF_ACCOUNT]
+    assert [await ask(f"alice's {number}", ALICE) for number in range(2)] == [None, OtpLimit.IN_ALL]
+    assert await engine.take_otp("percy's 3") is None
+    assert await engine.take_otp("percy's 0") == PERCY
+    assert [await ask(f"alice's {number}", ALICE) for number in (2, 3)] == [None, OtpLimit.IN_ALL]
     clock.go(5)
-    for _ in range(3):
-        await otps.issue(PERCY)
+    assert [await ask(f"later {number}") for number in range(4)] == [None] * 3 + [OtpLimit.OF_ACCOUNT]
+    await engine.end_session("session")
+    assert [await ask(f"alice's later {number}", ALICE) for number in range(4)] == [None] * 3 + [OtpLimit.OF_ACCOUNT]
 
 
-async def test_no_secret_is_kept_as_it_is(otps: OneTimePasswords) -> None:
-    first, second = await otps.issue(PERCY), await otps.issue(PERCY)
-    assert first != second
-    assert len(first) >= 22, "128 random bits, and more, in base64"
+@pytest.mark.usefixtures("sessions")
+async def test_one_that_lives_long_holds_no_place_for_the_others(engine: Engine, clock: Clock) -> None:
+    await issue(engine, "long", ttl_s=60)
+    await issue(engine, "short", ttl_s=5)
+    clock.go(5)
+    assert await issue(engine, "next", per_account=2) is None
+    assert await issue(engine, "too many", per_account=2) is OtpLimit.OF_ACCOUNT
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_limits_hold_for_many_that_ask_at_once(engine: Engine) -> None:
+    asked = await asyncio.gather(*(issue(engine, f"otp {number}", per_account=3) for number in range(20)))
+    assert asked.count(None) == 3
+    asked = await asyncio.gather(*(issue(engine, f"hers {number}", ALICE, in_all=5) for number in range(20)))
+    assert asked.count(None) == 2
+    assert asked.count(OtpLimit.IN_ALL) == 18
+
+
+@pytest.mark.usefixtures("sessions")
+async def test_no_limit_is_0(engine: Engine) -> None:
+    assert [await issue(engine, f"otp {number}") for number in range(100)] == [None] * 100
