@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import getpass
 import os
-import sqlite3
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
-from typing import Annotated
+import time
+from collections.abc import Coroutine, Iterator
+from contextlib import AsyncExitStack, contextmanager
+from typing import Annotated, Any, TypeVar
 
 import cyclopts
 from argon2 import PasswordHasher
 from cyclopts import Parameter
 
-from hubbub.engine import Account
-from hubbub.engine.schema import AccountFile, connect_file
-from hubbub.errors import ConfigError, Refused
+from hubbub.engine import Account, Vault
+from hubbub.engine.urls import vault_at
+from hubbub.errors import ConfigError, EngineError, Refused
 from hubbub.policy import check_password, check_user_name
 from hubbub.settings import Settings
 
@@ -35,63 +35,89 @@ app = cyclopts.App(name="user", help=HELP)
 Shared = Annotated[Settings, Parameter(name="*", show=False)]
 DEFAULTS = Settings()
 
+T = TypeVar("T")
+
 
 @app.command
 def add(name: str, /, *, settings: Shared = DEFAULTS) -> None:
     """Add an account."""
-    with accounts(settings) as file:
+    with accounts(settings) as kept:
         check(check_user_name, name, settings.max_user_name)
-        if file.find(name) is not None:
+        if kept.has(name):
             raise ConfigError(f"there is an account {name!r} already; `hubbub user passwd {name}` changes its password")
-        file.put(Account(name, hashed(read_password(name))))
+        kept.put(name, read_password(name))
     print(f"added {name}")
 
 
 @app.command
 def passwd(name: str, /, *, settings: Shared = DEFAULTS) -> None:
     """Change an account's password; its sessions end."""
-    with accounts(settings) as file:
-        find(file, name)
-        file.put(Account(name, hashed(read_password(name))))
-        file.end_sessions(name)
+    with accounts(settings) as kept:
+        if not kept.has(name):
+            raise no_account(name)
+        kept.put(name, read_password(name))
     print(f"changed the password of {name}")
 
 
 @app.command(name="list")
 def list_(*, settings: Shared = DEFAULTS) -> None:
     """List the accounts, one a line."""
-    with accounts(settings) as file:
-        for name in file.names():
+    with accounts(settings) as kept:
+        for name in kept.names():
             print(name)
 
 
 @app.command
 def remove(name: str, /, *, settings: Shared = DEFAULTS) -> None:
     """Remove an account; its sessions end. What it said stays."""
-    with accounts(settings) as file:
-        find(file, name)
-        file.remove(name)
+    with accounts(settings) as kept:
+        if not kept.remove(name):
+            raise no_account(name)
     print(f"removed {name}")
 
 
+class Accounts:
+    """The accounts in a vault, for a program without a loop: one that asks at the terminal is to end at Ctrl-C."""
+
+    def __init__(self, vault: Vault, runner: asyncio.Runner) -> None:
+        self._vault = vault
+        self._runner = runner
+
+    def has(self, name: str) -> bool:
+        return self._do(self._vault.account(name)) is not None
+
+    def names(self) -> list[str]:
+        return self._do(self._vault.accounts())
+
+    def put(self, name: str, password: str) -> None:
+        """Add an account, or change its password and end its sessions."""
+        self._do(self._vault.put_account(Account(name, PasswordHasher().hash(password))))
+
+    def remove(self, name: str) -> bool:
+        """Remove an account; whether there was one."""
+        return self._do(self._vault.remove_account(name))
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        return self._runner.run(work)
+
+
 @contextmanager
-def accounts(settings: Settings) -> Iterator[AccountFile]:
+def accounts(settings: Settings) -> Iterator[Accounts]:
     """The accounts of the engine that the settings name."""
     url = settings.engine_url
-    if not url.startswith("sqlite:///"):
-        raise ConfigError(f"--engine {url}: its accounts live in the server's memory; name a sqlite:///FILE")
-    connection = connect_file(Path(url.removeprefix("sqlite:///").partition("?")[0]))
-    try:
-        yield AccountFile(connection)
-    except sqlite3.Error as error:
-        raise ConfigError(f"{url}: {error}; nothing was changed, try again") from None
-    finally:
-        connection.close()
+    stack = AsyncExitStack()
+    with asyncio.Runner() as runner:
+        vault = runner.run(stack.enter_async_context(vault_at(url, clock=time.monotonic, wall=time.time)))
+        try:
+            yield Accounts(vault, runner)
+        except EngineError as error:
+            raise ConfigError(f"{url}: {error}; nothing was changed, try again") from None
+        finally:
+            runner.run(stack.aclose())
 
 
-def find(file: AccountFile, name: str) -> None:
-    if file.find(name) is None:
-        raise ConfigError(f"there is no account {name!r}; `hubbub user list` lists them")
+def no_account(name: str) -> ConfigError:
+    return ConfigError(f"there is no account {name!r}; `hubbub user list` lists them")
 
 
 def read_password(name: str) -> str:
@@ -105,10 +131,6 @@ def read_password(name: str) -> str:
         password = sys.stdin.readline().rstrip("\r\n")
     check(check_password, password)
     return password
-
-
-def hashed(password: str) -> str:
-    return PasswordHasher().hash(password)
 
 
 def check(rule: object, *values: object) -> None:
