@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from threading import Event
@@ -14,23 +14,28 @@ from typing import Any
 
 import pytest
 
-from hubbub.engine import Account, Draft, Grant
+from contract.told import Told
+from hubbub.engine import Account, Draft, Grant, Head, Vault, database, marks
 from hubbub.engine import sqlite as sqlite_module
-from hubbub.engine.logfile import LogFile
-from hubbub.engine.schema import AccountFile, connect_file
+from hubbub.engine.database import Database
+from hubbub.engine.local import Silent
+from hubbub.engine.logfile import TRIM_ROWS, LogFile
+from hubbub.engine.schema import MIGRATIONS, connect_file
 from hubbub.engine.sqlite import SqliteEngine
-from hubbub.errors import ConfigError, EngineError
-from hubbub.events import Message
+from hubbub.engine.urls import open_engine, vault_at
+from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
 from stage import Clock
 
 pytestmark = pytest.mark.anyio
+
+FULL = "database or disk is full"
 
 
 @asynccontextmanager
 async def opened(path: Path, clock: Clock | None = None, **options: Any) -> AsyncIterator[SqliteEngine]:
     clock = clock or Clock()
     engine = SqliteEngine(path, clock=clock, wall=clock, **options)
-    await engine.open(lambda _room, _messages: None)
+    await engine.open(Silent())
     try:
         yield engine
     finally:
@@ -45,6 +50,46 @@ async def seqs(engine: SqliteEngine, room: str = "general", limit: int = 10_000)
     return [message.seq for message in (await engine.read(room, after=0, limit=limit)).messages]
 
 
+async def settled(engine: SqliteEngine) -> None:
+    """Wait until the engine has nothing left to do by itself."""
+    async with asyncio.timeout(60):
+        while tasks := vars(engine)["_tasks"]:
+            await asyncio.wait(tasks)
+
+
+def database_of(engine: SqliteEngine) -> Database:
+    database: Database = vars(engine)["_database"]
+    return database
+
+
+def unfolded(engine: SqliteEngine) -> int:
+    """How many messages wait to be folded."""
+    count: int = vars(engine)["_tail"].count
+    return count
+
+
+def failing(method: Callable[..., Any], *failures: int) -> Callable[..., Any]:
+    """The method, where the calls with these numbers, from 1, find the disk full."""
+    calls = 0
+
+    def work(*args: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls in failures:
+            raise sqlite3.OperationalError(FULL)
+        return method(*args)
+
+    return work
+
+
+def in_table(path: Path) -> int:
+    """How many messages the table has, those that nobody reads any more included."""
+    connection = sqlite3.connect(path)
+    (count,) = connection.execute("SELECT count(*) FROM messages").fetchone()
+    connection.close()
+    return int(count)
+
+
 async def test_everything_kept_is_there_when_the_file_is_opened_again(tmp_path: Path) -> None:
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(3) + drafts(1, "other"))
@@ -52,7 +97,10 @@ async def test_everything_kept_is_there_when_the_file_is_opened_again(tmp_path: 
         head = await engine.head("general")
         await engine.put_account(Account("percy", "hash"))
         await engine.put_session(Grant("percy", "session"), 2000)
+        await engine.mark_read("general", "percy", 3)
     async with opened(tmp_path / "log.db") as engine:
+        assert await engine.read_mark("general", "percy") == 3
+        assert (await engine.resume("general", head, 10)).is_recovered
         assert await engine.head("general") == head
         assert (await engine.append(drafts(1, key="k")))[0] == type(first)(first.seq, first.sent, repeated=True)
         assert (await engine.append(drafts(1)))[0].seq == 5
@@ -80,6 +128,36 @@ async def test_a_second_server_on_the_file_is_refused_by_name(tmp_path: Path) ->
                 pass
     async with opened(tmp_path / "log.db"):
         pass
+
+
+async def test_a_file_of_an_earlier_schema_is_migrated(tmp_path: Path) -> None:
+    old = sqlite3.connect(tmp_path / "log.db")
+    old.executescript(";".join(MIGRATIONS[:2]))
+    old.executescript(
+        """
+        PRAGMA user_version = 2;
+        INSERT INTO facts VALUES ('epoch', 'the epoch');
+        INSERT INTO rooms VALUES (1, 'general', 1);
+        INSERT INTO messages VALUES (1, 1, 0, 'percy', 'new_message', x'7b7d', NULL);
+        INSERT INTO accounts VALUES ('percy', 'hash');
+        INSERT INTO sessions VALUES ('session', 'percy', 2000);
+        """
+    )
+    old.close()
+    async with opened(tmp_path / "log.db") as engine:
+        assert await engine.head("general") == Head("the epoch", 1)
+        assert await engine.account("percy") == Account("percy", "hash")
+        assert await engine.session("session") == Grant("percy", "session")
+        assert await engine.mark_read("general", "percy", 1) == 1
+        assert (await engine.append(drafts(1)))[0].seq == 2
+
+
+def test_two_processes_may_migrate_a_file_at_once(tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.db" for number in range(5)]
+    program = "import pathlib, sys; from hubbub.engine.schema import connect_file\n"
+    program += "for path in sys.argv[1:]: connect_file(pathlib.Path(path)).close()"
+    both = [subprocess.Popen([sys.executable, "-c", program, *map(str, files)]) for _ in range(2)]
+    assert [process.wait(60) for process in both] == [0, 0]
 
 
 async def test_a_newer_file_than_the_program_knows_is_refused(tmp_path: Path) -> None:
@@ -190,19 +268,63 @@ async def test_a_journal_left_behind_is_folded_when_the_file_is_opened(
 
 
 async def test_half_a_fold_is_finished_when_the_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(*_args: object) -> None:
-        raise EngineError("killed here")
-
-    with monkeypatch.context() as killed:
-        killed.setattr(LogFile, "clear_journal", die)
+    with monkeypatch.context() as full:
+        full.setattr(LogFile, "clear_journal", failing(LogFile.clear_journal, 1, 2, 3))
         async with opened(tmp_path / "log.db") as engine:
             await engine.append(drafts(3))
-            await engine.fold()
+            assert not await engine.fold()
             assert await seqs(engine) == [1, 2, 3], "not twice"
             await engine.append(drafts(2))
             assert await seqs(engine) == [1, 2, 3, 4, 5]
     async with opened(tmp_path / "log.db") as engine:
         assert await seqs(engine) == [1, 2, 3, 4, 5]
+
+
+async def test_a_fold_that_fails_half_way_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
+    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 10)
+    monkeypatch.setattr(sqlite_module, "FOLD_RETRY_S", 0)
+    monkeypatch.setattr(LogFile, "insert", failing(LogFile.insert, 3, 5, 9))
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(60) + drafts(20, "other"))
+        await engine.append(drafts(5))
+        await settled(engine)
+        assert unfolded(engine) < 50
+        assert await seqs(engine) == list(range(1, 66))
+        assert await seqs(engine, "other") == list(range(1, 21))
+    async with opened(tmp_path / "log.db") as engine:
+        assert await seqs(engine) == list(range(1, 66))
+
+
+async def test_one_fold_is_under_way_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 1)
+    inserted: list[int] = []
+    insert = LogFile.insert
+
+    def note(self: LogFile, rows: Any) -> None:
+        inserted.extend(row.seq for row in rows)
+        insert(self, rows)
+
+    monkeypatch.setattr(LogFile, "insert", note)
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(5))
+        assert await asyncio.gather(*(engine.fold() for _ in range(3))) == [True] * 3
+        assert inserted == [1, 2, 3, 4, 5]
+
+
+async def test_a_tail_that_cannot_be_folded_takes_no_more_at_its_bound(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "MOST_TAIL_MESSAGES", 99)
+    async with opened(tmp_path / "log.db") as engine:
+        with monkeypatch.context() as full:
+            full.setattr(LogFile, "insert", failing(LogFile.insert, *range(1, 10)))
+            await engine.append(drafts(100))
+            with pytest.raises(NotKept, match="cannot be folded"):
+                await engine.append(drafts(1))
+        await engine.append(drafts(1))
+        assert await seqs(engine) == list(range(1, 102))
+        assert unfolded(engine) == 1
 
 
 async def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
@@ -221,16 +343,28 @@ async def test_the_tail_is_folded_by_itself_and_does_not_grow(tmp_path: Path, mo
     async with opened(tmp_path / "log.db") as engine:
         for _ in range(20):
             await engine.append(drafts(20))
-        tail = vars(engine)["_tail"]
-        async with asyncio.timeout(20):
-            while sum(len(tail.after(room, 0, 1000)) for room in ("general",) if room in tail) > 100:
-                await asyncio.sleep(0.01)
+        await settled(engine)
+        assert unfolded(engine) < 50
         assert await seqs(engine) == list(range(1, 401))
+
+
+async def test_what_comes_during_a_fold_is_folded_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
+    async with opened(tmp_path / "log.db") as engine:
+        go = Event()
+        checkpoint = LogFile.checkpoint
+        monkeypatch.setattr(LogFile, "checkpoint", lambda self: (go.wait(60), checkpoint(self)))
+        await engine.append(drafts(50))
+        await engine.append(drafts(300))  # the fold ends when the checkpoint does
+        go.set()
+        await settled(engine)
+        assert unfolded(engine) < 50
 
 
 async def test_large_batches_do_not_outrun_the_folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 64)
     monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 4)
+    monkeypatch.setattr(LogFile, "checkpoint", lambda _self: None)  # it waits for the disk, which may be busy
     async with opened(tmp_path / "log.db") as engine:
         tail, most = vars(engine)["_tail"], 0
         for _ in range(300):
@@ -240,27 +374,35 @@ async def test_large_batches_do_not_outrun_the_folding(tmp_path: Path, monkeypat
         assert most < 300 * 40 / 2
 
 
-async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(tmp_path: Path) -> None:
+async def test_a_place_is_not_forgotten_while_the_table_lags_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "MAX_PLACES", 0)
     async with opened(tmp_path / "log.db") as engine:
-        await engine.put_session(Grant("percy", "session"), 2000)
-        await asyncio.gather(engine.session("session"), engine.end_session("session"))
-        assert await engine.session("session") is None
+        for _ in range(3):
+            await engine.append(drafts(2))
+            await engine.append(drafts(1, "other"))
+        assert await seqs(engine) == [1, 2, 3, 4, 5, 6]
+        await engine.fold()
+        await engine.append(drafts(1, "other"))
+        assert "general" not in vars(engine)["_places"]
+        assert (await engine.append(drafts(1, key="k")))[0].seq == 7
+        await engine.fold()
+        await engine.append(drafts(1, "other"))
+        assert (await engine.append(drafts(1, key="k")))[0].repeated
 
 
 # Retention
-
-
-async def until(engine: SqliteEngine, expected: list[int]) -> None:
-    async with asyncio.timeout(20):
-        while await seqs(engine) != expected:  # a background task trims
-            await asyncio.sleep(0.01)
 
 
 async def test_a_room_keeps_its_newest_messages(tmp_path: Path) -> None:
     async with opened(tmp_path / "log.db", keep=100) as engine:
         for _ in range(13):
             await engine.append(drafts(100))
-        await until(engine, list(range(1201, 1301)))
+        await settled(engine)
+        found = await seqs(engine)
+        assert found == list(range(1301 - len(found), 1301))
+        assert 100 <= len(found) < 100 + TRIM_ROWS
         assert (await engine.head("general")).seq == 1300
     async with opened(tmp_path / "log.db", keep=100) as engine:
         assert (await engine.append(drafts(1)))[0].seq == 1301
@@ -272,7 +414,7 @@ async def test_a_trim_that_a_stop_comes_upon_leaves_no_hole(tmp_path: Path) -> N
         await engine.fold()
         await engine.append(drafts(550))
         go = Event()
-        vars(engine)["_writer"].do(go.wait)
+        database_of(engine).writer.do(go.wait)
         await asyncio.sleep(0)  # the trim has begun, and what it deletes is deleted when the thread comes to it
         closing = asyncio.create_task(engine.close())
         for _ in range(10):
@@ -283,22 +425,131 @@ async def test_a_trim_that_a_stop_comes_upon_leaves_no_hole(tmp_path: Path) -> N
         assert await seqs(engine) == list(range(501, 651))
 
 
-async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "OLD_EVERY_S", 0.01)
+async def test_a_trim_that_fails_leaves_no_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        await engine.append(drafts(100))
+        await engine.fold()
+        monkeypatch.setattr(LogFile, "delete", failing(LogFile.delete, 1))
+        await engine.append(drafts(550))
+        await settled(engine)
+        found = await seqs(engine)
+        assert found == list(range(501, 651))
+        assert [each.seq for each in (await engine.read("general", before=651, limit=999)).messages] == found
+        await engine.fold()
+        assert await seqs(engine) == found
+        assert [each.seq for each in (await engine.read("general", before=651, limit=999)).messages] == found
+        await engine.append(drafts(500))
+        await settled(engine)
+        assert await seqs(engine) == list(range(1051, 1151))
+    assert in_table(tmp_path / "log.db") == 100
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        assert await seqs(engine) == list(range(1051, 1151))
+
+
+async def test_what_was_trimmed_is_not_taken_from_the_journal_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(_self: SqliteEngine) -> None: ...
+
+    with monkeypatch.context() as killed:
+        killed.setattr(SqliteEngine, "fold", leave)
+        async with opened(tmp_path / "log.db", keep=100) as engine:
+            await engine.append(drafts(650))
+            await settled(engine)
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        assert await seqs(engine) == list(range(551, 651))
+    assert in_table(tmp_path / "log.db") == 100
+
+
+async def test_a_room_is_trimmed_while_it_is_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
+    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 20)
+    monkeypatch.setattr(sqlite_module, "TRIM_PAUSE_S", 0)
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        for _ in range(60):
+            await engine.append(drafts(70) + drafts(30, "other"))
+            found = await seqs(engine)
+            assert found == list(range(found[0], found[0] + len(found)))
+        await settled(engine)
+        for room, last in (("general", 4200), ("other", 1800)):
+            found = await seqs(engine, room)
+            assert found == list(range(last + 1 - len(found), last + 1))
+            assert len(found) < 100 + TRIM_ROWS
+        count = len(await seqs(engine)) + len(await seqs(engine, "other"))
+    assert in_table(tmp_path / "log.db") == count
+
+
+async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path) -> None:
     clock = Clock()
     async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
-        await engine.append(drafts(700))
+        await engine.append(drafts(700) + drafts(1, "other"))
         clock.go(50)
         await engine.append(drafts(5))
+        await engine.trim_old()
         assert len(await seqs(engine)) == 705
         clock.go(11)
-        await until(engine, [701, 702, 703, 704, 705])
+        await engine.trim_old()
+        assert await seqs(engine) == [701, 702, 703, 704, 705]
+        assert await seqs(engine, "other") == []
+        assert (await engine.head("other")).seq == 1
         clock.go(60)
-        await until(engine, [])
+        await engine.trim_old()
+        assert await seqs(engine) == []
         assert (await engine.head("general")).seq == 705
+    assert in_table(tmp_path / "log.db") == 0
     async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
         assert (await engine.head("general")).seq == 705
         assert (await engine.append(drafts(1)))[0].seq == 706
+
+
+async def test_old_messages_are_looked_for_in_every_room_from_the_start_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_module, "OLD_ROOMS", 3)
+    clock = Clock()
+    async with opened(tmp_path / "log.db", clock) as engine:
+        await engine.append([draft for number in range(10) for draft in drafts(2, f"room {number}")])
+    clock.go(61)
+    trimmed = asyncio.Event()
+    trim_old = SqliteEngine.trim_old
+
+    async def note(self: SqliteEngine) -> None:
+        await trim_old(self)
+        trimmed.set()
+
+    monkeypatch.setattr(SqliteEngine, "trim_old", note)
+    async with opened(tmp_path / "log.db", clock, keep_s=60), asyncio.timeout(60):
+        await trimmed.wait()
+        assert in_table(tmp_path / "log.db") == 0
+
+
+async def test_a_fold_that_is_retried_brings_nothing_old_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
+        await engine.append(drafts(600))
+        monkeypatch.setattr(LogFile, "insert", failing(LogFile.insert, 2, 3))
+        assert not await engine.fold()  # the table has the first portion
+        clock.go(61)
+        with monkeypatch.context() as interrupted:
+            interrupted.setattr(LogFile, "find_old", failing(LogFile.find_old, 2))
+            with pytest.raises(EngineError):
+                await engine.trim_old()  # its fold fails, and the first portion goes
+        assert await seqs(engine) == list(range(257, 601))
+        assert await engine.fold()
+        assert await seqs(engine) == list(range(257, 601))
+    assert in_table(tmp_path / "log.db") == 600 - 256
+
+
+async def test_a_trim_by_age_waits_for_the_fold_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 7)
+    clock = Clock()
+    async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
+        await engine.append(drafts(50))
+        clock.go(61)
+        await engine.append(drafts(50))
+        folding = asyncio.ensure_future(engine.fold())
+        await asyncio.gather(folding, engine.trim_old(), engine.append(drafts(50)), engine.trim_old())
+        assert await seqs(engine) == list(range(51, 151))
 
 
 # A disk that is full
@@ -306,24 +557,19 @@ async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path, monkeypat
 
 def fill_disk(engine: SqliteEngine, *, is_full: bool) -> None:
     """Let the file grow no more: SQLite's own way to pretend a full disk."""
-    connection = vars(engine)["_write"]
+    connection = database_of(engine).writing
     (pages,) = connection.execute("PRAGMA page_count").fetchone()
     connection.execute(f"PRAGMA max_page_count = {pages if is_full else 1 << 30}")
 
 
 async def test_a_full_disk_refuses_writers_lets_readers_go_on_and_heals(tmp_path: Path) -> None:
-    delivered: list[int] = []
-
-    def deliver(_room: str, messages: Sequence[Message]) -> None:
-        delivered.extend(message.seq for message in messages)
-
-    clock = Clock()
+    told, clock = Told(), Clock()
     engine = SqliteEngine(tmp_path / "log.db", clock=clock, wall=clock)
-    await engine.open(deliver)
-    engine.subscribe("general")
+    await engine.open(told)
+    await engine.subscribe("general")
     await engine.append(drafts(10))
     fill_disk(engine, is_full=True)
-    with pytest.raises(EngineError, match="full"):
+    with pytest.raises(NotKept, match="full"):
         await engine.append(drafts(2000, key=None) + drafts(1, key="k") + drafts(1, "new room"))
     assert await seqs(engine) == list(range(1, 11))
     assert (await engine.head("general")).seq == 10
@@ -331,39 +577,142 @@ async def test_a_full_disk_refuses_writers_lets_readers_go_on_and_heals(tmp_path
     fill_disk(engine, is_full=False)
     receipts = await engine.append(drafts(1, key="k") + drafts(1, "new room"))
     assert [(receipt.seq, receipt.repeated) for receipt in receipts] == [(11, False), (1, False)]
-    assert delivered == list(range(1, 12))
+    assert told.delivered == {"general": list(range(1, 12))}
     await engine.close()
 
 
-# Accounts from outside
+async def test_it_is_down_from_a_failed_write_until_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "PROBE_S", 0)
+    async with opened(tmp_path / "log.db") as engine:
+        up = [engine.is_up]
+        fill_disk(engine, is_full=True)
+        with pytest.raises(NotKept, match="full"):
+            await engine.append(drafts(2000))
+        up.append(engine.is_up)
+        assert up == [True, False]
+        fill_disk(engine, is_full=False)
+        async with asyncio.timeout(60):
+            while not engine.is_up:  # it looks by itself: a server that is not ready may be sent nothing to write
+                await asyncio.sleep(0)
+        assert await seqs(engine) == []
+
+
+async def test_an_error_of_the_disk_leaves_open_what_a_crash_would_leave(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_args: object) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
+        raise error
+
+    async with opened(tmp_path / "log.db") as engine:
+        with monkeypatch.context() as broken:
+            broken.setattr(LogFile, "journal", fail)
+            with pytest.raises(NotKnown):
+                await engine.append(drafts(1, key="k"))
+        (receipt,) = await engine.append(drafts(1, key="k"))
+        assert (receipt.seq, receipt.repeated) == (1, False)
+
+
+# The vault, and another process
+
+
+@asynccontextmanager
+async def outside(path: Path) -> AsyncIterator[Vault]:
+    """The vault as `hubbub user` opens it."""
+    clock = Clock()
+    async with vault_at(f"sqlite:///{path}", clock=clock, wall=clock) as vault:
+        yield vault
 
 
 async def test_accounts_are_kept_beside_a_running_server(tmp_path: Path) -> None:
     async with opened(tmp_path / "log.db") as engine:
-        connection = connect_file(tmp_path / "log.db")
-        accounts = AccountFile(connection)
-        accounts.put(Account("percy", "hash"))
-        accounts.put(Account("alice", "hash"))
-        assert await engine.account("percy") == Account("percy", "hash")
-        await engine.put_session(Grant("percy", "session"), 2000)
-        assert accounts.names() == ["alice", "percy"]
-        accounts.remove("percy")
-        assert await engine.account("percy") is None
-        assert await engine.session("session") is None
-        connection.close()
+        async with outside(tmp_path / "log.db") as vault:
+            await vault.put_account(Account("percy", "hash"))
+            await vault.put_account(Account("alice", "hash"))
+            assert await engine.account("percy") == Account("percy", "hash")
+            assert await vault.accounts() == ["alice", "percy"]
+            assert await vault.remove_account("percy")
+            assert await engine.account("percy") is None
         accounts_of_another_process(tmp_path / "log.db")
         await engine.append(drafts(3))
         assert (tmp_path / "log.db-wal").exists(), "nobody has taken the log for abandoned"
+        assert await engine.accounts() == ["alice", "carol"]
     async with opened(tmp_path / "log.db") as engine:
         assert await seqs(engine) == [1, 2, 3]
 
 
 def accounts_of_another_process(path: Path) -> None:
-    """Open and close the file as `hubbub user` does: SQLite's locks are between processes."""
-    program = (
-        "import pathlib, sys; from hubbub.engine import schema; schema.connect_file(pathlib.Path(sys.argv[1])).close()"
+    """Add an account and close the file as `hubbub user` does: SQLite's locks are between processes."""
+    subprocess.run(
+        [sys.executable, "-m", "hubbub", "user", "add", "carol", "--engine", f"sqlite:///{path}"],
+        input=b"password",
+        check=True,
     )
-    subprocess.run([sys.executable, "-c", program, path], check=True)
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+async def test_sessions_that_another_process_ends_are_dead_after_the_next_look(
+    tmp_path: Path, is_removed: bool
+) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        for user in ("percy", "alice"):
+            await engine.put_account(Account(user, "hash"))
+            await engine.put_session(Grant(user, f"{user}'s"), 2000)
+            await engine.issue_otp(f"{user}'s otp", Grant(user, f"{user}'s"), ttl_s=9, per_account=0, in_all=0)
+            assert await engine.session(f"{user}'s") is not None
+        async with outside(tmp_path / "log.db") as vault:
+            await (vault.remove_account("percy") if is_removed else vault.put_account(Account("percy", "new")))
+        assert await engine.alive(["alice's"]) == {"alice's"}, "the look is at those that nobody asks about, too"
+        assert await engine.session("percy's") is None
+        assert await engine.take_otp("percy's otp") is None
+        assert await engine.session("alice's") == Grant("alice", "alice's")
+        assert await engine.take_otp("alice's otp") == Grant("alice", "alice's")
+
+
+async def test_a_vault_that_no_other_process_can_have_is_refused() -> None:
+    for url in ("memory://", "sqlite:///", "other://host"):
+        with pytest.raises(ConfigError, match="--engine"):
+            async with vault_at(url, clock=Clock(), wall=Clock()):
+                pass
+
+
+async def test_the_url_of_a_vault_may_name_a_durability(tmp_path: Path) -> None:
+    async with vault_at(f"sqlite:///{tmp_path}/log.db?durability=full", clock=Clock(), wall=Clock()) as vault:
+        assert await vault.accounts() == []
+    with pytest.raises(ConfigError, match="names no engine"):
+        open_engine(f"sqlite:///{tmp_path}/log.db?durability=none", clock=Clock(), wall=Clock())
+
+
+async def test_marks_of_many_readers_are_few_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        written: list[int] = []
+        write_marks = marks.write_marks
+
+        def note(connection: sqlite3.Connection, gathered: dict[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+            written.append(len(gathered))
+            return write_marks(connection, gathered)
+
+        monkeypatch.setattr(marks, "write_marks", note)
+        await asyncio.gather(*(engine.mark_read("general", f"user {number}", 1) for number in range(400)))
+        assert written == [1, 399]
+        await asyncio.gather(*(engine.mark_read("general", "percy", number) for number in range(400)))
+        assert written[2:] == [1, 1]
+        await asyncio.gather(*(engine.mark_read("general", f"user {number}", 2) for number in range(1200)))
+        assert max(written) == marks.MOST_MARKS
+
+
+async def test_who_waits_for_a_mark_that_is_not_kept_is_told_so(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        fill_disk(engine, is_full=True)
+        waiting = [engine.mark_read("general", f"user {number}", 1) for number in range(2000)]
+        found = await asyncio.gather(*waiting, return_exceptions=True)
+        assert any(isinstance(each, EngineError) for each in found)
+        for number, each in enumerate(found):
+            mark = await engine.read_mark("general", f"user {number}")
+            assert mark == (0 if isinstance(each, EngineError) else 1)
 
 
 async def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -406,17 +755,3 @@ async def test_a_link_to_the_file_is_the_file(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="has this file"):
             async with opened(tmp_path / "link.db"):
                 pass
-
-
-async def test_sessions_ended_from_outside_take_their_one_time_passwords_with_them(tmp_path: Path) -> None:
-    async with opened(tmp_path / "log.db") as engine:
-        await engine.put_account(Account("percy", "hash"))
-        for session in ("a", "b"):
-            await engine.put_session(Grant("percy", session), 2000)
-            await engine.put_otp(f"otp {session}", Grant("percy", session), 2000)
-        connection = connect_file(tmp_path / "log.db")
-        connection.execute("DELETE FROM sessions WHERE session = 'a'")
-        connection.close()
-        assert await engine.live_sessions() == {"b"}
-        assert await engine.take_otp("otp a") is None
-        assert await engine.take_otp("otp b") == Grant("percy", "b")

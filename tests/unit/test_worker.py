@@ -49,6 +49,33 @@ async def test_what_nobody_waits_for_any_more_is_done_all_the_same(worker: Worke
     assert done == ["it"]
 
 
+async def test_a_task_that_is_cancelled_waits_for_the_outcome_where_it_must_be_known(worker: Worker) -> None:
+    go = threading.Event()
+    seen: list[object] = []
+
+    async def wait_for(outcome: asyncio.Future[int]) -> None:
+        try:
+            await outcome
+        finally:
+            seen.append(outcome.exception() or outcome.result())
+
+    worker.do(go.wait)
+    waiting = [
+        asyncio.ensure_future(wait_for(worker.finish(int, "7"))),
+        asyncio.ensure_future(wait_for(worker.finish(int, "x"))),
+    ]
+    await asyncio.sleep(0)
+    for task in waiting:
+        task.cancel()
+    await asyncio.sleep(0)
+    assert not any(task.done() for task in waiting)
+    go.set()
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(task.cancelled() for task in waiting)
+    assert seen[0] == 7
+    assert isinstance(seen[1], ValueError)
+
+
 async def test_a_close_waits_for_what_was_asked_for(worker: Worker) -> None:
     done: list[int] = []
     future = worker.do(done.append, 1)

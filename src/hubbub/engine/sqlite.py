@@ -136,7 +136,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
             undo.pop_all()
         self._listener = listener
         if self._keep_s:
-            self._start(self._trim_old())
+            self._start(self._trim_old_for_ever())
 
     def _recover(self, connection: sqlite3.Connection) -> None:
         connection.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
@@ -346,17 +346,24 @@ class SqliteEngine(LocalEngine, SqliteVault):
         finally:
             self._trimming.discard(room)
 
-    async def _trim_old(self) -> None:
-        """Delete what is older than it may be, a little of each room at a time, for ever."""
+    async def _trim_old_for_ever(self) -> None:
         while True:
             try:
-                while await self._trim_old_once():  # noqa: ASYNC110  # writers get their turn
-                    await asyncio.sleep(TRIM_PAUSE_S)
+                await self.trim_old()
             except EngineError as error:
                 log.warning("not trimmed", error=str(error))
             await asyncio.sleep(OLD_EVERY_S)
 
-    async def _trim_old_once(self) -> bool:
+    async def trim_old(self) -> None:
+        """Delete what is older than it may be, a little of each room at a time.
+
+        Raises:
+            EngineError: some of it could not be deleted.
+        """
+        while await self._trim_some_old():  # noqa: ASYNC110  # writers get their turn
+            await asyncio.sleep(TRIM_PAUSE_S)
+
+    async def _trim_some_old(self) -> bool:
         """Delete a little of each room that has old messages; whether there was any."""
         await self.fold()  # the table is searched, so what is old has to be there
         cutoff = int((self._wall() - self._keep_s) * 1000)
