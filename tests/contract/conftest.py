@@ -6,7 +6,6 @@ the engine fail; a test of failures is skipped for an engine that has no way to 
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -73,7 +72,7 @@ def break_appends(url: str, monkeypatch: pytest.MonkeyPatch) -> BreakAppends:
         nonlocal failing
         if failing:
             failing -= 1
-            raise sqlite3.OperationalError("database or disk is full")
+            new_rooms = [(1, "one number"), (1, "for two rooms")]
         return journal(self, new_rooms, batch)
 
     def break_appends(count: int) -> None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from contract.told import BreakAppends, Told
-from hubbub.engine import Draft, Engine, Head
+from hubbub.engine import Draft, Engine, Head, Receipt
 from hubbub.errors import NotKept
 from stage import Clock
 
@@ -149,6 +149,24 @@ async def test_a_caller_that_gives_up_leaves_no_hole(engine: Engine, told: Told)
     head = await engine.head("general")
     assert len(await texts(engine)) == head.seq
     assert told.delivered == {"general": list(range(1, head.seq + 1))}
+
+
+async def test_a_caller_that_gives_up_on_a_batch_that_fails_leaves_no_hole(
+    engine: Engine, told: Told, break_appends: BreakAppends
+) -> None:
+    await engine.subscribe("general")
+    await engine.append([draft()])
+    for turns in range(6):
+        break_appends(1)
+        given_up = asyncio.ensure_future(engine.append([draft(key=f"k{turns}")]))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        given_up.cancel()
+        await asyncio.gather(given_up, return_exceptions=True)
+        break_appends(0)
+        assert (await engine.append([draft(key=f"k{turns}")]))[0] == Receipt(turns + 2, 1_000_000)
+    assert len(await texts(engine)) == 7
+    assert told.delivered == {"general": [1, 2, 3, 4, 5, 6, 7]}
 
 
 async def test_the_head_is_of_what_is_kept(engine: Engine) -> None:

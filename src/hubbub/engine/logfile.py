@@ -66,15 +66,24 @@ class LogFile:
 
     def __init__(self, connection: sqlite3.Connection) -> None:
         self._connection = connection
+        self._last_journaled: int | None = None
 
     def journal(self, new_rooms: list[tuple[int, str]], batch: bytes) -> int:
         """Keep a batch; the number that the journal gives it."""
+        self._last_journaled = None
         insert = "INSERT INTO journal (batch) VALUES (?)"
-        if not new_rooms:  # one statement is a transaction of its own
-            return self._connection.execute(insert, (batch,)).lastrowid or 0
-        with transaction(self._connection):
-            self._connection.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", new_rooms)
-            return self._connection.execute(insert, (batch,)).lastrowid or 0
+        if new_rooms:
+            with transaction(self._connection):
+                self._connection.executemany("INSERT INTO rooms (id, name) VALUES (?, ?)", new_rooms)
+                number = self._connection.execute(insert, (batch,)).lastrowid or 0
+        else:  # one statement is a transaction of its own
+            number = self._connection.execute(insert, (batch,)).lastrowid or 0
+        self._last_journaled = number
+        return number
+
+    def last_journaled(self) -> int | None:
+        """The number of the last batch, None if it was not kept."""
+        return self._last_journaled
 
     def checkpoint(self) -> None:
         """Copy SQLite's log into the file, while others write on: it waits for the disk."""

@@ -32,6 +32,7 @@ from hubbub.engine.schema import connect_file, lock_file
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Stamped, stamp
 from hubbub.engine.tail import Row, Tail
+from hubbub.engine.turns import Turns
 from hubbub.engine.worker import Worker
 from hubbub.errors import ConfigError, EngineError, NotKept
 from hubbub.events import Message
@@ -61,6 +62,8 @@ OLD_ROOMS = 200
 
 # Checkpoints are made after a fold, in a thread of their own.  At this many pages a batch waits for one after all.
 MOST_WAL_PAGES = 16_384
+
+make_row = Row._make
 
 # Rooms whose place is known without asking the file; more than this many idle ones are forgotten.
 MAX_PLACES = 50_000
@@ -107,8 +110,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
         self._writing: LogFile
         self._reading: LogFile
         self._checking: LogFile
-        # One batch is written at a time, so that one that fails takes its seqs back before the next one is given any.
-        self._append_turn = asyncio.Lock()
+        self._appending = Turns()
         self._journaled = 0
         self._tail = Tail()
         self._fold_turn = asyncio.Lock()
@@ -164,59 +166,76 @@ class SqliteEngine(LocalEngine, SqliteVault):
     # Log
 
     async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        async with self._append_turn:
-            await self._make_ready(batch)
+        # One batch at a time, so that one that fails takes its seqs back before the next one is given any.
+        if not self._appending.take():
+            await self._appending.wait()
+        try:
+            if self._tail.is_larger_than(MOST_TAIL_MESSAGES, MOST_TAIL_BYTES) and not await self.fold():
+                raise NotKept("the journal cannot be folded")
+            if len(self._places) - len(self._subscribed) > MAX_PLACES:
+                self._forget_idle_places()
+            unknown = {draft.room for draft in batch if draft.room not in self._places}
+            if unknown:
+                await self._find_places(unknown)
             stamped = stamp(batch, self._places.__getitem__, self._keys, int(self._wall() * 1000))
             if stamped.fresh:
                 await self._keep_batch(stamped)
             return stamped.receipts
-
-    async def _make_ready(self, batch: Sequence[Draft]) -> None:
-        """Have room for a batch, and the places of all its rooms."""
-        tail = self._tail
-        if tail.is_larger_than(MOST_TAIL_MESSAGES, MOST_TAIL_BYTES) and not await self.fold():
-            raise NotKept("the journal cannot be folded")
-        if len(self._places) - len(self._subscribed) > MAX_PLACES:
-            self._forget_idle_places()
-        unknown = {draft.room for draft in batch if draft.room not in self._places}
-        if unknown:
-            await self._find_places(unknown)
+        finally:
+            self._appending.give()
 
     async def _keep_batch(self, stamped: Stamped) -> None:
-        """Write a batch to the journal, and all that follows from it; or take its places back."""
-        places, keys = self._places, stamped.keys
-        new_rooms = [(places[room].id, room) for room in stamped.fresh if places[room].is_new]
-        fresh: dict[str, list[Row]] = {}
-        for room, messages in stamped.fresh.items():
-            number = places[room].id
-            fresh[room] = [
-                Row(number, each.seq, each.sent, each.sender, each.type, each.body, keys.get((room, each.seq)))
-                for each in messages
-            ]
-        written: asyncio.Future[int] | None = None
+        """Write a batch to the journal, and do all that follows from it; or take its places back."""
+        writer, writing = self._database.writer, self._writing
         try:
-            rows = encode_rows([row for rows in fresh.values() for row in rows])
-            written = self._database.writer.finish(self._writing.journal, new_rooms, rows)
-            await written
+            new_rooms, rows = self._rows(stamped)
+            journaled = await writer.do(writing.journal, new_rooms, encode_rows(rows))
+        except asyncio.CancelledError:
+            # The caller has given up, but the thread has not.
+            outcome = writer.finish(writing.last_journaled)
+            try:
+                await outcome
+            finally:
+                self._settle(stamped, rows, outcome.result())
+            raise
         except sqlite3.Error as error:
+            stamped.undo(self._places.__getitem__, self._keys)
             self._database.note_failure()
             raise failure(error) from error
-        finally:
-            # Whether the caller still waits or has been cancelled.
-            if written is not None and written.exception() is None:
-                self._journaled = written.result()
-                self._note_kept(stamped, fresh)
-            else:
-                stamped.undo(places.__getitem__, self._keys)
+        except BaseException:
+            stamped.undo(self._places.__getitem__, self._keys)
+            raise
+        self._settle(stamped, rows, journaled)
 
-    def _note_kept(self, stamped: Stamped, fresh: dict[str, list[Row]]) -> None:
-        """A batch is in the journal."""
-        self._database.is_up = True
-        for room, rows in fresh.items():
+    def _rows(self, stamped: Stamped) -> tuple[list[tuple[int, str]], list[Row]]:
+        """The rooms of a batch that the file does not have, and its messages as the file has them, room by room."""
+        new_rooms: list[tuple[int, str]] = []
+        rows: list[Row] = []
+        keys = stamped.keys
+        for room, messages in stamped.fresh.items():
             place = self._places[room]
+            number = place.id
+            if place.is_new:
+                new_rooms.append((number, room))
+            for each in messages:
+                key = keys.get((room, each.seq)) if keys else None
+                rows.append(make_row((number, each.seq, each.sent, each.sender, each.type, each.body, key)))
+        return new_rooms, rows
+
+    def _settle(self, stamped: Stamped, rows: list[Row], journaled: int | None) -> None:
+        """Go on from a batch that has its number in the journal, None if it was not kept."""
+        if journaled is None:
+            stamped.undo(self._places.__getitem__, self._keys)
+            return
+        self._journaled = journaled
+        self._database.is_up = True
+        start = 0
+        for room, messages in stamped.fresh.items():
+            place, stop = self._places[room], start + len(messages)
             place.is_new = False
-            place.kept = rows[-1].seq
-            self._tail.add(room, rows)
+            place.kept = place.seq
+            self._tail.add(room, rows[start:stop])
+            start = stop
             if self._keep and place.kept - place.first + 1 >= self._keep + TRIM_ROWS and room not in self._trimming:
                 self._trimming.add(room)
                 self._start(self._trim(room, place))

@@ -28,21 +28,25 @@ class Worker:
 
     def do(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """Call `work(*args)` in the thread, in its turn; whoever gives up waiting does not keep it from being done."""
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._put(future, work, args)
+        loop = asyncio.get_running_loop()
+        if self._thread is None:
+            self._begin(loop)
+        future: asyncio.Future[T] = loop.create_future()
+        self._pieces.put((future, work, args))
         return future
 
     def finish(self, work: Callable[..., T], *args: Any) -> asyncio.Future[T]:
         """The same, for work whose outcome must be known: a task that is cancelled waits for it all the same."""
-        future: asyncio.Future[T] = Outcome(loop=asyncio.get_running_loop())
-        self._put(future, work, args)
+        loop = asyncio.get_running_loop()
+        if self._thread is None:
+            self._begin(loop)
+        future: asyncio.Future[T] = Outcome(loop=loop)
+        self._pieces.put((future, work, args))
         return future
 
-    def _put(self, future: asyncio.Future[Any], work: Callable[..., Any], args: tuple[Any, ...]) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, args=(future.get_loop(),), name=self._name, daemon=True)
-            self._thread.start()
-        self._pieces.put((future, work, args))
+    def _begin(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._thread = threading.Thread(target=self._run, args=(loop,), name=self._name, daemon=True)
+        self._thread.start()
 
     def close(self) -> None:
         """Wait until all is done, and end the thread."""
