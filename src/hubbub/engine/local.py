@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 
 from hubbub.engine import Head, Listener, Log, Members, Page, Resumed
@@ -25,15 +26,16 @@ class Silent:
 
 
 class Users:
-    """The users in one room.  Coming and going take the same time whatever their number."""
+    """The users in one room.  Coming and going take the same time whatever their number, and so do the first names."""
 
-    __slots__ = ("_first", "_limit", "_names")
+    __slots__ = ("_first", "_most", "_names")
 
     def __init__(self) -> None:
         self._names: set[str] = set()
-        # The first names of a question, and how many it was about: the next one asks the same, mostly.
+        # The first names in order, up to `_most`: twice as many as were asked for, so that many of them may go before
+        # all names have to be looked at again.
         self._first: list[str] = []
-        self._limit = 0
+        self._most = 0
 
     def __len__(self) -> int:
         return len(self._names)
@@ -42,8 +44,10 @@ class Users:
         """Whether the user was not there."""
         if user in self._names:
             return False
+        if len(self._first) == len(self._names) or (self._first and user < self._first[-1]):
+            insort(self._first, user)
+            del self._first[self._most :]
         self._names.add(user)
-        self._changed(user)
         return True
 
     def remove(self, user: str) -> bool:
@@ -51,19 +55,16 @@ class Users:
         if user not in self._names:
             return False
         self._names.remove(user)
-        self._changed(user)
+        if self._first and user <= self._first[-1]:
+            del self._first[bisect_left(self._first, user)]
         return True
 
     def first(self, limit: int) -> list[str]:
         """The first names in alphabetical order."""
-        if limit > self._limit:
-            self._first, self._limit = heapq.nsmallest(limit, self._names), limit
+        if len(self._first) < min(limit, len(self._names)):
+            self._most = 2 * limit
+            self._first = heapq.nsmallest(self._most, self._names)
         return self._first[:limit]
-
-    def _changed(self, user: str) -> None:
-        # Behind a full list of first names, whoever comes or goes does not change them.
-        if len(self._first) < self._limit or (self._first and user <= self._first[-1]):
-            self._first, self._limit = [], 0
 
 
 class LocalEngine:

@@ -9,16 +9,33 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 
+import msgspec
+
 from hubbub.engine.database import Database
 from hubbub.engine.schema import transaction
 from hubbub.errors import EngineError
 
 __all__ = ["Marks"]
 
-# Marks to a transaction: batches of messages wait for it.
-MOST_MARKS = 500
+# Marks to a statement, and to a transaction: batches of messages wait for it.  Each row that a statement returns would
+# be a step, and after each step the thread waits for Python's lock; so all that was written comes back as one row.
+CHUNKS = (256, 32, 4, 1)
+MOST_MARKS = 512
+
+WRITE = {
+    size: f"INSERT INTO marks VALUES {', '.join(['(?, ?, ?)'] * size)} "  # noqa: S608  # marks only
+    "ON CONFLICT DO UPDATE SET seq = excluded.seq WHERE excluded.seq > seq"
+    for size in CHUNKS
+}
+LOOK = {
+    size: f"WITH asked (user, room) AS (VALUES {', '.join(['(?, ?)'] * size)}) "  # noqa: S608  # marks only
+    "SELECT json_group_array(json_array(user, room, seq)) FROM asked JOIN marks USING (user, room)"
+    for size in CHUNKS
+}
 
 Key = tuple[str, str]
+
+decode_rows = msgspec.json.Decoder(list[tuple[str, str, int]]).decode
 
 
 class Gathering:
@@ -77,12 +94,18 @@ class Marks:
 
 def write_marks(connection: sqlite3.Connection, marks: dict[Key, int]) -> dict[Key, int]:
     """Write marks, and say how far each is now."""
-    sql = "INSERT INTO marks VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET seq = max(seq, excluded.seq) RETURNING seq"
+    rows = [(user, room, seq) for (user, room), seq in marks.items()]
+    furthest: dict[Key, int] = {}
+    start = 0
     with transaction(connection):
-        return {
-            (user, room): connection.execute(sql, (user, room, seq)).fetchall()[0][0]
-            for (user, room), seq in marks.items()
-        }
+        for size in CHUNKS:
+            while len(rows) - start >= size:
+                chunk = rows[start : start + size]
+                connection.execute(WRITE[size], [value for row in chunk for value in row])
+                (found,) = connection.execute(LOOK[size], [value for row in chunk for value in row[:2]]).fetchone()
+                furthest.update(((user, room), seq) for user, room, seq in decode_rows(found))
+                start += size
+    return furthest
 
 
 def find_mark(connection: sqlite3.Connection, user: str, room: str) -> int:
