@@ -298,18 +298,15 @@ async def test_a_fold_that_fails_half_way_is_retried(tmp_path: Path, monkeypatch
 
 async def test_one_fold_is_under_way_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 1)
-    inserted: list[int] = []
-    insert = LogFile.insert
-
-    def note(self: LogFile, rows: Any) -> None:
-        inserted.extend(row.seq for row in rows)
-        insert(self, rows)
-
-    monkeypatch.setattr(LogFile, "insert", note)
     async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(20))
+        first = asyncio.ensure_future(engine.fold())
+        await asyncio.sleep(0)
         await engine.append(drafts(5))
-        assert await asyncio.gather(*(engine.fold() for _ in range(3))) == [True] * 3
-        assert inserted == [1, 2, 3, 4, 5]
+        assert await asyncio.gather(first, engine.fold(), engine.fold()) == [True] * 3
+        assert unfolded(engine) == 0
+        assert await seqs(engine) == list(range(1, 26))
+    assert in_table(tmp_path / "log.db") == 25
 
 
 async def test_a_tail_that_cannot_be_folded_takes_no_more_at_its_bound(
@@ -438,7 +435,11 @@ async def test_a_trim_that_fails_leaves_no_hole(tmp_path: Path, monkeypatch: pyt
         await engine.fold()
         assert await seqs(engine) == found
         assert [each.seq for each in (await engine.read("general", before=651, limit=999)).messages] == found
-        await engine.append(drafts(500))
+        await engine.append(drafts(5))  # the table has 1 to 100 and 501 to 650, the tail the rest
+        found += range(651, 656)
+        assert await seqs(engine) == found
+        assert [each.seq for each in (await engine.read("general", before=656, limit=999)).messages] == found
+        await engine.append(drafts(495))
         await settled(engine)
         assert await seqs(engine) == list(range(1051, 1151))
     assert in_table(tmp_path / "log.db") == 100

@@ -86,7 +86,7 @@ class LogFile:
         return self._last_journaled
 
     def checkpoint(self) -> None:
-        """Copy SQLite's log into the file, while others write on: it waits for the disk."""
+        """Copy SQLite's write-ahead log into the file; others may write meanwhile.  It waits for the disk."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def insert(self, rows: Sequence[Row]) -> None:
@@ -116,7 +116,7 @@ class LogFile:
             self._connection.execute("DELETE FROM journal WHERE id <= ?", (up_to,))
 
     def recover(self, path: Path) -> None:
-        """Fold the journal of a process that did not."""
+        """Copy to the table what an earlier process has left in the journal."""
         with transaction(self._connection):
             firsts = dict(self._connection.execute("SELECT id, first FROM rooms"))
             for (batch,) in self._connection.execute("SELECT batch FROM journal ORDER BY id").fetchall():

@@ -15,7 +15,7 @@ from hubbub.events import Message
 
 __all__ = ["MemoryEngine"]
 
-# Memory is dear: whatever retention is asked for, a room keeps no more than this.
+# A room keeps no more messages than this, whatever retention is asked for: they are all in memory.
 MOST_KEPT = 10_000
 
 

@@ -3,13 +3,13 @@
 A batch is one transaction, off the loop, while the next one gathers.  The loop knows where each room stands, so a batch
 is stamped before it goes to the file; a thread writes it, and another reads, each with a connection of its own.
 
-A table of messages in the order of their rooms is what reading wants, and dear to write: a batch of many rooms touches
-a page for each.  So a batch goes into a journal, as one row, and its messages stay in memory (the tail); now and then
-the journal is folded into the table, many messages of a room at a time.  Of a room, the table has the beginning and
-the tail the end.  After a crash, opening the file folds what it finds.
+A table of messages in the order of their rooms is cheap to read and expensive to write: a batch of many rooms changes
+a page for each.  So a batch is kept as one row of a journal, and its messages stay in memory (the tail) until the
+journal is folded: copied to the table, many messages of a room at a time, and cleared.  Of a room, the table has the
+beginning and the tail the end.  After a crash, opening the file folds what the journal has.
 
-Threads share one interpreter lock, and each step of a statement gives it up and has to get it back from a busy loop.
-So there are as few statements as can be.
+Each step of a statement releases Python's interpreter lock and waits for a busy loop to release it again.  So batches
+take as few statements as possible.
 """
 
 from __future__ import annotations
