@@ -141,7 +141,6 @@ async def test_a_session_that_has_expired_does_not_end(engine: Engine, clock: Cl
 async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(engine: Engine, clock: Clock) -> None:
     for name in ("one", "two", "three"):
         await engine.put_session(Grant("percy", name), clock() + 10)
-        await engine.alive([])
         await asyncio.gather(*(engine.session(name) for _ in range(3)), engine.end_session(name))
         assert await engine.session(name) is None
 

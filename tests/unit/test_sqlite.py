@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from contract.told import Told
-from hubbub.engine import Account, Draft, Grant, Head, Vault, database, marks
+from hubbub.engine import Account, Draft, Grant, Head, Vault, database, marks, sqlite_vault
 from hubbub.engine import sqlite as sqlite_module
 from hubbub.engine.database import Database
 from hubbub.engine.local import Silent
@@ -265,6 +265,29 @@ async def test_a_journal_left_behind_is_folded_when_the_file_is_opened(
         async with opened(tmp_path / "log.db") as engine:
             assert await seqs(engine) == [1, 2, 3, 4]
             assert (await engine.append(drafts(1, key="k")))[0].seq == 4
+
+
+async def test_a_caller_that_gives_up_does_not_have_its_seq_given_to_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def leave(_self: SqliteEngine) -> None: ...
+
+    with monkeypatch.context() as killed:
+        killed.setattr(SqliteEngine, "fold", leave)
+        async with opened(tmp_path / "log.db") as engine:
+            await engine.append(drafts(1))
+            go = Event()
+            database_of(engine).writer.do(go.wait)
+            given_up = asyncio.ensure_future(engine.append([Draft("general", "given up", b"{}")]))
+            await asyncio.sleep(0)
+            given_up.cancel()
+            go.set()
+            await asyncio.gather(given_up, return_exceptions=True)
+            assert given_up.cancelled()
+            await engine.append([Draft("general", "kept", b"{}")])
+    async with opened(tmp_path / "log.db") as engine:
+        page = await engine.read("general", limit=10)
+        assert [message.type for message in page.messages] == ["new_message", "given up", "kept"]
 
 
 async def test_half_a_fold_is_finished_when_the_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -541,6 +564,20 @@ async def test_a_fold_that_is_retried_brings_nothing_old_back(tmp_path: Path, mo
     assert in_table(tmp_path / "log.db") == 600 - 256
 
 
+async def test_a_journal_whose_messages_are_all_too_old_is_cleared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(LogFile, "clear_journal", failing(LogFile.clear_journal, 1, 2))
+    clock = Clock()
+    async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
+        await engine.append(drafts(60))
+        assert not await engine.fold()  # the table has all
+        clock.go(61)
+        await engine.trim_old()
+        assert await seqs(engine) == []
+        assert unfolded(engine) == 0
+
+
 async def test_a_trim_by_age_waits_for_the_fold_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 7)
     clock = Clock()
@@ -652,6 +689,29 @@ def accounts_of_another_process(path: Path) -> None:
         input=b"password",
         check=True,
     )
+
+
+async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    find_session, found, go = sqlite_vault.find_session, Event(), Event()
+
+    def find_and_wait(connection: sqlite3.Connection, session: str) -> tuple[Grant, float] | None:
+        session_found = find_session(connection, session)
+        found.set()
+        go.wait(60)
+        return session_found
+
+    async with opened(tmp_path / "log.db") as engine:
+        async with outside(tmp_path / "log.db") as vault:
+            await vault.put_session(Grant("percy", "session"), 2000)
+        monkeypatch.setattr(sqlite_vault, "find_session", find_and_wait)
+        looking = asyncio.ensure_future(engine.session("session"))
+        await asyncio.to_thread(found.wait, 60)
+        await engine.end_session("session")
+        go.set()
+        await looking
+        assert await engine.session("session") is None
 
 
 @pytest.mark.parametrize("is_removed", [False, True])
