@@ -24,7 +24,7 @@ from hubbub.engine.schema import MIGRATIONS, connect_file
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.urls import open_engine, vault_at
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
-from stage import Clock
+from hubbub.testing import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -689,6 +689,19 @@ def accounts_of_another_process(path: Path) -> None:
         input=b"password",
         check=True,
     )
+
+
+async def test_one_time_passwords_of_a_session_that_another_process_has_ended_count_no_more(tmp_path: Path) -> None:
+    clock = Clock()
+    async with opened(tmp_path / "log.db", clock) as engine:
+        await engine.put_account(Account("percy", "hash"))
+        await engine.put_session(Grant("percy", "old"), clock() + 100)
+        assert await engine.issue_otp("first", Grant("percy", "old"), ttl_s=5, per_account=1, in_all=0) is None
+        async with outside(tmp_path / "log.db") as vault:
+            await vault.put_account(Account("percy", "other hash"))
+        assert await engine.alive(["old"]) == set()
+        await engine.put_session(Grant("percy", "new"), clock() + 100)
+        assert await engine.issue_otp("second", Grant("percy", "new"), ttl_s=5, per_account=1, in_all=0) is None
 
 
 async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(

@@ -108,6 +108,9 @@ class SqliteVault:
         for start in range(0, len(asked), ALIVE_AT_ONCE):
             some = asked[start : start + ALIVE_AT_ONCE]
             dead.update(await self._database.read(find_dead, self._database.reading, some, self._wall()))
+        for session in dead & self._remembered.keys():
+            # Its one-time passwords are good for nothing, and would count against the limits.
+            self._otps.end(self._remembered[session][0].user, [session])
         self._forget(dead)
         return set(sessions) - dead
 
