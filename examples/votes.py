@@ -5,6 +5,7 @@ Start it with `python votes.py --demo`, or with `hubbub serve votes:hub --demo` 
 
 from collections import Counter
 
+import hubbub
 from hubbub import Event, Hub, Refused
 
 hub = Hub()
@@ -33,4 +34,4 @@ def count(vote: Vote) -> Tally:
 
 
 if __name__ == "__main__":
-    hub.run()
+    hubbub.run(hub)

@@ -7,29 +7,41 @@ A name is loaded when it is first used: a program that is a client loads nothing
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from hubbub.cli import run as run
     from hubbub.client import Client as Client
     from hubbub.errors import CloseCode as CloseCode
+    from hubbub.errors import EngineError as EngineError
     from hubbub.errors import ErrorCode as ErrorCode
     from hubbub.errors import HubbubError as HubbubError
+    from hubbub.errors import NotKept as NotKept
+    from hubbub.errors import NotKnown as NotKnown
     from hubbub.errors import Refused as Refused
     from hubbub.events import Event as Event
+    from hubbub.handle import Room as Room
     from hubbub.hub import Hub as Hub
-    from hubbub.room import Posting as Posting
-    from hubbub.room import Room as Room
+    from hubbub.posting import Posting as Posting
     from hubbub.sdk.client import connect as connect
+    from hubbub.server import serving as serving
+    from hubbub.settings import Settings as Settings
 else:
     # What is said above, for when the program runs; `tests/unit/test_imports.py` holds them to each other.
     SOURCES = {
         "Client": "hubbub.client",
         "CloseCode": "hubbub.errors",
+        "EngineError": "hubbub.errors",
         "ErrorCode": "hubbub.errors",
         "Event": "hubbub.events",
         "Hub": "hubbub.hub",
         "HubbubError": "hubbub.errors",
-        "Posting": "hubbub.room",
+        "NotKept": "hubbub.errors",
+        "NotKnown": "hubbub.errors",
+        "Posting": "hubbub.posting",
         "Refused": "hubbub.errors",
-        "Room": "hubbub.room",
+        "Room": "hubbub.handle",
+        "Settings": "hubbub.settings",
         "connect": "hubbub.sdk.client",
+        "run": "hubbub.cli",
+        "serving": "hubbub.server",
     }
 
     __all__ = list(SOURCES)

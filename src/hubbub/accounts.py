@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import hmac
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
@@ -39,7 +38,6 @@ class Accounts:
         self._hasher = PasswordHasher()
         self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2")
         self._waiting = 0
-        self._setup: str | None = None
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
         self._nobody = self._pool.submit(self._hasher.hash, new_secret())
 
@@ -56,26 +54,27 @@ class Accounts:
 
     async def open_setup(self) -> str | None:
         """A secret with which the first account can be made, once; None where there is an account."""
-        if not await self._vault.has_accounts():
-            self._setup = new_secret()
-        return self._setup
+        if await self._vault.has_accounts():
+            return None
+        secret = new_secret()
+        await self._vault.put_setup(digest(secret))
+        return secret
 
     async def set_up(self, secret: str, user: str, password: str) -> None:
         """Make the first account.
 
         Raises:
             Refused: `forbidden` for a wrong or used secret, `bad_payload` for a name or password that cannot be.
+            EngineError: it could not be kept; the secret is as good as before.
         """
-        expected = self._setup
-        if expected is None or not hmac.compare_digest(expected.encode(), secret.encode()):
-            raise Refused(ErrorCode.FORBIDDEN, "this link has been used; log in, or ask for an account")
         check_user_name(user, self._max_user_name)
         check_password(password)
-        self._setup = None
+        if not await self._vault.take_setup(digest(secret)):
+            raise Refused(ErrorCode.FORBIDDEN, "this link has been used; log in, or ask for an account")
         try:
             await self.add(user, password)
         except EngineError:
-            self._setup = expected
+            await self._vault.put_setup(digest(secret))
             raise
 
     async def is_password(self, user: str, password: str) -> bool:

@@ -1,25 +1,21 @@
 """Bringing a client to a room's present: what a join answers, and how one that fell behind is fed.
 
-The newest messages of a live room are at hand (`Room.recent`), and whatever is at hand can be handed over without
+The newest messages of a live room are at hand (`recent.Recent`), and whatever is at hand can be handed over without
 waiting.  So catching up is: read from the log until what is at hand follows without a hole, then take the rest and
-become an ordinary member in the same turn of the loop.  Nothing can come between, and nothing has to be merged.
+become an ordinary member in the same turn of the loop.  Nothing can come between, and nothing has to be merged.  What
+is here reads and encodes; `rooms.Rooms` lets clients in.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
-import msgspec
-
-from hubbub.client import Client
-from hubbub.engine import Head
+from hubbub.dialect import Dialect
+from hubbub.engine import Head, Log, Page
 from hubbub.events import Message, encode
-from hubbub.room import Room
+from hubbub.recent import Recent
 
-if TYPE_CHECKING:
-    from hubbub.hub import Hub
-
-__all__ = ["Caught", "answer_join", "feed"]
+__all__ = ["PAGE", "Caught", "Missed", "catch_up", "page_texts", "read_missed"]
 
 # What one answer to `join_room` holds at most, and about how many bytes; a client further behind gets the rest as live
 # messages, at its own pace.
@@ -29,99 +25,80 @@ MAX_ANSWER_BYTES = 1 << 20
 PAGE = 200
 
 
-class Caught(msgspec.Struct, frozen=True):
+class Caught(NamedTuple):
     """What a joining client is told of the past.
 
     Attributes:
+        epoch: names the log that the seqs belong to.
         messages: as a JSON array, oldest first.
         heard: the seq of the last one, from which live delivery goes on.
-        is_present: whether that is the room's last; if not, the client enters behind.
+        is_recovered: they are all that the client has missed.
+        is_present: `heard` is the room's last seq; a client for which it is not enters behind.
     """
 
+    epoch: str
     messages: bytes
     heard: int
     is_recovered: bool
     is_present: bool
 
 
-async def answer_join(hub: Hub, room: Room, client: Client, since: Head | None, history: int) -> msgspec.Raw:
-    """Enter a room whose newest messages are at hand; the payload of the ack."""
-    epoch = await hub.epoch()
-    caught = await catch_up(hub, room, client, since if since and since.epoch == epoch else None, history)
-    if caught.is_present:
-        hub.enter(client, room, caught.heard)
-    else:
-        hub.enter_behind(client, room, caught.heard)
-    return msgspec.Raw(
-        b'{"room":%b,"epoch":%b,"seq":%d,"recovered":%b,"messages":%b,"members":%b}'
-        % (
-            encode(room.name),
-            encode(epoch),
-            caught.heard,
-            b"true" if caught.is_recovered else b"false",
-            caught.messages,
-            room.names,
-        )
-    )
+class Missed(NamedTuple):
+    """The messages after the place that a client named, as far as they were read from the log."""
+
+    epoch: str
+    after: int
+    messages: list[Message]
 
 
-async def catch_up(hub: Hub, room: Room, client: Client, since: Head | None, history: int) -> Caught:
-    """Find what a client has missed since it was last here; without that, the newest page."""
-    missed = await messages_since(hub, room, since.seq) if since else None
-    recent = room.recent
-    # From here on nothing waits: what is at hand now is the present.
-    if missed is not None:
-        cursor = missed[-1].seq if missed else since.seq if since else 0
-        if cursor + 1 >= recent.first_seq:
-            older = b",".join([client.dialect.listed(message) for message in missed])
-            newer = recent.joined_after(cursor, client.dialect.listed)
-            # The log may be ahead of what it has delivered to the room.
-            return Caught(join_arrays(older, newer), max(cursor, recent.last_seq), is_recovered=True, is_present=True)
-        older = b"[%b]" % b",".join([client.dialect.listed(message) for message in missed])
-        return Caught(older, cursor, is_recovered=True, is_present=False)
-    newest = recent.joined_after(recent.last_seq - history, client.dialect.listed)
-    return Caught(newest, recent.last_seq, is_recovered=False, is_present=True)
+async def read_missed(log: Log, room: str, recent: Recent, since: Head) -> Missed | None:
+    """Read what is missing between a client's place and what is at hand; None where the log does not have it all.
 
-
-async def messages_since(hub: Hub, room: Room, seq: int) -> list[Message] | None:
-    """The messages from after `seq` to those at hand; None when the log no longer has them all, or never did."""
-    if seq > room.recent.last_seq:
+    Raises:
+        EngineError: the log cannot be read.
+    """
+    epoch = recent.epoch
+    if since.epoch == epoch and recent.first_seq - 1 <= since.seq <= recent.last_seq:
+        return Missed(epoch, since.seq, [])  # thousands that come back at once are judged without a question to the log
+    resumed = await log.resume(room, since, PAGE)
+    if not resumed.is_recovered:
         return None
-    found: list[Message] = []
-    cursor = seq
-    size = 0
-    while cursor + 1 < room.recent.first_seq and len(found) < MAX_ANSWER and size < MAX_ANSWER_BYTES:
-        page = await hub.engine.read(room.name, after=cursor, limit=PAGE)
-        if not page.messages or page.messages[0].seq != cursor + 1:
+    found = resumed.page.messages
+    size = sum(len(message.body) for message in found)
+    while found and found[-1].seq + 1 < recent.first_seq and len(found) < MAX_ANSWER and size < MAX_ANSWER_BYTES:
+        page = await log.read(room, after=found[-1].seq, limit=PAGE)
+        if not page.messages or page.messages[0].seq != found[-1].seq + 1:
             return None
-        found += page.messages
+        found = found + page.messages
         size += sum(len(message.body) for message in page.messages)
-        cursor = found[-1].seq
-    return found
+    return Missed(epoch, since.seq, found)
 
 
-async def feed(hub: Hub, room: Room, client: Client) -> None:
-    """Feed a member that is behind from the log, until it is too slow again or has caught up."""
-    while client in room.behind and not hub.is_slow(client):
-        cursor = room.behind[client]
-        recent = room.recent
-        if cursor + 1 >= recent.first_seq:
-            client.write_frame(b"".join([client.dialect.message(message) for message in recent.after(cursor)]))
-            room.enter(client, max(cursor, recent.last_seq))
-            return
-        page = await hub.engine.read(room.name, after=cursor, limit=PAGE)
-        if room.behind.get(client) == cursor:  # else another feeding has taken over meanwhile
-            room.behind[client] = write_page(room, client, cursor, page.messages, page.head.seq)
+def catch_up(recent: Recent, dialect: Dialect, missed: Missed | None, history: int) -> Caught:
+    """Put what was missed together with what is at hand; without it, the `history` newest messages."""
+    if missed is None or missed.epoch != recent.epoch:
+        newest = recent.joined_after(recent.last_seq - history, dialect)
+        return Caught(recent.epoch, newest, recent.last_seq, is_recovered=False, is_present=True)
+    heard = missed.messages[-1].seq if missed.messages else missed.after
+    older = b",".join([dialect.listed(message) for message in missed.messages])
+    if heard + 1 < recent.first_seq:
+        return Caught(recent.epoch, b"[%b]" % older, heard, is_recovered=True, is_present=False)
+    messages = join_arrays(older, recent.joined_after(heard, dialect))
+    # The log may be ahead of what it has delivered to the room.
+    return Caught(recent.epoch, messages, max(heard, recent.last_seq), is_recovered=True, is_present=True)
 
 
-def write_page(room: Room, client: Client, cursor: int, messages: list[Message], last_seq: int) -> int:
-    """Write messages read after `cursor`, and say where the log has lost some; the seq that the client has come to."""
-    first = messages[0].seq if messages else last_seq + 1
+def page_texts(room: str, dialect: Dialect, page: Page, cursor: int) -> tuple[list[bytes], int]:
+    """What a member that has heard everything up to `cursor` is told of a page read after it, and where it is then.
+
+    Where the log has lost messages, it says so first.
+    """
+    first = page.messages[0].seq if page.messages else page.head.seq + 1
+    texts = []
     if first > cursor + 1:
-        gap = encode({"room": room.name, "from": cursor + 1, "to": first - 1})
-        client.write_frame(client.dialect.event("gap", gap))
-    client.write_frame(b"".join([client.dialect.message(message) for message in messages]))
-    return messages[-1].seq if messages else last_seq
+        texts.append(dialect.event("gap", encode({"room": room, "from": cursor + 1, "to": first - 1})))
+    texts += [dialect.message(message) for message in page.messages]
+    return texts, page.messages[-1].seq if page.messages else max(cursor, page.head.seq)
 
 
 def join_arrays(inner: bytes, array: bytes) -> bytes:

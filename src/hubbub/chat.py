@@ -1,21 +1,21 @@
-"""The built-in chat, written with nothing but what an application has."""
+"""The built-in chat: handlers like an application's own."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import msgspec
 
-from hubbub.client import Client
-from hubbub.engine import Head
+from hubbub.client import Participant
+from hubbub.engine import Engine, Head
 from hubbub.errors import ErrorCode, Refused
-from hubbub.events import Event
+from hubbub.events import Event, encode
+from hubbub.handlers import Handlers
 from hubbub.policy import check_text
+from hubbub.posting import Posting
 from hubbub.recent import HISTORY, RECENT
-from hubbub.room import Posting
-
-if TYPE_CHECKING:
-    from hubbub.hub import Hub
+from hubbub.rooms import Joined, Rooms
+from hubbub.settings import Settings
 
 __all__ = ["NewMessage", "install"]
 
@@ -90,81 +90,98 @@ class NewMessage(Event, tag="new_message"):
     message: str
 
 
-def install(hub: Hub) -> None:
-    """Register the chat's handlers."""
-    install_talking(hub)
-    install_rooms(hub)
-    install_presence(hub)
+def install(handlers: Handlers, rooms: Rooms, engine: Engine, settings: Settings) -> None:
+    """Register the chat's handlers, for the events that the application does not handle itself."""
+    install_talking(handlers, rooms, engine, settings)
+    install_rooms(handlers, rooms, settings)
+    install_presence(handlers, rooms, engine)
 
 
-def install_talking(hub: Hub) -> None:
+def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: Settings) -> None:
     """Saying something, and reading what was said."""
 
-    @hub.on
-    def send_message(request: SendMessage, client: Client) -> Posting:
-        # A classic client is in one room, and its payload has no other fields.
-        is_classic = not client.dialect.resumes
-        room = client.room(None if is_classic else request.room)
-        check_text(request.message, hub.settings.max_message)
-        return room.post(NewMessage(request.message), sender=client, key=None if is_classic else request.key)
+    @handlers.offer
+    def send_message(request: SendMessage, client: Participant) -> Posting:
+        # Where requests name no rooms, the payload has no other fields.
+        names_rooms = client.dialect.names_rooms
+        room = rooms.room_of(client, request.room if names_rooms else None)
+        check_text(request.message, settings.max_message)
+        return room.post(NewMessage(request.message), sender=client, key=request.key if names_rooms else None)
 
-    @hub.on
-    async def history(request: History, client: Client) -> dict[str, Any]:
-        room = client.room(request.room)
+    @handlers.offer
+    async def history(request: History, client: Participant) -> dict[str, Any]:
+        room = rooms.room_of(client, request.room)
         if request.before is not None and request.after is not None:
             raise Refused(ErrorCode.BAD_PAYLOAD, "`payload.before` or `payload.after`, not both")
-        page = await hub.engine.read(room.name, before=request.before, after=request.after, limit=request.limit)
+        page = await engine.read(room.name, before=request.before, after=request.after, limit=request.limit)
         listed = [msgspec.Raw(client.dialect.listed(message)) for message in page.messages]
         return {"room": room.name, "epoch": page.head.epoch, "messages": listed, "more": page.more}
 
 
-def install_rooms(hub: Hub) -> None:
+def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
     """Coming and going."""
 
-    @hub.on
-    async def join_room(request: JoinRoom, client: Client) -> msgspec.Raw:
-        most = hub.settings.max_rooms
-        if most and len(client.rooms) >= most and request.room not in client.rooms:
-            raise Refused(ErrorCode.FORBIDDEN, f"you are in {len(client.rooms)} rooms, the most; leave one first")
-        return await hub.join_with_history(client, request.room, request.since, request.history)
+    @handlers.offer
+    async def join_room(request: JoinRoom, client: Participant) -> msgspec.Raw:
+        most = settings.max_rooms
+        if most and len(client.joined) >= most and request.room not in client.joined:
+            raise Refused(ErrorCode.FORBIDDEN, f"you are in {len(client.joined)} rooms, the most; leave one first")
+        return join_answer(await rooms.join_with_history(client, request.room, request.since, request.history))
 
-    @hub.on
-    async def change_room(request: ChangeRoom, client: Client) -> msgspec.Raw | None:
+    @handlers.offer
+    async def change_room(request: ChangeRoom, client: Participant) -> msgspec.Raw | None:
         answer = None
-        if client.dialect.resumes:
-            answer = await hub.join_with_history(client, request.name)
+        if client.dialect.lists:
+            joined = await rooms.join_with_history(client, request.name, None, HISTORY)
+            chosen, answer = joined.room, join_answer(joined)
         else:
-            await hub.join(client, request.name)
-        chosen = hub.room(request.name).name
-        for other in list(client.rooms.values()):
-            if other.name != chosen:
-                hub.leave(client, other)
+            chosen = await rooms.join(client, request.name)
+        for other in client.rooms:
+            if other != chosen:
+                rooms.leave(client, other)
         return answer
 
-    @hub.on
-    def leave_room(request: LeaveRoom, client: Client) -> dict[str, Any]:
-        room = client.room(request.room)
-        hub.leave(client, room)
+    @handlers.offer
+    def leave_room(request: LeaveRoom, client: Participant) -> dict[str, Any]:
+        room = rooms.room_of(client, request.room)
+        rooms.leave(client, room.name)
         return {"room": room.name}
 
 
-def install_presence(hub: Hub) -> None:
+def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
     """Who is there, who types, who has read what."""
 
-    @hub.on
-    def presence(request: WhoIsThere, client: Client) -> dict[str, Any]:
-        room = client.room(request.room)
-        return {"room": room.name, "members": msgspec.Raw(room.names)}
+    @handlers.offer
+    async def presence(request: WhoIsThere, client: Participant) -> dict[str, Any]:
+        room = rooms.room_of(client, request.room)
+        listing = await rooms.listing(client, room.name)
+        return {"room": room.name, "members": msgspec.Raw(listing.names), "count": listing.total}
 
-    @hub.on
-    def typing(request: Typing, client: Client) -> None:
-        hub.presence.type(client.room(request.room), client.user, is_on=request.on)
+    @handlers.offer
+    def typing(request: Typing, client: Participant) -> None:
+        rooms.type(client, rooms.room_of(client, request.room).name, is_on=request.on)
 
-    @hub.on
-    def mark_read(request: MarkRead, client: Client) -> dict[str, Any]:
-        room = client.room(request.room)
+    @handlers.offer
+    async def mark_read(request: MarkRead, client: Participant) -> dict[str, Any]:
+        room = rooms.room_of(client, request.room)
         # A second device that has read less takes nothing back, and nobody has read what was not said.
-        seq = min(max(request.seq, room.marks.get(client.user, 0)), room.recent.last_seq)
-        room.marks[client.user] = seq
-        hub.presence.tell(room, "read", client.user, seq=seq)
+        seq = await engine.mark_read(room.name, client.user, min(request.seq, rooms.last_seq(room.name)))
+        rooms.has_read(client, room.name, seq)
         return {"room": room.name, "seq": seq}
+
+
+def join_answer(joined: Joined) -> msgspec.Raw:
+    """The payload of the ack to a join."""
+    return msgspec.Raw(
+        b'{"room":%b,"epoch":%b,"seq":%d,"recovered":%b,"messages":%b,"members":%b,"count":%d,"read":%d}'
+        % (
+            encode(joined.room),
+            encode(joined.epoch),
+            joined.seq,
+            b"true" if joined.is_recovered else b"false",
+            joined.messages,
+            joined.listing.names,
+            joined.listing.total,
+            joined.read,
+        )
+    )

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Iterable
+from typing import Protocol
 
-import msgspec
-
-from hubbub.errors import CloseCode, ErrorCode, Refused
-from hubbub.events import Event, Message, encode_payload
+from hubbub.dialect import Dialect
+from hubbub.errors import CloseCode, Refused
+from hubbub.events import Event, encode_payload
 from hubbub.policy import Rate
 
-if TYPE_CHECKING:
-    from hubbub.room import Room
+__all__ = ["Audience", "Client", "Frame", "Participant", "Socket"]
 
-__all__ = ["Audience", "Client", "Dialect", "Envelope", "Socket", "Write"]
+# Puts a text into the frame that a kind of connection carries it in.
+Frame = Callable[[bytes], bytes]
+
+# Members that get the same bytes: one dialect in one kind of frame, and the user whose messages are left out, if any.
+Audience = tuple[Dialect, Frame, str | None]
 
 
 class Socket(Protocol):
@@ -40,80 +41,75 @@ class Socket(Protocol):
     def resume_reading(self) -> None: ...
 
 
-class Envelope(Protocol):
-    """What every dialect's requests have."""
-
-    @property
-    def type(self) -> str: ...
-
-    @property
-    def payload(self) -> msgspec.Raw: ...
-
-    @property
-    def id(self) -> str | int | None: ...
-
-
-class Dialect(Protocol):
-    """How events look on one kind of connection.  Frames come prepared; empty ones are not for this dialect's ears."""
-
-    name: str
-    first_room: str | None
-    takes_binary: bool
-    resumes: bool
-
-    def decode(self, text: str) -> Envelope: ...
-
-    def id_of(self, text: str) -> str | int | None: ...
-
-    def message(self, message: Message) -> bytes: ...
-
-    def listed(self, message: Message) -> bytes: ...
-
-    def event(self, type_: str, payload: bytes) -> bytes: ...
-
-    def ack(self, id_: str | int, payload: bytes) -> bytes: ...
-
-    def error(self, id_: str | int | None, refused: Refused) -> bytes: ...
-
-
-Write = Callable[[bytes], None]
-
-# Members that get the same bytes: they speak one dialect, and the same user's messages (or nobody's) are left out.
-Audience = tuple[Dialect, str | None]
-
-
-def discard(_frame: bytes) -> None:
-    """Where frames go that have nowhere to go."""
-
-
 class Client:
-    """One connection of one user.
+    """One connection of one user, as handlers and hooks get it.
 
     Attributes:
         user: the name it logged in with.
-        session: the login it came from, shared by the connections that one token opened.
-        rooms: the rooms it is in, by name.
-        info: a place for the application's own notes about this connection.
+    """
+
+    __slots__ = ("__weakref__", "_info", "_rooms", "user")
+
+    def __init__(self, user: str) -> None:
+        self.user = user
+        self._rooms: dict[str, None] = {}
+        self._info: dict[str, object] | None = None
+
+    @property
+    def rooms(self) -> tuple[str, ...]:
+        """The names of the rooms it is in, in the order that it entered them."""
+        return tuple(self._rooms)
+
+    @property
+    def info(self) -> dict[str, object]:
+        """A place for the application's own notes about this connection."""
+        if self._info is None:
+            self._info = {}
+        return self._info
+
+    def send(self, event: Event) -> None:
+        """Send an event to this client alone, unkept.  A classic client hears nothing."""
+        raise NotImplementedError
+
+    def close(self, code: int = CloseCode.KICKED, reason: str = "") -> None:
+        """Close the connection; by default with 4101, which tells the client to stay away."""
+        raise NotImplementedError
+
+
+def discard(_frame: bytes) -> None:
+    """Drop a frame: there is no connection to write it to."""
+
+
+class Participant(Client):
+    """A client as the hub itself knows it.
+
+    Attributes:
+        session: the hash of the login's token, shared by the connections that the token opened.
+        dialect: how events look to it.
+        frame: how its connection carries texts.
+        audience: the members of a room that it is written to together with.
+        rate: how much of its rate it has used; None where there is no limit.
+        write: queues bytes for its connection: whole frames.
+        is_connected: it has been let in, and its connection is not gone.
+        joined: the names of the rooms it is in; kept by `rooms.Rooms`.
+        refused: requests that were turned down.
+        dropped: requests over its rate.
     """
 
     __slots__ = (
-        "__weakref__",
-        "_info",
+        "_closing",
+        "_is_paused",
         "_unsent",
-        "address",
         "audience",
-        "backlog",
-        "closing",
         "dialect",
         "dropped",
-        "is_paused",
-        "is_stuck",
+        "frame",
+        "is_connected",
+        "joined",
         "rate",
         "refused",
-        "rooms",
         "session",
         "socket",
-        "user",
         "write",
     )
 
@@ -122,115 +118,99 @@ class Client:
         user: str,
         session: str,
         dialect: Dialect,
+        frame: Frame,
         *,
-        address: str = "",
         echo: bool = True,
         rate: Rate | None = None,
     ) -> None:
-        self.user = user
+        super().__init__(user)
         self.session = session
         self.dialect = dialect
-        self.address = address
-        self.audience: Audience = (dialect, None if echo else user)
+        self.frame = frame
+        self.audience: Audience = (dialect, frame, None if echo else user)
         self.rate = rate
-        self.rooms: dict[str, Room] = {}
-        self.socket: Socket | None = None
-        self._unsent: list[bytes] | None = []
-        self.write: Write = self._unsent.append
-        self.backlog: deque[str] | None = None
-        self.closing: tuple[int, str] | None = None
-        self.is_paused = False
-        self.is_stuck = False
+        self.is_connected = False
+        self.joined = self._rooms
         self.refused = 0
         self.dropped = 0
-        self._info: dict[str, object] | None = None
+        self.socket: Socket | None = None
+        self._unsent: list[bytes] | None = []
+        self.write: Callable[[bytes], None] = self._unsent.append
+        self._closing: tuple[int, str] | None = None
+        self._is_paused = False
 
     def __repr__(self) -> str:
         return f"<Client {self.user} {self.dialect.name}>"
 
-    @property
-    def info(self) -> dict[str, object]:
-        if self._info is None:
-            self._info = {}
-        return self._info
+    # The connection
 
     def attach(self, socket: Socket) -> None:
         """Take up the connection, and write what was sent while there was none."""
         self.socket = socket
-        self._write_to(socket.write)
+        self.write = socket.write
         unsent, self._unsent = self._unsent, None
         for frame in unsent or ():
             socket.write(frame)
-        if self.closing is not None:
-            socket.close(*self.closing)
+        if self._closing is not None:
+            socket.close(*self._closing)
 
     def detach(self) -> None:
-        """Let go of the connection, which is gone: holding each other, they would wait for the collector."""
+        """Let go of the connection, which is gone: holding each other, they would wait for the garbage collector."""
         self.socket = None
         self.mute()
 
     def mute(self) -> None:
         """Write nothing more: the connection is closing."""
-        self._write_to(discard)
-
-    def _write_to(self, write: Write) -> None:
-        self.write = write
-        for room in self.rooms.values():
-            room.rewire(self)
-
-    def send(self, event: Event) -> None:
-        """Send an event to this client alone, unkept.  A classic client hears nothing."""
-        self.write_frame(self.dialect.event(type(event).tag, encode_payload(event)))
+        self.write = discard
 
     def close(self, code: int = CloseCode.KICKED, reason: str = "") -> None:
-        """Close the connection; by default with 4101, which tells the client to stay away."""
         if self.socket is not None:
             self.socket.close(code, reason)
         else:
-            self.closing = (code, reason)
-
-    def room(self, name: str | None = None) -> Room:
-        """A room that this client is in; without a name, its only one.
-
-        Raises:
-            Refused: `not_in_room`, or `bad_payload` when the name was needed.
-        """
-        if name is not None:
-            found = self.rooms.get(name)
-            if found is None:
-                raise Refused(ErrorCode.NOT_IN_ROOM, f"you are not in the room {name[:80]!r}; join it first")
-            return found
-        if len(self.rooms) == 1:
-            return next(iter(self.rooms.values()))
-        if not self.rooms:
-            raise Refused(ErrorCode.NOT_IN_ROOM, "you are in no room; join one first")
-        raise Refused(ErrorCode.BAD_PAYLOAD, f"you are in {len(self.rooms)} rooms: say which - at `payload.room`")
-
-    def ack(self, id_: str | int, payload: bytes) -> None:
-        """Answer a request."""
-        self.write_frame(self.dialect.ack(id_, payload))
-
-    def error(self, id_: str | int | None, refused: Refused) -> None:
-        """Turn a request down."""
-        self.refused += 1
-        self.write_frame(self.dialect.error(id_, refused))
+            self._closing = (code, reason)
 
     def pause(self) -> None:
         """Stop reading from the connection for a while."""
-        if self.socket is not None and not self.is_paused:
-            self.is_paused = True
+        if self.socket is not None and not self._is_paused:
+            self._is_paused = True
             self.socket.pause_reading()
 
     def resume(self) -> None:
         """Read on after a `pause`."""
-        if self.socket is not None and self.is_paused:
-            self.is_paused = False
+        if self.socket is not None and self._is_paused:
+            self._is_paused = False
             self.socket.resume_reading()
 
-    def write_frame(self, frame: bytes) -> None:
-        """Write one prepared frame; an empty one is nothing."""
-        if frame:
+    # The way out
+
+    def send(self, event: Event) -> None:
+        self.write_text(self.dialect.event(type(event).tag, encode_payload(event)))
+
+    def ack(self, id_: str | int, payload: bytes) -> None:
+        """Answer a request."""
+        self.write_text(self.dialect.ack(id_, payload))
+
+    def error(self, id_: str | int | None, refused: Refused) -> None:
+        """Turn a request down."""
+        self.refused += 1
+        self.write_text(self.dialect.error(id_, refused))
+
+    def write_text(self, text: bytes) -> None:
+        """Write one text; an empty one is not for this client's dialect."""
+        if text:
             try:
-                self.write(frame)
+                self.write(self.frame(text))
+            except RuntimeError:
+                pass  # as in `write_frames`, which this does without: every answer comes this way
+
+    def write_texts(self, texts: Iterable[bytes]) -> None:
+        """Write several texts at once."""
+        self.write_frames(b"".join([self.frame(text) for text in texts if text]))
+
+    def write_frames(self, frames: bytes) -> None:
+        """Write prepared frames, if there are any."""
+        if frames:
+            try:
+                self.write(frames)
             except RuntimeError:
                 pass  # the transport closed under us; its connection_lost is on the way

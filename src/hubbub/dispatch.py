@@ -1,84 +1,234 @@
-"""Dispatch: one message of a client to its handler, and the handler's answer back."""
+"""Dispatch: one client's events in order, each to its handler, and the handler's answer back."""
 
 from __future__ import annotations
 
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Awaitable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Awaitable, Callable, Sequence
+from enum import Enum, auto
+from typing import Any
 
 import structlog
 
-from hubbub.client import Client, Envelope
-from hubbub.errors import EngineError, ErrorCode, Refused
+from hubbub.client import Participant
+from hubbub.dialect import Request
+from hubbub.errors import CloseCode, EngineError, ErrorCode, NotKnown, Refused
 from hubbub.events import decode_payload
-from hubbub.handlers import ack_payload, unavailable
-from hubbub.room import Posting, posted
-
-if TYPE_CHECKING:
-    from hubbub.hub import Hub
+from hubbub.handlers import Handler, Handlers, ack_payload
+from hubbub.permissions import may
+from hubbub.policy import Rate
+from hubbub.posting import Call, Posting, call_under_way
+from hubbub.pump import Pump
+from hubbub.rooms import Rooms
+from hubbub.tasks import Tasks
 
 __all__ = ["Dispatch"]
 
 log = structlog.get_logger("hubbub")
 
-# A client whose asynchronous handler is at work waits in line; past this many events its socket is not read.
-MAX_BACKLOG = 64
+# A client whose events wait in line is not read past this many of them.
+MAX_WAITING = 64
+
+
+class LineState(Enum):
+    """Why a client's events wait.  A client without a line is idle: its next event is handled at once."""
+
+    BUSY = auto()  # an asynchronous handler is at work for it
+    STUCK = auto()  # it has to read first what it was sent
+
+
+class Line:
+    """A client's events that wait for their turn."""
+
+    __slots__ = ("state", "waiting")
+
+    def __init__(self, state: LineState) -> None:
+        self.state = state
+        self.waiting: deque[str] = deque()
 
 
 class Dispatch:
-    """Calls the hub's handlers.
+    """Calls the handlers.
 
     The events of one client are handled one at a time, in the order sent; those of different clients concurrently.
+
+    Attributes:
+        is_draining: the server stops; what clients still send is dropped, lest one that talks without end keep it.
     """
 
-    def __init__(self, hub: Hub) -> None:
-        self._hub = hub
+    def __init__(self, handlers: Handlers, rooms: Rooms, pump: Pump, tasks: Tasks, clock: Callable[[], float]) -> None:
+        self.is_draining = False
+        self._handlers = handlers
+        self._rooms = rooms
+        self._slow = rooms.slow
+        self._pump = pump
+        self._tasks = tasks
+        self._clock = clock
+        self._lines: dict[Participant, Line] = {}
 
-    def handle(self, client: Client, text: str) -> None:
+    # Receiving
+
+    def receive(self, client: Participant, text: str) -> None:
+        """Handle one message of a client.  Never raises: what is wrong with it is the client's to hear."""
+        if self.is_draining:
+            return
+        is_full = client in self._slow and self._rooms.look_at(client)
+        rate = client.rate
+        if rate is not None and not rate.take(self._clock()):
+            self._note_excess(client, rate)
+            if not is_full:  # refusals would pile up for one that does not read them
+                client.error(client.dialect.id_of(text), rate_limited(rate))
+            return
+        if client in self._lines:
+            self._line_up(client, text)
+        elif is_full and client.dialect.resumes:
+            # It does not read what it asks for: its answers would pile up.
+            self._lines[client] = Line(LineState.STUCK)
+            self._line_up(client, text)
+        else:
+            self._handle(client, text)
+
+    def receive_binary(self, client: Participant) -> None:
+        """Handle a binary message, which no dialect has: v1 is told so by the close code, classic is let be."""
+        if not client.dialect.takes_binary:
+            client.close(CloseCode.UNSUPPORTED_DATA, "events are text frames")
+        elif self.admit(client):
+            self._refuse(client, None, Refused(ErrorCode.BAD_ENVELOPE, "events are text frames"), "binary frame")
+
+    def admit(self, client: Participant) -> bool:
+        """Count one frame against a client's rate; whether it may be answered."""
+        # Answers pile up, too, for one that does not read them.
+        is_full = client in self._slow and self._rooms.look_at(client)
+        rate = client.rate
+        if rate is not None and not rate.take(self._clock()):
+            self._note_excess(client, rate)
+            return False
+        return not is_full
+
+    def _note_excess(self, client: Participant, rate: Rate) -> None:
+        """Take note of a frame over a client's rate; a flood closes it."""
+        client.dropped += 1
+        if rate.is_flooding:
+            client.close(CloseCode.FLOODING, "more than ten times its rate of events a second")
+
+    # Lines
+
+    def _line_up(self, client: Participant, text: str) -> None:
+        """Have an event wait until those before it have been handled."""
+        waiting = self._lines[client].waiting
+        waiting.append(text)
+        if len(waiting) > MAX_WAITING:
+            client.pause()
+
+    def read_on(self, client: Participant) -> None:
+        """Go on with the events of a client that has read what it was sent."""
+        line = self._lines.get(client)
+        if line is not None and line.state is LineState.STUCK:
+            self._move(client, line)
+
+    def forget(self, client: Participant) -> None:
+        """Drop the line of a client that is gone."""
+        self._lines.pop(client, None)
+
+    def _move(self, client: Participant, line: Line) -> None:
+        """Handle waiting events in turn, until one has to be awaited, or the client has to read first."""
+        while line.waiting and self._lines.get(client) is line:
+            if self._rooms.is_full(client):
+                line.state = LineState.STUCK
+                return
+            del self._lines[client]
+            self._handle(client, line.waiting.popleft())
+            begun = self._lines.get(client)
+            if begun is not None:  # an asynchronous handler has begun, and gets the rest of the line
+                begun.waiting = line.waiting
+                return
+            if not client.is_connected:
+                return
+            self._lines[client] = line
+        if self._lines.get(client) is line:
+            del self._lines[client]
+            client.resume()
+
+    # Handling
+
+    def _handle(self, client: Participant, text: str) -> None:
         try:
             request = client.dialect.decode(text)
         except Refused as refused:
-            self.refuse(client, client.dialect.id_of(text), refused, "?")
+            self._refuse(client, client.dialect.id_of(text), refused, "?")
             return
-        handler = self._hub.handlers.get(request.type)
+        handler = self._handlers.by_type.get(request.type)
         if handler is None:
             unknown = Refused(ErrorCode.UNKNOWN_TYPE, f"nothing here handles events of type {request.type[:80]!r}")
-            self.refuse(client, request.id, unknown, request.type)
+            self._refuse(client, request.id, unknown, request.type)
             return
-        before = len(self._hub.pump.gathering)
         try:
             event = decode_payload(handler.decoder, request.payload)
-            if handler.is_async:
-                self._handle_async(client, request, handler.call(event, client))
-                return
+            may(client, request.type, getattr(event, handler.room_field) if handler.room_field else None)
+        except Refused as refused:
+            self._refuse(client, request.id, refused, request.type)
+            return
+        if handler.is_async:
+            line = self._lines[client] = Line(LineState.BUSY)
+            self._tasks.start(self._handle_async(client, line, request, handler, event))
+            return
+        call = Call()
+        token = call_under_way.set(call)
+        try:
             result = handler.call(event, client)
         except Refused as refused:
-            self.refuse(client, request.id, refused, request.type)
-        except (Exception, asyncio.CancelledError):  # a handler's own doing: here is no task of ours
+            self._refuse(client, request.id, refused, request.type)
+        except (Exception, asyncio.CancelledError):  # no task of ours runs here: a cancellation is the handler's own
             self._failed(client, request)
         else:
             if request.id is not None:
-                self._answer(client, request, result, self._hub.pump.gathering[before:])
+                self._answer(client, request, result, with_result(call.postings, result))
+        finally:
+            call.is_over = True
+            call_under_way.reset(token)
 
-    def _answer(self, client: Client, request: Envelope, result: Any, postings: Sequence[Posting]) -> None:
-        """Acknowledge a request, as soon as what it posted is kept."""
-        if not postings:
-            self._ack(client, request, result)
-            return
-        # Postings of one handler call are in one batch: when one is kept all are.
-        is_own = isinstance(result, Posting) and result.receipt is None
-        awaited = result if is_own else postings[-1]
-        awaited.reply_with(functools.partial(self._reply, client, request, result))
+    def _answer(
+        self,
+        client: Participant,
+        request: Request,
+        result: Any,
+        postings: tuple[Posting, ...],
+        held: Sequence[str] = (),
+        _settled: Posting | None = None,
+    ) -> None:
+        """Acknowledge a request, as soon as all that it posted is kept.
 
-    def _reply(self, client: Client, request: Envelope, result: Any, posting: Posting) -> None:
-        if posting.error is None:
+        Args:
+            held: the rooms that are kept from the client until then.
+        """
+        failed = None
+        for posting in reversed(postings):  # the last one of a batch is settled last
+            outcome = posting.outcome
+            if outcome is None:
+                if len(postings) > 1 and not held:
+                    held = self._hold_apart(client, postings)
+                posting.call_when_settled(functools.partial(self._answer, client, request, result, postings, held))
+                return
+            if isinstance(outcome, EngineError):
+                failed = outcome
+        if failed is None:
             self._ack(client, request, result)
         else:
-            client.error(request.id, unavailable(posting.error))
+            client.error(request.id, unavailable(failed))
+        if held:
+            self._rooms.release(client, held)
 
-    def _ack(self, client: Client, request: Envelope, result: Any) -> None:
+    def _hold_apart(self, client: Participant, postings: tuple[Posting, ...]) -> Sequence[str]:
+        """Keep from a client what may be flushed before all of it is kept, and the client has its answer."""
+        if self._pump.is_one_batch(postings):
+            return ()
+        held = [posting.room for posting in postings]
+        for room in held:
+            self._rooms.hold(client, room)
+        return held
+
+    def _ack(self, client: Participant, request: Request, result: Any) -> None:
         if request.id is None:
             return
         try:
@@ -88,47 +238,29 @@ class Dispatch:
         else:
             client.ack(request.id, payload)
 
-    def _handle_async(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
-        client.backlog = deque()
-        self._hub.start(self._work_off(client, request, work))
-
-    async def _work_off(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
+    async def _handle_async(
+        self, client: Participant, line: Line, request: Request, handler: Handler, event: Any
+    ) -> None:
+        is_answered = request.id is not None and client.dialect.resumes
+        call = Call(functools.partial(self._rooms.hold, client) if is_answered else None)
+        call_under_way.set(call)
         try:
-            await self._finish(client, request, work)
+            await self._finish(client, request, call, handler.call(event, client))
         finally:
-            self.move_line(client)
+            call.is_over = True
+            if is_answered:
+                self._rooms.release(client, [posting.room for posting in call.postings])
+            self._move(client, line)
 
-    def move_line(self, client: Client) -> None:
-        """Take a client's waiting events in turn, until one has to be awaited, or the client has to read first."""
-        waiting, client.backlog = client.backlog or deque(), None
-        while waiting and client in self._hub.clients:
-            if self._hub.is_full(client):
-                client.backlog = waiting
-                client.is_stuck = True
-                return
-            self.handle(client, waiting.popleft())
-            if self._hand_on(client, waiting):
-                return
-        client.resume()
-
-    def _hand_on(self, client: Client, waiting: deque[str]) -> bool:
-        """If an asynchronous handler has begun, with a task of its own, it gets the rest of the line."""
-        if client.backlog is None:
-            return False
-        client.backlog.extend(waiting)
-        return True
-
-    async def _finish(self, client: Client, request: Envelope, work: Awaitable[Any]) -> None:
-        mine: list[Posting] = []
-        posted.set(mine)
+    async def _finish(self, client: Participant, request: Request, call: Call, work: Awaitable[Any]) -> None:
         try:
             result = await work
-            for posting in mine:
+            for posting in with_result(call.postings, result):
                 await posting
         except Refused as refused:
-            self.refuse(client, request.id, refused, request.type)
+            self._refuse(client, request.id, refused, request.type)
         except EngineError as error:
-            self.refuse(client, request.id, unavailable(error), request.type)
+            self._refuse(client, request.id, unavailable(error), request.type)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -139,16 +271,38 @@ class Dispatch:
         else:
             self._ack(client, request, result)
 
-    def wait_in_line(self, client: Client, text: str) -> None:
-        assert client.backlog is not None
-        client.backlog.append(text)
-        if len(client.backlog) > MAX_BACKLOG:
-            client.pause()
+    # Refusing
 
-    def refuse(self, client: Client, id_: str | int | None, refused: Refused, type_: str) -> None:
+    def refuse_room(self, client: Participant, room: str, refused: Refused) -> None:
+        """Tell a client that it is not let into the room that its dialect begins in."""
+        self._refuse(client, None, refused, room)
+
+    def _refuse(self, client: Participant, id_: str | int | None, refused: Refused, type_: str) -> None:
         log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)
         client.error(id_, refused)
 
-    def _failed(self, client: Client, request: Envelope) -> None:
+    def _failed(self, client: Participant, request: Request) -> None:
         log.exception("handler failed", type=request.type, user=client.user)
         client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
+
+
+def with_result(postings: tuple[Posting, ...], result: Any) -> tuple[Posting, ...]:
+    """What an answer waits for: all that the call has posted, and the posting that it returned, whoever made that."""
+    if not isinstance(result, Posting):
+        return postings
+    for posting in postings:
+        if posting is result:
+            return postings
+    return (*postings, result)
+
+
+def rate_limited(rate: Rate) -> Refused:
+    """Tell a client over its rate when the next event will be let in."""
+    return Refused(ErrorCode.RATE_LIMITED, "too many events a second", round(rate.retry_after, 3))
+
+
+def unavailable(error: EngineError) -> Refused:
+    """Tell a client that nothing was kept, or that nobody knows."""
+    if isinstance(error, NotKnown):
+        return Refused(ErrorCode.UNAVAILABLE, f"not known whether it was kept: {error}; repeat it with the same key")
+    return Refused(ErrorCode.UNAVAILABLE, f"not kept: {error}")

@@ -75,7 +75,7 @@ class CloseCode(IntEnum):
     OVERLOADED = 1013
     # 4000 to 4099: come back and resume.
     NO_HEARTBEAT = 4000
-    TOO_SLOW = 4001
+    LOST_PLACE = 4001
     # 4100 to 4199: stay away.
     SESSION_ENDED = 4100
     KICKED = 4101

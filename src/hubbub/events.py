@@ -15,7 +15,17 @@ import msgspec
 
 from hubbub.errors import ErrorCode, Refused
 
-__all__ = ["Event", "Message", "Request", "decode_payload", "decode_request", "encode", "encode_payload", "rfc3339"]
+__all__ = [
+    "Envelope",
+    "Event",
+    "Message",
+    "decode_envelope",
+    "decode_payload",
+    "encode",
+    "encode_payload",
+    "request_id",
+    "rfc3339",
+]
 
 encode = msgspec.json.Encoder().encode
 
@@ -82,26 +92,26 @@ class Message(msgspec.Struct, frozen=True, gc=False):
     body: bytes
 
 
-class Request(msgspec.Struct):
-    """The envelope of what a client sends."""
+class Envelope(msgspec.Struct):
+    """What a client sends: the type of an event, its payload unread, and the id to answer it by."""
 
     type: str
     payload: msgspec.Raw = msgspec.Raw(b"{}")
     id: str | int | None = None
 
 
-_decode_request = msgspec.json.Decoder(Request).decode
+_decode_envelope = msgspec.json.Decoder(Envelope).decode
 _decode_anything = msgspec.json.Decoder().decode
 
 
-def decode_request(text: str) -> Request:
+def decode_envelope(text: str) -> Envelope:
     """Read an envelope.
 
     Raises:
         Refused: `bad_json` or `bad_envelope`.
     """
     try:
-        return _decode_request(text)
+        return _decode_envelope(text)
     except msgspec.ValidationError as error:
         raise Refused(ErrorCode.BAD_ENVELOPE, f'{error}; an event is {{"type": "...", "payload": {{...}}}}') from None
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

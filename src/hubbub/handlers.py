@@ -6,26 +6,69 @@ import functools
 import inspect
 import typing
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
 from hubbub.client import Client
-from hubbub.errors import EngineError, ErrorCode, Refused
+from hubbub.engine import Receipt
 from hubbub.events import Event, encode, encode_payload, rfc3339
-from hubbub.room import Posting
+from hubbub.posting import Posting
 
-__all__ = ["Handle", "Handler", "ack_payload", "call_hooks", "handler_of", "rate_limited", "unavailable"]
+__all__ = ["Handle", "Handler", "Handlers", "ack_payload", "call_hooks"]
 
 Handle = Callable[..., Any]
+H = TypeVar("H", bound=Handle)
 
 
 class Handler(msgspec.Struct, frozen=True):
-    """A registered handler: how to read its event's payload, and how to call it."""
+    """A registered handler.
+
+    Attributes:
+        decoder: reads its event's payload.
+        call: calls it, with the event and the client.
+        room_field: the field of the event that names the room it is about, if there is one.
+    """
 
     decoder: msgspec.json.Decoder[Any]
     call: Callable[[Any, Client], Any]
     is_async: bool
+    room_field: str | None
+
+
+class Handlers:
+    """Which function handles which event, and what is called when clients come and go.
+
+    Attributes:
+        by_type: the handler of each type of event.
+    """
+
+    def __init__(self) -> None:
+        self.by_type: dict[str, Handler] = {}
+        self.connect_hooks: list[Handle] = []
+        self.disconnect_hooks: list[Handle] = []
+        self.join_hooks: list[Handle] = []
+        self._of_application: set[str] = set()
+
+    def on(self, handle: H) -> H:
+        """Register an application's handler for the type of event that its first parameter is annotated with.
+
+        Raises:
+            TypeError: the annotation is no event, or the application has a handler for it already.
+        """
+        tag, handler = handler_of(handle)
+        if tag in self._of_application:
+            raise TypeError(f"{tag!r} has a handler already; one event has one handler")
+        self._of_application.add(tag)
+        self.by_type[tag] = handler
+        return handle
+
+    def offer(self, handle: H) -> H:
+        """Register a built-in handler, where the application has none of its own for the event."""
+        tag, handler = handler_of(handle)
+        if tag not in self._of_application:
+            self.by_type[tag] = handler
+        return handle
 
 
 def handler_of(handle: Handle) -> tuple[str, Handler]:
@@ -37,7 +80,8 @@ def handler_of(handle: Handle) -> tuple[str, Handler]:
     event = event_type_of(handle)
     wants_client = len(inspect.signature(handle).parameters) > 1
     call = handle if wants_client else functools.partial(without_client, handle)
-    handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle))
+    room_field = "room" if "room" in event.__struct_fields__ else None
+    handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle), room_field)
     return str(event.__struct_config__.tag), handler
 
 
@@ -71,23 +115,11 @@ async def call_hooks(hooks: list[Handle], *args: Any) -> None:
 
 
 def ack_payload(result: Any) -> bytes:
-    """What a handler returned, as the payload of an ack."""
-    if result is None:
-        return b"{}"
+    """What a handler returned, as the payload of an ack; a posting is kept already."""
     if isinstance(result, Posting):
-        assert result.receipt is not None
-        return encode({"room": result.room, "seq": result.receipt.seq, "sent": rfc3339(result.receipt.sent).decode()})
+        receipt = result.outcome
+        assert isinstance(receipt, Receipt), "an answer waits until all that it tells of is kept"
+        return b'{"room":%b,"seq":%d,"sent":"%b"}' % (encode(result.room), receipt.seq, rfc3339(receipt.sent))
     if isinstance(result, Event):
         return encode_payload(result)
-    return encode(result)
-
-
-def rate_limited(client: Client) -> Refused:
-    """Tell a client over its rate when the next event will be let in."""
-    assert client.rate is not None
-    return Refused(ErrorCode.RATE_LIMITED, "too many events a second", round(client.rate.retry_after, 3))
-
-
-def unavailable(error: EngineError) -> Refused:
-    """Tell a client that nothing was kept."""
-    return Refused(ErrorCode.UNAVAILABLE, f"not kept: {error}")
+    return b"{}" if result is None else encode(result)

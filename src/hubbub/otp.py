@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
 
-from hubbub.engine import Grant, Vault
+from hubbub.engine import Grant, OtpLimit, Vault
 from hubbub.errors import ErrorCode, Refused
 
 __all__ = ["OneTimePasswords", "digest", "new_secret"]
@@ -35,11 +34,8 @@ class OneTimePasswords:
         in_all: most outstanding at once together; 0 for no limit.
     """
 
-    def __init__(
-        self, vault: Vault, clock: Callable[[], float], *, ttl_s: float, per_account: int, in_all: int
-    ) -> None:
+    def __init__(self, vault: Vault, *, ttl_s: float, per_account: int, in_all: int) -> None:
         self._vault = vault
-        self._clock = clock
         self._ttl_s = ttl_s
         self._per_account = per_account
         self._in_all = in_all
@@ -49,22 +45,24 @@ class OneTimePasswords:
 
         Raises:
             Refused: `rate_limited`, with the seconds after which an outstanding one will have died.
+            EngineError: it could not be kept.
         """
-        await self.check(grant.user)
         otp = new_secret()
-        await self._vault.put_otp(digest(otp), grant, self._clock() + self._ttl_s)
+        reached = await self._vault.issue_otp(
+            digest(otp), grant, ttl_s=self._ttl_s, per_account=self._per_account, in_all=self._in_all
+        )
+        if reached is OtpLimit.OF_ACCOUNT:
+            raise self._too_many(f"this account has {self._per_account} unused one-time passwords, the limit")
+        if reached is OtpLimit.IN_ALL:
+            raise self._too_many(f"{self._in_all} one-time passwords are unused, the limit of this server")
         return otp
 
-    async def check(self, user: str) -> None:
-        """Refuse (`rate_limited`) when a user, or all together, have as many as they may."""
-        of_account, in_all = await self._vault.outstanding_otps(user)
-        if self._per_account and of_account >= self._per_account:
-            raise self._too_many(f"this account has {of_account} unused one-time passwords, the limit")
-        if self._in_all and in_all >= self._in_all:
-            raise self._too_many(f"{in_all} one-time passwords are unused, the limit of this server")
-
     async def take(self, otp: str) -> Grant | None:
-        """Use one up: its grant, or None for one that is unknown, used or too old."""
+        """Use one up: its grant, or None for one that is unknown, used or too old.
+
+        Raises:
+            EngineError: it cannot be told.
+        """
         return await self._vault.take_otp(digest(otp))
 
     def _too_many(self, what: str) -> Refused:

@@ -10,6 +10,7 @@ from collections import Counter
 from hubbub.errors import ErrorCode, Refused
 
 __all__ = [
+    "DM",
     "Places",
     "Rate",
     "RateLimit",

@@ -1,22 +1,23 @@
 """Who is in a room, told to those in it: joins, leaves with a grace, and typing that ends by itself.
 
-Nothing here is kept: it is said to who is there.  Time is passed in; the server calls `expire` a few times a second.
+The engine knows who is in which room on all nodes; each node tells its own members, and applies the grace itself.  Time
+is passed in; the server calls `expire` a few times a second.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Collection
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import NamedTuple, Protocol
 
+import msgspec
+
+from hubbub.engine import Attendance, Bus
 from hubbub.events import encode
-from hubbub.room import Room
 
-if TYPE_CHECKING:
-    from hubbub.client import Client
-
-__all__ = ["Presence"]
+__all__ = ["MAX_ANNOUNCED", "MAX_NAMES", "Attended", "Listing", "Presence", "Roster"]
 
 LEAVE_GRACE_S = 5.0
 TYPING_S = 6.0
@@ -25,50 +26,183 @@ TYPING_S = 6.0
 # come back after a restart would be told of each other.  `presence` still answers.
 MAX_ANNOUNCED = 200
 
+# Names in one answer.  The number of all users is told beside them.
+MAX_NAMES = 1000
+
+
+class Roster:
+    """Who is in one room, as far as this process has to know.
+
+    Attributes:
+        here: how many connections each user has in the room, in this process.
+        lingering: users that left a moment ago and may be back, and
+        typing: users that type, each with the mark by which that ends.
+        listing: who is in the room, as it was last told; None after a change.
+        version: changes so far.
+    """
+
+    __slots__ = ("here", "lingering", "listing", "typing", "version")
+
+    def __init__(self) -> None:
+        self.here: Counter[str] = Counter()
+        self.lingering: dict[str, int] = {}
+        self.typing: dict[str, int] = {}
+        self.listing: Listing | None = None
+        self.version = 0
+
+    def change(self) -> None:
+        """Note that those in the room are others than before."""
+        self.listing = None
+        self.version += 1
+
+
+class Listing(NamedTuple):
+    """Who is in a room: names, sorted, as a JSON array of at most `MAX_NAMES`; and how many users there are."""
+
+    names: bytes
+    total: int
+
+
+class Typing(msgspec.Struct):
+    """The payload of `typing`, as it comes from the engine."""
+
+    user: str
+    on: bool
+
+
+decode_typing = msgspec.json.Decoder(Typing).decode
+
+
+class Attended(Protocol):
+    """What presence needs of a room."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def roster(self) -> Roster: ...
+
+    @property
+    def is_live(self) -> bool:
+        """Whether anybody of this process is in it, or about to be."""
+        ...
+
+    @property
+    def members(self) -> Collection[object]: ...
+
+    def cast(self, type_: str, payload: bytes) -> None:
+        """Write an unkept event to this process's members."""
+        ...
+
 
 class Presence:
     """Announces who comes, goes, types and reads.
 
     Args:
-        cast: says an event to a room's members, unkept.
+        attendance: who is in which room, on all nodes.
+        bus: carries what is not kept to all nodes.
         clock: seconds that never go back.
     """
 
-    def __init__(self, cast: Callable[[str, str, bytes], None], clock: Callable[[], float]) -> None:
-        self._cast = cast
+    def __init__(self, attendance: Attendance, bus: Bus, clock: Callable[[], float]) -> None:
+        self._attendance = attendance
+        self._bus = bus
         self._clock = clock
         # When each thing ends, by its mark.  A room that no longer has the mark has been overtaken, or is another.
         self._ends: list[tuple[float, int, str, str]] = []
         self._marks = count()
 
-    def entering(self, room: Room, client: Client) -> None:
-        """A client is about to enter; tell the others, if its user was not there a moment ago."""
-        if client.user not in room.users and not room.stop_lingering(client.user):
-            self.tell(room, "member_joined", client.user)
+    # This process's connections
 
-    def left(self, room: Room, client: Client) -> None:
-        """A client has left; the others are told if its user does not come back in time."""
-        if client.user in room.users:
-            return
-        if client.user in room.typing:
-            self.type(room, client.user, is_on=False)
+    def entering(self, room: Attended, user: str) -> None:
+        """A connection of a user is about to enter."""
+        here = room.roster.here
+        here[user] += 1
+        if here[user] == 1:
+            self._attendance.enter(room.name, user)
+
+    def left(self, room: Attended, user: str) -> None:
+        """A connection of a user has left."""
+        here = room.roster.here
+        here[user] -= 1
+        if not here[user]:
+            del here[user]
+            self._attendance.leave(room.name, user)
+
+    def type(self, room: Attended, user: str, *, is_on: bool) -> None:
+        """A user types, or has stopped."""
+        if is_announced(room):
+            self._bus.cast(room.name, "typing", encode({"room": room.name, "user": user, "on": is_on}))
+
+    def has_read(self, room: Attended, user: str, seq: int) -> None:
+        """A user has read up to a message."""
+        if is_announced(room):
+            self._bus.cast(room.name, "read", encode({"room": room.name, "user": user, "seq": seq}))
+
+    # What the engine tells
+
+    def came(self, room: Attended, user: str) -> None:
+        """A user has come; the others are told, if it was not there a moment ago."""
+        room.roster.change()
+        if room.roster.lingering.pop(user, None) is None:
+            tell(room, "member_joined", {"room": room.name, "user": user})
+
+    def went(self, room: Attended, user: str) -> None:
+        """A user has gone; the others are told if it does not come back in time."""
+        roster = room.roster
+        roster.change()
+        if user in roster.typing:
+            self._end_typing(room, user)
         if room.is_live:
-            room.linger(client.user, self._end_later(room, client.user, LEAVE_GRACE_S))
+            roster.lingering[user] = self._end_later(room, user, LEAVE_GRACE_S)
 
-    def type(self, room: Room, user: str, *, is_on: bool) -> None:
-        """A user types, or has stopped; without another word it stops by itself."""
-        if is_on:
-            room.typing[user] = self._end_later(room, user, TYPING_S)
+    def heard(self, room: Attended, type_: str, payload: bytes) -> None:
+        """An event about a user in the room: typing, which ends by itself without another word, or reading."""
+        if type_ == "typing":
+            self._note_typing(room, payload)
+        if is_announced(room):
+            room.cast(type_, payload)
+
+    def _note_typing(self, room: Attended, payload: bytes) -> None:
+        try:
+            typing = decode_typing(payload)
+        except msgspec.DecodeError:
+            return  # an application's own event of that name
+        if typing.on:
+            room.roster.typing[typing.user] = self._end_later(room, typing.user, TYPING_S)
         else:
-            room.typing.pop(user, None)
-        self.tell(room, "typing", user, on=is_on)
+            room.roster.typing.pop(typing.user, None)
 
-    def tell(self, room: Room, type_: str, user: str, **more: object) -> None:
-        """Say something about a user to those in the room, unless they are too many."""
-        if len(room.members) <= MAX_ANNOUNCED:
-            self._cast(room.name, type_, encode({"room": room.name, "user": user, **more}))
+    # Asking
 
-    def expire(self, find: Callable[[str], Room | None]) -> None:
+    async def listing(self, room: Attended, user: str) -> Listing:
+        """Who is in a room, `user`, who may be about to enter, included.
+
+        One that lingers is among them: the others have not been told otherwise, nor will be if it comes back.
+
+        Raises:
+            EngineError: the engine cannot tell.
+        """
+        roster = room.roster
+        if roster.listing is not None and user in roster.here:
+            return roster.listing
+        version = roster.version
+        found = await self._attendance.members(room.name, MAX_NAMES)
+        users = set(found.users)
+        away = roster.lingering.keys() - users
+        total = found.count + len(away)
+        users |= away
+        if user not in users and user not in roster.here:
+            users.add(user)
+            total += 1
+        listing = Listing(encode(sorted(users)[:MAX_NAMES]), total)
+        if roster.version == version and user in roster.here:
+            roster.listing = listing
+        return listing
+
+    # Ends
+
+    def expire(self, find: Callable[[str], Attended | None]) -> None:
         """End what is due; `find` gives a live room by name."""
         now = self._clock()
         while self._ends and self._ends[0][0] <= now:
@@ -76,13 +210,29 @@ class Presence:
             room = find(name)
             if room is None:
                 continue
-            if room.typing.get(user) == mark:
-                self.type(room, user, is_on=False)
-            elif room.lingering.get(user) == mark:
-                room.stop_lingering(user)
-                self.tell(room, "member_left", user)
+            if room.roster.typing.get(user) == mark:
+                self._end_typing(room, user)
+            elif room.roster.lingering.get(user) == mark:
+                del room.roster.lingering[user]
+                room.roster.change()
+                tell(room, "member_left", {"room": room.name, "user": user})
 
-    def _end_later(self, room: Room, user: str, seconds: float) -> int:
+    def _end_typing(self, room: Attended, user: str) -> None:
+        del room.roster.typing[user]
+        tell(room, "typing", {"room": room.name, "user": user, "on": False})
+
+    def _end_later(self, room: Attended, user: str, seconds: float) -> int:
         mark = next(self._marks)
         heapq.heappush(self._ends, (self._clock() + seconds, mark, room.name, user))
         return mark
+
+
+def is_announced(room: Attended) -> bool:
+    """Whether those in a room are few enough to be told of each other."""
+    return len(room.members) <= MAX_ANNOUNCED
+
+
+def tell(room: Attended, type_: str, payload: dict[str, object]) -> None:
+    """Say something about a user to those in the room, unless they are too many."""
+    if is_announced(room):
+        room.cast(type_, encode(payload))

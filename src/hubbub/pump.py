@@ -7,13 +7,13 @@ themselves, and an idle server appends at once.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import structlog
 
-from hubbub.engine import Engine
-from hubbub.errors import EngineError
-from hubbub.room import Posting
+from hubbub.engine import Log
+from hubbub.errors import EngineError, NotKept, NotKnown
+from hubbub.posting import Posting
 
 __all__ = ["Pump"]
 
@@ -21,78 +21,82 @@ log = structlog.get_logger("hubbub")
 
 
 class Pump:
-    """Moves postings from the rooms to the log.
-
-    Args:
-        engine: gives the engine, once there is one.
-        flush: called after each batch, when its senders have their answers.
+    """Moves postings to the log: one batch at a time in each of the log's lanes.
 
     Attributes:
-        gathering: what has been posted since the last batch was taken.
+        gather: takes a posting for the next batch of its lane.
     """
 
-    def __init__(self, engine: Callable[[], Engine], flush: Callable[[], None]) -> None:
-        self.gathering: list[Posting] = []
-        self._engine = engine
-        self._flush = flush
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._lanes = [Lane(log) for _ in range(log.lanes)]
+        # Each message comes this way; most logs have one lane, and nothing to choose.
+        self.gather: Callable[[Posting], None] = self._lanes[0].gather if len(self._lanes) == 1 else self._choose
+
+    def _choose(self, posting: Posting) -> None:
+        self._lanes[self._log.lane(posting.room)].gather(posting)
+
+    def is_one_batch(self, postings: Sequence[Posting]) -> bool:
+        """Whether postings that were gathered in one turn of the loop are settled together."""
+        return len(self._lanes) == 1 or len({self._log.lane(posting.room) for posting in postings}) == 1
+
+    async def run(self, flush: Callable[[], None]) -> None:
+        """Append batch after batch for ever; `flush` is called after each, when its senders have their answers."""
+        async with asyncio.TaskGroup() as tasks:
+            for lane in self._lanes:
+                tasks.create_task(lane.run(flush))
+
+    async def emptied(self) -> None:
+        """Wait until all that was posted so far is kept, told and flushed."""
+        for lane in self._lanes:
+            await lane.emptied()
+
+
+class Lane:
+    """What is posted to some of the rooms."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._gathering: list[Posting] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
 
     def gather(self, posting: Posting) -> None:
-        """Take a posting for this tick's batch."""
-        if not self.gathering:
+        if not self._gathering:
             self._wake.set()
-        self.gathering.append(posting)
+        self._gathering.append(posting)
 
-    async def run(self) -> None:
-        """Append batch after batch for ever; while one is being appended the next one gathers."""
+    async def run(self, flush: Callable[[], None]) -> None:
         while True:
             self._idle.set()
             await self._wake.wait()
             self._wake.clear()
             self._idle.clear()
-            await self.once()
-
-    async def once(self) -> None:
-        """Append what has gathered, acknowledge it, and flush."""
-        batch, self.gathering = self.gathering, []
-        if batch:
+            batch, self._gathering = self._gathering, []
             await self._append(batch)
-        self._flush()
+            flush()
 
     async def emptied(self) -> None:
-        """Wait until all that was posted so far is kept, told and flushed."""
-        while self.gathering or not self._idle.is_set():
-            if self.gathering:
+        while self._gathering or not self._idle.is_set():
+            if self._gathering:
                 self._idle.clear()
             await self._idle.wait()
 
     async def _append(self, batch: list[Posting]) -> None:
         try:
-            receipts = await self._engine().append(batch)
-        except EngineError as error:
+            receipts = await self._log.append(batch)
+        except (NotKept, NotKnown) as error:
             log.error("messages not kept", count=len(batch), error=str(error))  # noqa: TRY400  # expected; no traceback
             fail(batch, error)
         except Exception as error:
             log.exception("messages not kept", count=len(batch))
-            fail(batch, EngineError(f"the engine failed: {error!r}"))
+            fail(batch, NotKnown(f"the engine failed: {error!r}"))
         else:
             for posting, receipt in zip(batch, receipts, strict=True):
-                posting.receipt = receipt
-                if posting.is_awaited:
-                    settle(posting)
+                posting.settle(receipt)
 
 
 def fail(batch: list[Posting], error: EngineError) -> None:
-    """Tell whoever waits for these postings that they were not kept."""
+    """Settle postings that were not kept."""
     for posting in batch:
-        posting.error = error
-        settle(posting)
-
-
-def settle(posting: Posting) -> None:
-    """Tell whoever waits for a posting; what they do about it does not stop the pump."""
-    try:
-        posting.settle()
-    except Exception:
-        log.exception("reply failed", type=posting.type)
+        posting.settle(error)

@@ -1,15 +1,17 @@
 """The newest messages of a live room, ready to be sent again.
 
 Thousands of clients that come back at once ask for the same few messages.  They are kept here as the log delivered
-them, encoded at most once, and joined at most once for all who ask from the same place.
+them, encoded at most once in each dialect, and joined at most once for all who ask from the same place.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 
+from hubbub.dialect import Dialect
+from hubbub.engine import Head, Page
 from hubbub.events import Message
 
 __all__ = ["HISTORY", "RECENT", "Recent"]
@@ -28,16 +30,19 @@ class Recent:
     """A run of messages without holes that ends with the room's last.
 
     Attributes:
+        epoch: names the log that the seqs belong to; empty until the log was read.
         last_seq: the seq of the room's last message; 0 before the first one.
     """
 
-    __slots__ = ("_joined", "_messages", "_payloads", "last_seq")
+    __slots__ = ("_joined", "_listed", "_messages", "epoch", "last_seq")
 
     def __init__(self) -> None:
+        self.epoch = ""
         self.last_seq = 0
         self._messages: deque[Message] = deque(maxlen=RECENT)
-        self._payloads: dict[int, bytes] = {}
-        self._joined: dict[int, bytes] = {}
+        # Messages as members of a list, in each dialect that has asked, and runs of them joined.
+        self._listed: dict[Dialect, dict[int, bytes]] = {}
+        self._joined: dict[tuple[Dialect, int], bytes] = {}
 
     @property
     def first_seq(self) -> int:
@@ -51,52 +56,74 @@ class Recent:
             if not messages:
                 return
         if messages[0].seq != self.last_seq + 1:
-            self._messages.clear()  # a run without holes, or none
+            self._messages.clear()  # a run has no holes
         self._messages += messages
         self.last_seq = messages[-1].seq
-        if self._payloads or self._joined:
+        if self._listed or self._joined:
+            self._forget_encoded()
+
+    def fill(self, page: Page) -> None:
+        """Put a newest page, read from the log, before what was delivered meanwhile."""
+        delivered = list(self._messages)
+        self._messages.clear()
+        self.epoch, self.last_seq = page.head.epoch, page.head.seq
+        self._messages += page.messages
+        if delivered:
+            self.extend(delivered)
+
+    def rewind(self, head: Head) -> None:
+        """Go on from another place, under another epoch; what is held after that place is no longer true."""
+        self.epoch = head.epoch
+        while self._messages and self._messages[-1].seq > head.seq:
+            self._messages.pop()
+        if self.last_seq > head.seq:
+            self._listed.clear()
             self._joined.clear()
-            self._forget_payloads()
+        self.last_seq = min(self.last_seq, head.seq)
+
+    def skip_to(self, seq: int) -> None:
+        """Take note that the log has lost everything up to `seq`."""
+        if seq > self.last_seq:
+            self._messages.clear()
+            self.last_seq = seq
+            self._forget_encoded()
 
     def drop_older(self, oldest_ms: int) -> None:
         """Forget what was sent before a time: the log has forgotten it too."""
         if self._messages and self._messages[0].sent < oldest_ms:
             while self._messages and self._messages[0].sent < oldest_ms:
                 self._messages.popleft()
-            self._joined.clear()
-            self._forget_payloads()
-
-    def fill(self, messages: Sequence[Message], last_seq: int) -> None:
-        """Put a newest page, read from the log, before what was delivered meanwhile."""
-        delivered = list(self._messages)
-        self._messages.clear()
-        self.last_seq = last_seq
-        self._messages += messages
-        if delivered:
-            self.extend(delivered)
+            self._forget_encoded()
 
     def after(self, seq: int) -> list[Message]:
         """The messages held after a seq."""
         count = min(self.last_seq - seq, len(self._messages))
         return list(islice(self._messages, len(self._messages) - count, None)) if count > 0 else []
 
-    def joined_after(self, seq: int, payload: Callable[[Message], bytes]) -> bytes:
-        """The payloads of the messages held after a seq, as a JSON array."""
-        found = self._joined.get(seq)
+    def joined_after(self, seq: int, dialect: Dialect) -> bytes:
+        """The messages held after a seq, as a JSON array in a dialect."""
+        found = self._joined.get((dialect, seq))
         if found is None:
-            found = b"[%b]" % b",".join([self._payload(message, payload) for message in self.after(seq)])
+            listed = self._listed.setdefault(dialect, {})
+            found = b"[%b]" % b",".join([list_one(message, dialect, listed) for message in self.after(seq)])
             if sum(map(len, self._joined.values())) + len(found) <= MAX_JOINED_BYTES:
-                self._joined[seq] = found
+                self._joined[dialect, seq] = found
         return found
 
-    def _payload(self, message: Message, payload: Callable[[Message], bytes]) -> bytes:
-        found = self._payloads.get(message.seq)
-        if found is None:
-            found = self._payloads[message.seq] = payload(message)
-        return found
+    def _forget_encoded(self) -> None:
+        """Drop what was encoded of messages no longer held; it was added in about the order of their seqs."""
+        self._joined.clear()
+        first = self.first_seq
+        for dialect, listed in list(self._listed.items()):
+            while listed and (seq := next(iter(listed))) < first:
+                del listed[seq]
+            if not listed:
+                del self._listed[dialect]
 
-    def _forget_payloads(self) -> None:
-        """Drop the payloads of messages no longer held; they were added in about the order of their seqs."""
-        first, payloads = self.first_seq, self._payloads
-        while payloads and (seq := next(iter(payloads))) < first:
-            del payloads[seq]
+
+def list_one(message: Message, dialect: Dialect, listed: dict[int, bytes]) -> bytes:
+    """A message as a member of a list, encoded if it is not in `listed` already."""
+    found = listed.get(message.seq)
+    if found is None:
+        found = listed[message.seq] = dialect.listed(message)
+    return found

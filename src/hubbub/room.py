@@ -1,121 +1,105 @@
-"""A room: its members, what was said in it this tick, and the fan-out."""
+"""A live room: its members, what was said in it this tick, and the fan-out.
+
+It lives as long as it has members, or somebody is on the way in.  Applications hold a `handle.Room`, a name with a few
+verbs, and never one of these.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Sequence
+from enum import Enum, auto
+from typing import NamedTuple
 
-from hubbub.client import Audience, Client, Dialect, Write
-from hubbub.engine import Draft, Receipt
-from hubbub.errors import EngineError
-from hubbub.events import Event, Message, encode, encode_payload
+from hubbub.client import Audience, Frame, Participant
+from hubbub.dialect import Dialect
+from hubbub.engine import Engine, Head
+from hubbub.events import Message
+from hubbub.presence import Roster
 from hubbub.recent import RECENT, Recent
+from hubbub.tasks import Once
 
-if TYPE_CHECKING:
-    from collections.abc import Generator
-
-    from hubbub.hub import Hub
-
-__all__ = ["Posting", "Room", "posted"]
+__all__ = ["LiveRoom", "Place", "Standing"]
 
 # One turn of the loop writes to this many members at most, and copies about this many bytes: measured, a write
 # takes 2 to 10 us, so that 10,000 members never hold the loop for more than a fraction of 50 ms at a time.
 SLICE_MEMBERS = 2000
 SLICE_BYTES = 8 << 20
 
-# What an asynchronous handler has posted so far, so that its ack can wait for the log.
-posted: ContextVar[list[Posting] | None] = ContextVar("posted", default=None)
+
+class Standing(Enum):
+    """How a member of a room gets its messages."""
+
+    PRESENT = auto()  # among an audience, which gets every flush
+    NEWCOMER = auto()  # joins its audience at the next flush
+    BEHIND = auto()  # fed from the log, until it has caught up
 
 
-class Posting(Draft, gc=True):
-    """A draft on its way into the log.  Await it for its `Receipt`; `EngineError` when it could not be kept.
+class Place(NamedTuple):
+    """Where a member stands; `heard` is the last seq it has, for all but those present, who have what was written."""
 
-    Return it from a handler to acknowledge the request with its `room`, `seq` and `sent`.
-    """
-
-    receipt: Receipt | None = None
-    error: EngineError | None = None
-    is_awaited: bool = False
-    reply: Callable[[Posting], None] | None = None
-    waiter: asyncio.Future[None] | None = None
-
-    def __await__(self) -> Generator[Any, None, Receipt]:
-        if self.receipt is None and self.error is None:
-            if self.waiter is None:
-                self.waiter = asyncio.get_running_loop().create_future()
-                self.is_awaited = True
-            yield from asyncio.shield(self.waiter).__await__()
-        if self.error is not None:
-            raise self.error
-        assert self.receipt is not None
-        return self.receipt
-
-    def reply_with(self, reply: Callable[[Posting], None]) -> None:
-        """Call `reply` once it is known how it went."""
-        self.reply = reply
-        self.is_awaited = True
-
-    def settle(self) -> None:
-        """Tell whoever waits how it went."""
-        reply, self.reply = self.reply, None  # it refers back to here, and would wait for the collector
-        if reply is not None:
-            reply(self)
-        if self.waiter is not None and not self.waiter.done():
-            self.waiter.set_result(None)
+    standing: Standing
+    heard: int
 
 
-class Room:
-    """A room, live while it has members.  `hub.room(name)` finds it; one without members can be posted to as well.
+# One object for all: a member that is present takes no memory for its place.
+PRESENT = Place(Standing.PRESENT, 0)
 
-    A member is in one of three places: among an audience, which gets every flush; among the newcomers, which join
-    their audience at the next flush; or behind, fed from the log until it has caught up.
+
+class LiveRoom:
+    """A room that has members in this process, or is about to.
+
+    Attributes:
+        members: each with its place.
+        arrivals: how many are on the way in.
+        recent: its newest messages; from its first member that can resume on, `filled` has them all.
+        roster: who is there.
     """
 
     __slots__ = (
         "_audiences",
+        "_engine",
+        "_entrance",
         "_filling",
-        "_hub",
-        "_names",
+        "_flushed",
         "_newcomers",
+        "_opening",
         "_pending",
+        "_slicing",
+        "_slow",
+        "_unwritten",
         "arrivals",
-        "behind",
-        "is_flushing",
-        "lingering",
-        "marks",
         "members",
         "name",
         "recent",
-        "typing",
-        "users",
+        "roster",
     )
 
-    def __init__(self, name: str, hub: Hub) -> None:
+    def __init__(self, name: str, engine: Engine) -> None:
         self.name = name
-        self.members: dict[Client, None] = {}
-        self.users: Counter[str] = Counter()
-        self.behind: dict[Client, int] = {}
-        self.marks: dict[str, int] = {}
-        # Users that left a moment ago and may be back, and those that type; with the marks by which that ends.
-        self.lingering: dict[str, int] = {}
-        self.typing: dict[str, int] = {}
-        self.recent = Recent()
-        self.is_flushing = False
-        self._hub = hub
-        # With the way out to each member, so that a flush need not look for it.
-        self._audiences: dict[Audience, dict[Client, Write]] = {}
-        # Members that entered since the last flush, and the seq up to which they have heard everything.
-        self._newcomers: dict[Client, int] = {}
-        self._pending: list[Message] = []
+        self.members: dict[Participant, Place] = {}
         self.arrivals = 0
-        self._names: bytes | None = None
-        self._filling: asyncio.Future[None] | None = None
+        self.recent = Recent()
+        self.roster = Roster()
+        self._engine = engine
+        self._opening = Once()
+        self._filling = Once()
+        self._pending: list[Message] = []
+        # The members that are present, by what they get; those that are not present yet; and those of both that have
+        # yet to take what they were sent.
+        self._audiences: dict[Audience, dict[Participant, None]] = {}
+        self._newcomers: dict[Participant, None] = {}
+        self._slow: dict[Participant, None] = {}
+        # One place for all who enter between two messages.
+        self._entrance = Place(Standing.NEWCOMER, 0)
+        # The first and the last seq of the newest flush; its next slice, if it takes several turns of the loop; and
+        # what is still to be written to whom, by audience.
+        self._flushed = (0, 0)
+        self._slicing: asyncio.Handle | None = None
+        self._unwritten: dict[Audience, tuple[bytes, dict[Participant, None]]] = {}
 
     def __repr__(self) -> str:
-        return f"<Room {self.name!r} with {len(self.members)} members>"
+        return f"<LiveRoom {self.name!r} with {len(self.members)} members>"
 
     @property
     def is_live(self) -> bool:
@@ -123,49 +107,20 @@ class Room:
         return bool(self.members or self.arrivals)
 
     @property
-    def names(self) -> bytes:
-        """The users in the room, sorted, as a JSON array.  Kept: thousands may ask between two changes.
+    def is_flushing(self) -> bool:
+        """Whether a flush is under way that takes several turns of the loop."""
+        return self._slicing is not None
 
-        One that lingers is among them: the others have not been told otherwise, nor will be if it comes back.
+    # Opening
+
+    async def opened(self) -> None:
+        """Wait until the engine tells of this room.
+
+        Raises:
+            EngineError: it cannot; the next one who waits tries again.
         """
-        if self._names is None:
-            self._names = encode(sorted(self.users.keys() | self.lingering.keys()))
-        return self._names
-
-    def linger(self, user: str, mark: int) -> None:
-        """Count a user who has just left among those in the room, for a while."""
-        self.lingering[user] = mark
-        self._names = None
-
-    def stop_lingering(self, user: str) -> bool:
-        """Count a user no longer, unless it is there; False if it did not linger."""
-        self._names = None
-        return self.lingering.pop(user, None) is not None
-
-    # Speaking
-
-    def post(self, event: Event, *, sender: Client | None = None, key: str | None = None) -> Posting:
-        """Say something in the room that is kept: in order, in the log, resumable.
-
-        Args:
-            sender: the client on whose behalf it is said; its user becomes the message's `from`.
-            key: a name for this message, given by its sender: within the dedupe window one key is kept once.
-
-        Returns:
-            The message on its way: await it, or return it from a handler, to know that it was kept.
-        """
-        posting = Posting(self.name, type(event).tag, encode_payload(event), sender.user if sender else None, key)
-        self._hub.pump.gather(posting)
-        of_handler = posted.get()
-        if of_handler is not None:
-            of_handler.append(posting)
-        return posting
-
-    def cast(self, event: Event) -> None:
-        """Say something in the room that is not kept: typing, cursors.  Classic members hear nothing."""
-        self._hub.cast(self.name, type(event).tag, encode_payload(event))
-
-    # Coming and going
+        if not self._opening.is_done:
+            await self._opening.done(self._open)
 
     async def filled(self) -> None:
         """Wait until the room knows its newest messages.  One read serves all who wait.
@@ -173,137 +128,170 @@ class Room:
         Raises:
             EngineError: the log cannot be read; the next one who waits tries again.
         """
-        if self._filling is None:
-            self._filling = asyncio.ensure_future(self._fill())
-            self._filling.add_done_callback(self._filling_ended)
-        await asyncio.shield(self._filling)
+        if not self._filling.is_done:
+            await self._filling.done(self._fill)
+
+    async def _open(self) -> None:
+        await self._engine.subscribe(self.name)
 
     async def _fill(self) -> None:
-        page = await self._hub.engine.read(self.name, limit=RECENT)
-        self.recent.fill(page.messages, page.head.seq)
+        await self.opened()
+        epoch = None
+        while epoch != self.recent.epoch:  # where it changes while the log is read, what was read may not be true
+            epoch = self.recent.epoch
+            page = await self._engine.read(self.name, limit=RECENT)
+        self.recent.fill(page)
 
-    def _filling_ended(self, filling: asyncio.Future[None]) -> None:
-        if filling.cancelled() or filling.exception() is not None:
-            self._filling = None
+    # Coming and going
 
-    def enter(self, client: Client, heard: int) -> None:
-        """Add a member that needs every message after the seq `heard`."""
-        self._add(client)
-        self.behind.pop(client, None)
-        self._newcomers[client] = heard
+    def enter(self, client: Participant, heard: int, *, is_slow: bool) -> None:
+        """Add a member, or bring one that was behind back, that needs every message after the seq `heard`."""
+        if self._entrance.heard != heard:
+            self._entrance = Place(Standing.NEWCOMER, heard)
+        self.members[client] = self._entrance
+        self._newcomers[client] = None
+        if is_slow:
+            self._slow[client] = None
 
-    def enter_behind(self, client: Client, heard: int) -> None:
-        """Add a member that has more to catch up with than is at hand."""
-        self._add(client)
-        self.behind[client] = heard
+    def enter_behind(self, client: Participant, heard: int) -> None:
+        """Add a member that has more to catch up with than is at hand, or note how far one has come."""
+        self.members[client] = Place(Standing.BEHIND, heard)
 
-    def _add(self, client: Client) -> None:
-        if client not in self.members:
-            self.members[client] = None
-            self.users[client.user] += 1
-            if self.users[client.user] == 1:
-                self._names = None
-
-    def leave(self, client: Client) -> None:
+    def leave(self, client: Participant) -> None:
         """Remove a member; it hears nothing from now on."""
+        self._stop_writing(client)
         del self.members[client]
-        self.users[client.user] -= 1
-        if not self.users[client.user]:
-            del self.users[client.user]
-            self._names = None
-        self._stop_writing(client)
-        self.behind.pop(client, None)
 
-    def fall_behind(self, client: Client) -> None:
+    def fall_behind(self, client: Participant) -> None:
         """Stop writing to a member, to feed it later from where it is now."""
-        if client in self.behind or self.is_flushing:
-            return  # in mid-flush nobody knows where it is; the next one settles it
-        # What is pending has not been written to anyone.
-        written = self._pending[0].seq - 1 if self._pending else self.recent.last_seq
-        self.behind[client] = self._newcomers.get(client, written)
+        standing, heard = self.members[client]
+        if standing is Standing.BEHIND:
+            return
+        if standing is Standing.PRESENT:
+            heard = self._flushed[0] - 1 if self._has_still_to_write_to(client) else self._flushed[1]
         self._stop_writing(client)
+        self.members[client] = Place(Standing.BEHIND, heard)
 
-    def rewire(self, client: Client) -> None:
-        """Take note that a member has another way out."""
-        audience = self._audiences.get(client.audience, {})
-        if client in audience:
-            audience[client] = client.write
+    def behind(self, client: Participant) -> int | None:
+        """The seq up to which a member that is behind has heard everything; None for one that is not behind."""
+        place = self.members.get(client)
+        return place.heard if place is not None and place.standing is Standing.BEHIND else None
 
-    def _stop_writing(self, client: Client) -> None:
-        if self._newcomers.pop(client, None) is None and client in self._audiences.get(client.audience, ()):
+    def _stop_writing(self, client: Participant) -> None:
+        self._newcomers.pop(client, None)
+        self._slow.pop(client, None)
+        if self.members[client].standing is Standing.PRESENT:
             audience = self._audiences[client.audience]
             del audience[client]
             if not audience:
                 del self._audiences[client.audience]
+            if self._has_still_to_write_to(client):
+                del self._unwritten[client.audience][1][client]
+
+    def _has_still_to_write_to(self, client: Participant) -> bool:
+        """Whether the flush under way has not come to a member yet."""
+        return client.audience in self._unwritten and client in self._unwritten[client.audience][1]
+
+    # Slow members
+
+    def watch(self, client: Participant) -> None:
+        """Note that a member takes its frames slower than they come."""
+        if self.members[client].standing is not Standing.BEHIND:
+            self._slow[client] = None
+
+    def unwatch(self, client: Participant) -> None:
+        """Note that a member has taken what it was sent."""
+        self._slow.pop(client, None)
+
+    @property
+    def watched(self) -> tuple[Participant, ...]:
+        """Members that are written to, and have yet to take what they were sent."""
+        return tuple(self._slow)
 
     # Fan-out
 
     def deliver(self, messages: Sequence[Message]) -> None:
         """Take messages from the log, in order, for the next flush."""
         self._pending += messages
-        if self._filling is not None:
+        if self._filling.has_begun:
             self.recent.extend(messages)
         else:
             self.recent.last_seq = messages[-1].seq  # nobody here asks for more
+
+    def rewind(self, head: Head) -> None:
+        """Go on from another place in the log, under another epoch."""
+        self._pending = [message for message in self._pending if message.seq <= head.seq]
+        self.recent.rewind(head)
 
     def flush(self) -> None:
         """Write what is pending to every member: one encoding a message and dialect, one write a member."""
         if self.is_flushing or not self._pending:
             return
         batch = Batch(self._pending)
+        self._flushed = self._pending[0].seq, self._pending[-1].seq
         self._pending = []
         late = self._take_in_newcomers(batch) if self._newcomers else ()
         if len(self.members) > SLICE_MEMBERS:
-            self.is_flushing = True
-            self._write_slices([(batch.joined(who), who, list(members)) for who, members in self._audiences.items()])
+            self._unwritten = {who: (batch.joined(who), dict(members)) for who, members in self._audiences.items()}
+            self._write_slices()
         else:
             for audience, members in self._audiences.items():
                 data = batch.joined(audience)
                 if data:
-                    write_to(members.values(), data)
+                    write_to(members, data)
         for client, heard in late:
-            client.write_frame(batch.joined(client.audience, heard))
-            self._audiences.setdefault(client.audience, {})[client] = client.write
+            client.write_frames(batch.joined(client.audience, heard))
+            self._make_present(client)
 
-    def cast_frames(self, type_: str, payload: bytes) -> None:
+    def flush_at_once(self) -> None:
+        """Write what is pending in this turn of the loop, to however many: before something that is out of order."""
+        self.flush()
+        while self._slicing is not None:
+            self._slicing.cancel()
+            self._write_slices()
+
+    def cast(self, type_: str, payload: bytes) -> None:
         """Write an unkept event to every member at once; those behind have enough to do."""
-        frames: dict[Dialect, bytes] = {}
-        for (dialect, _), members in self._audiences.items():
-            frame = frames[dialect] = frames.get(dialect) or dialect.event(type_, payload)
-            if frame:
-                for client in members:
-                    client.write_frame(frame)
+        frames: dict[tuple[Dialect, Frame], bytes] = {}
+        for (dialect, frame, _), members in self._audiences.items():
+            data = frames.get((dialect, frame))
+            if data is None:
+                data = frames[dialect, frame] = framed(frame, dialect.event(type_, payload))
+            if data:
+                write_to(members, data)
         for client in self._newcomers:
-            frame = frames[client.dialect] = frames.get(client.dialect) or client.dialect.event(type_, payload)
-            client.write_frame(frame)
+            client.write_text(client.dialect.event(type_, payload))
 
-    def _take_in_newcomers(self, batch: Batch) -> list[tuple[Client, int]]:
+    def _make_present(self, client: Participant) -> None:
+        self.members[client] = PRESENT
+        self._audiences.setdefault(client.audience, {})[client] = None
+
+    def _take_in_newcomers(self, batch: Batch) -> list[tuple[Participant, int]]:
         """Make newcomers ordinary members; those that have heard a part of this batch are returned instead."""
         newcomers, self._newcomers = self._newcomers, {}
         late = []
-        for client, heard in newcomers.items():
+        for client in newcomers:
+            heard = self.members[client].heard
             if heard < batch.first_seq:
-                self._audiences.setdefault(client.audience, {})[client] = client.write
+                self._make_present(client)
             else:
                 late.append((client, heard))
         return late
 
-    def _write_slices(self, jobs: list[tuple[bytes, Audience, list[Client]]]) -> None:
+    def _write_slices(self) -> None:
         """Write to a very large room a slice at a time; what is said meanwhile waits for the next flush."""
-        while jobs and not jobs[-1][2]:
-            jobs.pop()
-        if not jobs:
-            self.is_flushing = False
+        while self._unwritten:
+            audience, (data, members) = next(iter(self._unwritten.items()))
+            if data and members:
+                break
+            del self._unwritten[audience]
+        else:
+            self._slicing = None
             self.flush()
             return
-        data, audience, members = jobs[-1]
-        count = max(1, min(SLICE_MEMBERS, SLICE_BYTES // max(1, len(data))))
-        if data:
-            # One that has left and come back meanwhile is a newcomer, and has heard this.
-            present = self._audiences.get(audience, {})
-            write_to([present[client] for client in members[-count:] if client in present], data)
-        del members[-count:]
-        asyncio.get_running_loop().call_soon(self._write_slices, jobs)
+        count = max(1, min(SLICE_MEMBERS, SLICE_BYTES // len(data), len(members)))
+        write_to([members.popitem()[0] for _ in range(count)], data)
+        self._slicing = asyncio.get_running_loop().call_soon(self._write_slices)
 
 
 class Batch:
@@ -313,7 +301,7 @@ class Batch:
 
     def __init__(self, messages: list[Message]) -> None:
         self._messages = messages
-        self._frames: dict[Dialect, list[bytes]] = {}
+        self._frames: dict[tuple[Dialect, Frame], list[bytes]] = {}
 
     @property
     def first_seq(self) -> int:
@@ -322,24 +310,31 @@ class Batch:
 
     def joined(self, audience: Audience, heard: int = 0) -> bytes:
         """The bytes for an audience that has heard everything up to the seq `heard`."""
-        dialect, muted = audience
+        dialect, frame, muted = audience
         messages = self._messages
-        frames = self._frames.get(dialect)
+        frames = self._frames.get((dialect, frame))
         if frames is None:
-            frames = self._frames[dialect] = [dialect.message(message) for message in messages]
+            frames = self._frames[dialect, frame] = [
+                frame(text) if (text := dialect.message(message)) else b"" for message in messages
+            ]
         if muted is None and heard < messages[0].seq:
             return b"".join(frames) if len(frames) > 1 else frames[0]
         return b"".join(
-            frame
-            for frame, message in zip(frames, messages, strict=True)
+            data
+            for data, message in zip(frames, messages, strict=True)
             if message.seq > heard and (muted is None or message.sender != muted)
         )
 
 
-def write_to(writes: Iterable[Write], data: bytes) -> None:
+def framed(frame: Frame, text: bytes) -> bytes:
+    """A text in its frame; an empty one has none."""
+    return frame(text) if text else b""
+
+
+def write_to(members: Iterable[Participant], data: bytes) -> None:
     """Write the same bytes to each member.  Nothing here waits, and one member's trouble is not another's."""
-    for write in writes:
+    for client in members:
         try:
-            write(data)
+            client.write(data)
         except RuntimeError:
             pass  # the transport closed under us; its connection_lost is on the way

@@ -11,11 +11,11 @@ import sys
 
 import uvloop
 
+from hubbub.wire.door import check_handshake
 from hubbub.wire.frames import text_frame
 from hubbub.wire.http import HttpServer
 from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request, Response
-from hubbub.wire.upgrade import check_handshake
 from hubbub.wire.websocket import WebSocket, WireSettings, open_websocket
 
 MAX_FRAME = 16 * 1024 * 1024

@@ -15,7 +15,7 @@ from contract.told import BreakAppends, Told
 from hubbub.engine import Engine, sqlite
 from hubbub.engine.logfile import LogFile
 from hubbub.engine.urls import open_engine
-from stage import Clock
+from hubbub.testing import Clock
 
 
 @pytest.fixture

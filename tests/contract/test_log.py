@@ -9,7 +9,7 @@ import pytest
 from contract.told import BreakAppends, Told
 from hubbub.engine import Draft, Engine, Head, Receipt
 from hubbub.errors import NotKept
-from stage import Clock
+from hubbub.testing import Clock
 
 pytestmark = pytest.mark.anyio
 

@@ -14,43 +14,111 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from gates import Gate, turns
+from hubbub import Client, Event, Hub, Posting, Refused
 from hubbub.chat import NewMessage
-from hubbub.client import Client
-from hubbub.engine import open_engine, sqlite
-from hubbub.wire.dialects import CLASSIC, V1
-from stage import Clock, FakeSocket, Stage, stage
+from hubbub.engine import sqlite
+from hubbub.engine.urls import open_engine
+from hubbub.recent import RECENT
+from hubbub.testing import CLASSIC, Clock, Guest, Stage, at_work
 
 ROOM = "general"
+OTHER_ROOM = "kitchen"
 NAMES = ("percy", "alice", "bob")
 
 names = st.sampled_from(NAMES)
 
 
+class Relay(Event, tag="relay"):
+    """Asks the application to say something, in one of the ways that a handler has."""
+
+    text: str
+    way: str
+
+
+class Relayed(Event, tag="relayed"):
+    """What it says then."""
+
+    text: str
+
+
+class Cursor(Event, tag="cursor"):
+    """Something that is not kept."""
+
+    at: int
+
+
+WAYS = ("returns it", "awaits it", "goes on", "says it twice", "refuses after it", "fails after it", "waits")
+
+
+def relaying(gate: Gate) -> Hub:
+    """An application whose asynchronous handler posts; `waits` does so at a gate of the test's."""
+    hub = Hub()
+
+    @hub.on
+    async def relay(relay: Relay, client: Client) -> Posting | dict[str, str]:
+        posting = hub.room(ROOM).post(Relayed(relay.text), sender=client, key=relay.text)
+        if relay.way == "returns it":
+            return posting
+        if relay.way == "waits":
+            await gate.enter()
+        elif relay.way == "says it twice":
+            hub.room(OTHER_ROOM).post(Relayed(relay.text))
+            await turns(3)
+            hub.room(ROOM).post(Relayed(relay.text), sender=client, key=relay.text)
+        else:
+            await posting
+        if relay.way == "goes on":
+            await turns(5)
+        elif relay.way == "refuses after it":
+            raise Refused("forbidden", "on second thoughts")
+        elif relay.way == "fails after it":
+            raise ZeroDivisionError
+        return {"relayed": relay.text}
+
+    return hub
+
+
 class Person:
-    """Someone who comes and goes, and remembers where they were."""
+    """Someone who comes and goes, and remembers where they were.
+
+    Attributes:
+        acked: what the person has been told is kept, and where.
+        unacked: what it has sent as a message, and was not answered yet.
+        relayed: what it has asked the application to say, and was not answered yet.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.client: Client | None = None
-        self.socket = FakeSocket()
+        self.guest: Guest | None = None
         self.epoch = ""
         self.last_seq = 0
         self.is_slow = False
+        self.cursor = 0
         self.acked: dict[str, int] = {}
-        self.unacked: dict[str, str] = {}
+        self.unacked: list[str] = []
+        self.relayed: list[str] = []
 
     def hear(self) -> None:
         """Take in what was written, and hold it against the promises."""
-        for event in self.socket.take():
+        for event in self.guest.take() if self.guest is not None else ():
             payload = event["payload"]
             if event["type"] == "ack" and event["id"] == "join":
                 self._join(payload)
+            elif event["type"] in ("ack", "error") and event["id"] in self.relayed:
+                self.relayed.remove(event["id"])
+                assert event["type"] == "ack" or payload["code"] in ("forbidden", "internal"), event
             elif event["type"] == "ack":
                 self._ack(event["id"], payload["seq"])
-            elif event["type"] == "new_message":
-                assert payload["message"] not in self.unacked, "the ack precedes the sender's own copy"
+            elif event["type"] in ("new_message", "relayed"):
+                said = payload.get("message") or payload.get("text")
+                assert said not in self.unacked + self.relayed, "the answer precedes the sender's own copy"
                 self._note(payload)
-            assert event["type"] != "error", event
+            elif event["type"] == "cursor":
+                assert payload["at"] > self.cursor, "what is not kept comes in order too"
+                self.cursor = payload["at"]
+            else:
+                assert event["type"] in ("member_joined", "member_left"), event
 
     def _join(self, payload: dict[str, Any]) -> None:
         if not self.epoch:
@@ -67,7 +135,8 @@ class Person:
 
     def _ack(self, text: str, seq: int) -> None:
         assert self.acked.setdefault(text, seq) == seq, "one key is kept once"
-        self.unacked.pop(text, None)
+        if text in self.unacked:
+            self.unacked.remove(text)
 
     def _note(self, message: dict[str, Any]) -> None:
         assert message["seq"] == self.last_seq + 1, "no hole and no repeat"
@@ -75,7 +144,7 @@ class Person:
 
 
 class Promises(RuleBasedStateMachine):
-    """Random joins, sends, drops, resumes, duplicates and restarts."""
+    """Random joins, sends, drops, resumes, duplicates, restarts, and handlers that post."""
 
     url = "memory://"
 
@@ -86,89 +155,123 @@ class Promises(RuleBasedStateMachine):
         self.clock = Clock()
         self.people = {name: Person(name) for name in NAMES}
         self.said = 0
+        self.casts = 0
         self.life = AsyncExitStack()
+        self.gate = Gate(is_open=False)
         self.stage: Stage = self.do(self.start())
 
     def do(self, work: Coroutine[Any, Any, Any]) -> Any:
         return self.loop.run_until_complete(work)
 
     async def start(self) -> Stage:
+        self.gate = Gate(is_open=False)
         engine = open_engine(self.url.format(Path(self.folder.name)), clock=self.clock, wall=self.clock)
-        return await self.life.enter_async_context(stage(engine=engine))
+        at_work_again = at_work(relaying(self.gate), engine=engine, clock=self.clock)
+        return await self.life.enter_async_context(at_work_again)
 
     def teardown(self) -> None:
         self.do(self.life.aclose())
         self.loop.close()
         self.folder.cleanup()
 
+    async def settle(self) -> None:
+        """Let everything happen but the end of the handlers that wait at the gate."""
+        await turns(3)
+        if self.gate.waiting:
+            # A posting that comes later is settled later.
+            await self.stage.hub.room(OTHER_ROOM).post(Relayed("after all of it"))
+            await turns()
+        else:
+            await self.stage.settle()
+
     # What can happen
 
     @rule(name=names)
     def come(self, name: str) -> None:
         person = self.people[name]
-        if person.client is not None:
-            return
-        person.client, person.socket = self.do(self.stage.client(name, V1))
+        if person.guest is None:
+            self.do(self.let_in(person))
+
+    async def let_in(self, person: Person) -> None:
+        person.guest = await self.stage.client(person.name)
         person.is_slow = False
         since = {"since": {"epoch": person.epoch, "seq": person.last_seq}} if person.epoch else {"history": 0}
-        self.do(self.stage.say(person.client, "join_room", {"room": ROOM} | since, "join"))
-        person.hear()
-        for text, key in list(person.unacked.items()):
-            self.do(self.stage.say(person.client, "send_message", {"message": text, "key": key}, text))
+        person.guest.say("join_room", {"room": ROOM} | since, "join")
+        for text in person.unacked:
+            person.guest.say("send_message", {"room": ROOM, "message": text, "key": text}, text)
+        await self.settle()
 
     @rule(name=names, are_seen=st.booleans())
     def say(self, name: str, are_seen: bool) -> None:
         person = self.people[name]
-        if person.client is None:
+        if person.guest is None:
             return
-        self.said += 1
-        text = f"{name} {self.said}"
-        person.unacked[text] = text
-        self.do(self.stage.say(person.client, "send_message", {"message": text, "key": text}, text))
+        text = self.new_text(name)
+        person.unacked.append(text)
+        self.ask(person.guest, "send_message", {"message": text, "key": text}, text)
         if not are_seen:
+            self.do(self.settle())
             self.drop(person)  # before the ack could be read
 
     @rule(name=names)
     def say_again(self, name: str) -> None:
         person = self.people[name]
-        if person.client is not None and person.acked:
+        if person.guest is not None and person.acked:
             text = list(person.acked)[-1]
-            self.do(self.stage.say(person.client, "send_message", {"message": "changed", "key": text}, text))
+            self.ask(person.guest, "send_message", {"message": "changed", "key": text}, text)
 
-    @rule(count=st.sampled_from([1, 3, 250]))
+    @rule(name=names, way=st.sampled_from(WAYS))
+    def ask_the_application_to_say(self, name: str, way: str) -> None:
+        person = self.people[name]
+        if person.guest is None:
+            return
+        text = self.new_text(name)
+        person.relayed.append(text)
+        self.ask(person.guest, "relay", {"text": text, "way": way}, text)
+
+    @precondition(lambda self: self.gate.waiting)
+    @rule()
+    def let_handlers_go_on(self) -> None:
+        self.gate.open()
+        self.do(self.stage.settle())
+        self.gate.close()
+
+    @rule(count=st.sampled_from([1, 3, RECENT + 50]))
     def others_say(self, count: int) -> None:
         for _ in range(count):
             self.stage.hub.room(ROOM).post(NewMessage("meanwhile"))
-        self.do(self.stage.settle())
+
+    @rule()
+    def cast(self) -> None:
+        self.casts += 1
+        self.stage.hub.room(ROOM).cast(Cursor(self.casts))
 
     @rule(name=names)
     def go(self, name: str) -> None:
         self.drop(self.people[name])
 
     def drop(self, person: Person) -> None:
-        if person.client is not None:
-            self.stage.hub.disconnect(person.client)
-            person.client = None
-            person.socket.take()
+        if person.guest is not None:
+            person.guest.hang_up()
+            person.guest = None
+            person.relayed.clear()
 
     @rule(name=names)
     def read_slowly(self, name: str) -> None:
         person = self.people[name]
-        if person.client is not None and not person.is_slow:
+        if person.guest is not None and not person.is_slow:
             person.is_slow = True
-            person.socket.outbox_size = self.stage.settings.max_outbox + 1
-            self.stage.hub.mark_slow(person.client)
+            person.guest.read_slowly()
 
     @rule(name=names)
     def read_on(self, name: str) -> None:
         person = self.people[name]
-        if person.client is not None and person.is_slow:
+        if person.guest is not None and person.is_slow:
             person.is_slow = False
-            person.socket.outbox_size = 0
-            self.do(self.catch_up(person.client))
+            self.do(self.catch_up(person.guest))
 
-    async def catch_up(self, client: Client) -> None:
-        self.stage.hub.mark_caught_up(client)
+    async def catch_up(self, guest: Guest) -> None:
+        guest.read_on()
 
     @rule()
     def classic_comes(self) -> None:
@@ -182,17 +285,32 @@ class Promises(RuleBasedStateMachine):
         self.do(self.life.aclose())
         self.life = AsyncExitStack()
         self.stage = self.do(self.start())
+        for person in self.people.values():
+            person.cursor = 0
+        self.casts = 0
+
+    def ask(self, guest: Guest, type_: str, payload: object, id_: str) -> None:
+        async def say() -> None:
+            guest.say(type_, payload, id_)
+
+        self.do(say())
+
+    def new_text(self, name: str) -> str:
+        self.said += 1
+        return f"{name} {self.said}"
 
     # What holds
 
     @invariant()
     def everyone_who_listens_has_heard_everything(self) -> None:
-        self.do(self.stage.settle())
+        self.do(self.settle())
         head = self.do(self.stage.engine.head(ROOM))
         for person in self.people.values():
-            if person.client is not None:
-                person.hear()
-                assert person.is_slow or person.last_seq == head.seq
+            person.hear()
+            if person.guest is not None and not person.is_slow and not self.gate.waiting:
+                assert person.last_seq == head.seq
+                assert not person.unacked + person.relayed
+            assert person.guest is None or person.guest.close_code is None
 
     @invariant()
     def what_was_acked_is_in_the_log_once(self) -> None:

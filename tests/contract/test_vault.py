@@ -8,7 +8,7 @@ import pytest
 
 from contract.told import Told
 from hubbub.engine import Account, Engine, Grant, OtpLimit
-from stage import Clock
+from hubbub.testing import Clock
 
 pytestmark = pytest.mark.anyio
 

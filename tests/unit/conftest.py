@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from stage import Stage, stage
+from hubbub.testing import Stage, at_work
 
 
 @pytest.fixture
@@ -15,6 +15,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture
-async def on_stage() -> AsyncIterator[Stage]:
-    async with stage() as set_up:
-        yield set_up
+async def stage() -> AsyncIterator[Stage]:
+    """The built-in chat at work."""
+    async with at_work() as stage:
+        yield stage

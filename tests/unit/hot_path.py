@@ -12,6 +12,7 @@ import asyncio.events
 import asyncio.selector_events
 import gc
 import json
+import math
 import selectors
 import sys
 import tracemalloc
@@ -25,26 +26,27 @@ from typing import Any, Self
 
 import anyio
 
-from hubbub.client import Dialect
+import hubbub.testing
+from hubbub.dialect import V1, Dialect
 from hubbub.engine import Grant
 from hubbub.engine.memory import MemoryEngine
 from hubbub.heartbeat import Wheel
 from hubbub.otp import OneTimePasswords
 from hubbub.recent import RECENT
-from hubbub.wire.dialects import V1
+from hubbub.testing import Clock, Stage, at_work
+from hubbub.wire.door import Credentials, Door, OtpCredentials
 from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request
-from hubbub.wire.upgrade import Door
+from hubbub.wire.upgrade import Upgrades
 from hubbub.wire.websocket import WireSettings
-from stage import Clock, Stage, stage
 
-__all__ = ["Bytecodes", "Calls", "Line", "Memory", "Scene", "set_up", "traced"]
+__all__ = ["Bytecodes", "Calls", "Introduced", "Line", "Memory", "Scene", "set_up", "traced"]
 
 # More turns of the loop than anything here takes.
 TURNS = 16
 
 # What is not counted: the tests, what runs them, and their loop; the server's is uvloop, which has no bytecodes.
-TESTS = (str(Path(__file__).parents[1]), str(Path(anyio.__file__).parent))
+TESTS = (str(Path(__file__).parents[1]), str(Path(anyio.__file__).parent), hubbub.testing.__file__)
 LOOP = frozenset(
     module.__file__ for module in (asyncio.base_events, asyncio.events, asyncio.selector_events, selectors)
 )
@@ -91,6 +93,21 @@ class Line(asyncio.Transport):
         assert len(text) < 126
         return pack("!BBI", 0x81, 0x80 | len(text), 0) + text
 
+    def request(self, otp: str = "") -> Request:
+        """The request to upgrade."""
+        headers = {
+            "host": ["chat.example"],
+            "upgrade": ["websocket"],
+            "connection": ["Upgrade"],
+            "sec-websocket-version": ["13"],
+            "sec-websocket-key": ["dGhlIHNhbXBsZSBub25jZQ=="],
+            "origin": ["https://chat.example"],
+        }
+        if self.dialect is V1:
+            headers["sec-websocket-protocol"] = [f"hubbub.v1, otp.{otp}"]
+            return Request("GET", "/ws", self.query, headers, self.address)
+        return Request("GET", "/ws", f"otp={otp}{self.query}", headers, self.address)
+
     def feed(self, data: bytes) -> None:
         """Receive bytes; there is room for all of them."""
         self.protocol.get_buffer(-1)[: len(data)] = data
@@ -116,6 +133,21 @@ class Line(asyncio.Transport):
         return False
 
 
+class Introduced:
+    """Credentials that know who comes from each address, and leave nothing behind when they have told."""
+
+    def __init__(self) -> None:
+        self._grants: dict[str, Grant] = {}
+
+    def introduce(self, line: Line) -> Request:
+        """Say who a line is; its request to upgrade."""
+        self._grants[line.address] = Grant(line.user, f"session of {line.user}")
+        return line.request()
+
+    async def grant(self, request: Request) -> Grant:
+        return self._grants[request.address]
+
+
 class Turn:
     """Lets the loop go round once, by no code but this."""
 
@@ -130,36 +162,29 @@ class Scene:
         lines: all of them.
     """
 
-    def __init__(self, on_stage: Stage) -> None:
-        settings = on_stage.settings
+    def __init__(self, stage: Stage, credentials: Credentials | None) -> None:
+        settings = stage.settings
         wheel = Wheel(settings.heartbeat_interval, settings.heartbeat_timeout)
-        wire = WireSettings(settings.max_frame, Readers(settings.max_frame), wheel)
-        self.hub = on_stage.hub
-        self.otps = OneTimePasswords(
-            on_stage.engine, on_stage.clock, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=0
+        sockets = WireSettings(settings.max_frame, Readers(settings.max_frame), wheel)
+        self.core = stage.core
+        self._engine = stage.engine
+        self._otps = OneTimePasswords(
+            stage.engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=0
         )
-        self.door = Door(on_stage.hub, self.otps, settings, wire)
+        door = Door(stage.core, credentials or OtpCredentials(self._otps), settings)
+        self.upgrades = Upgrades(stage.core, door, sockets)
         self.lines: list[Line] = []
 
     async def knock(self, line: Line) -> Request:
         """Log in; the request to upgrade that follows."""
-        otp = await self.otps.issue(Grant(line.user, f"session of {line.user}"))
-        headers = {
-            "host": ["chat.example"],
-            "upgrade": ["websocket"],
-            "connection": ["Upgrade"],
-            "sec-websocket-version": ["13"],
-            "sec-websocket-key": ["dGhlIHNhbXBsZSBub25jZQ=="],
-            "origin": ["https://chat.example"],
-        }
-        if line.dialect is V1:
-            headers["sec-websocket-protocol"] = [f"hubbub.v1, otp.{otp}"]
-            return Request("GET", "/ws", line.query, headers, line.address)
-        return Request("GET", "/ws", f"otp={otp}{line.query}", headers, line.address)
+        grant = Grant(line.user, f"session of {line.user}")
+        await self._engine.put_session(grant, math.inf)
+        otp = await self._otps.issue(grant)
+        return line.request(otp)
 
     async def open(self, line: Line, request: Request) -> None:
         """Come in through the door."""
-        self.door.upgrade(line, request)
+        self.upgrades.begin(line, request)
         await turns()
         self.lines.append(line)
 
@@ -168,12 +193,12 @@ class Scene:
         first = len(self.lines)
         lines = [Line(number, room, dialect, query) for number in range(first, first + count)]
         for line in lines:
-            self.door.upgrade(line, await self.knock(line))
+            self.upgrades.begin(line, await self.knock(line))
         await turns()
         self.lines += lines
         for line in lines:
             line.feed(line.joining(room, history))
-        await self.hub.drained()
+        await self.core.drained()
         # Newcomers become ordinary members at the next message.
         await self.say(lines[:1])
         return lines
@@ -197,15 +222,19 @@ async def turns() -> None:
 
 
 @asynccontextmanager
-async def set_up() -> AsyncIterator[Scene]:
-    """A scene whose clock stands still, with a rate limit for each client that none of them reaches."""
+async def set_up(credentials: Credentials | None = None) -> AsyncIterator[Scene]:
+    """A scene whose clock stands still, with a rate limit for each client that none of them reaches.
+
+    Args:
+        credentials: how its door knows who comes; by one-time passwords without any.
+    """
     clock = Clock()
     engine = MemoryEngine(clock=clock, wall=clock, keep=RECENT)
     loop = asyncio.get_running_loop()
     is_debugging = loop.get_debug()
     loop.set_debug(False)  # or it would note where each callback comes from
-    async with stage(engine=engine, max_clients=10_000, client_rate=1e6, client_burst=1e6) as on_stage:
-        yield Scene(on_stage)
+    async with at_work(engine=engine, clock=clock, max_clients=10_000, client_rate=1e6, client_burst=1e6) as stage:
+        yield Scene(stage, credentials)
     loop.set_debug(is_debugging)
 
 

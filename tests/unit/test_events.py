@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hubbub import Event, Refused
 from hubbub.chat import SendMessage
-from hubbub.events import decode_payload, decode_request, encode_payload, request_id, rfc3339
+from hubbub.events import decode_envelope, decode_payload, encode_payload, request_id, rfc3339
 
 
 class Vote(Event, tag="vote"):
@@ -79,7 +79,7 @@ def test_a_payload_comes_back_as_it_was(poll: str, option: int) -> None:
 )
 def test_broken_envelopes_say_what_is_broken(text: str, code: str) -> None:
     with pytest.raises(Refused) as refused:
-        decode_request(text)
+        decode_envelope(text)
     assert refused.value.code == code
 
 
@@ -99,7 +99,7 @@ def test_the_id_is_found_in_an_envelope_that_is_broken_otherwise() -> None:
 @given(st.text())
 def test_any_text_is_an_envelope_or_refused(text: str) -> None:
     try:
-        decode_request(text)
+        decode_envelope(text)
     except Refused:
         pass
     request_id(text)

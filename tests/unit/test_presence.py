@@ -6,167 +6,291 @@ from typing import Any
 
 import pytest
 
+from gates import Gate
 from hubbub import presence
-from hubbub.client import Client
-from hubbub.wire.dialects import CLASSIC, V1
-from stage import FakeSocket, Stage, stage
+from hubbub.engine import Members
+from hubbub.engine.memory import MemoryEngine
+from hubbub.events import encode
+from hubbub.presence import Attended, Presence, Roster
+from hubbub.testing import Clock, Guest, Stage, at_work
 
 pytestmark = pytest.mark.anyio
 
 
-async def enter(on_stage: Stage, user: str, room: str = "general") -> tuple[Client, FakeSocket]:
-    client, socket = await on_stage.client(user, V1)
-    await on_stage.say(client, "join_room", {"room": room}, "join")
-    socket.take()
-    return client, socket
+async def enter(stage: Stage, user: str, room: str = "general") -> Guest:
+    """A client in a room that has nothing left to hear."""
+    guest = await stage.client(user)
+    await guest.join(room)
+    guest.take()
+    return guest
 
 
-def told(socket: FakeSocket) -> list[tuple[Any, ...]]:
+def told(guest: Guest) -> list[tuple[Any, ...]]:
+    """What a guest was told of users in the room `general`."""
     events = []
-    for event in socket.take():
+    for event in guest.take():
         payload = event["payload"]
         assert payload["room"] == "general"
         events.append((event["type"], payload["user"], *(payload[key] for key in ("on", "seq") if key in payload)))
     return events
 
 
-async def test_a_users_first_connection_is_announced_to_the_others(on_stage: Stage) -> None:
-    _, percys = await enter(on_stage, "percy")
-    await enter(on_stage, "alice")
-    await enter(on_stage, "alice")
-    assert told(percys) == [("member_joined", "alice")]
+# Coming and going
 
 
-async def test_the_last_ones_leaving_is_announced_after_the_grace(on_stage: Stage) -> None:
-    _, percys = await enter(on_stage, "percy")
-    first, _ = await enter(on_stage, "alice")
-    second, _ = await enter(on_stage, "alice")
-    percys.take()
-    on_stage.hub.disconnect(first)
-    on_stage.clock.go(100)
-    on_stage.hub.expire()
-    on_stage.hub.disconnect(second)
-    on_stage.clock.go(4.9)
-    on_stage.hub.expire()
-    assert told(percys) == []
-    on_stage.clock.go(0.1)
-    on_stage.hub.expire()
-    assert told(percys) == [("member_left", "alice")]
+async def test_a_users_first_connection_is_announced_to_the_others(stage: Stage) -> None:
+    percy = await enter(stage, "percy")
+    await enter(stage, "alice")
+    await enter(stage, "alice")
+    assert told(percy) == [("member_joined", "alice")]
 
 
-async def test_who_comes_back_within_the_grace_was_never_away(on_stage: Stage) -> None:
-    _, percys = await enter(on_stage, "percy")
-    alice, _ = await enter(on_stage, "alice")
-    percys.take()
-    on_stage.hub.disconnect(alice)
-    on_stage.clock.go(4.9)
-    on_stage.hub.expire()
-    await enter(on_stage, "alice")
-    on_stage.clock.go(60)
-    on_stage.hub.expire()
-    assert told(percys) == []
+async def test_the_last_ones_leaving_is_announced_after_the_grace(stage: Stage) -> None:
+    percy, first, second = [await enter(stage, user) for user in ("percy", "alice", "alice")]
+    percy.take()
+    first.hang_up()
+    await stage.pass_time(100)
+    second.hang_up()
+    await stage.pass_time(4.9)
+    assert told(percy) == []
+    await stage.pass_time(0.1)
+    assert told(percy) == [("member_left", "alice")]
 
 
-async def test_typing_is_told_and_ends_by_itself_unless_renewed(on_stage: Stage) -> None:
-    percy, _ = await enter(on_stage, "percy")
-    _, alices = await enter(on_stage, "alice")
-    await on_stage.say(percy, "typing", {"on": True})
-    on_stage.clock.go(5)
-    await on_stage.say(percy, "typing", {"on": True})
-    on_stage.clock.go(5.9)
-    on_stage.hub.expire()
-    assert told(alices) == [("typing", "percy", True)] * 2
-    on_stage.clock.go(0.1)
-    on_stage.hub.expire()
-    assert told(alices) == [("typing", "percy", False)]
-    await on_stage.say(percy, "typing", {"on": True})
-    await on_stage.say(percy, "typing", {"on": False})
-    on_stage.clock.go(60)
-    on_stage.hub.expire()
-    assert told(alices) == [("typing", "percy", True), ("typing", "percy", False)]
-    assert (await on_stage.engine.head("general")).seq == 0
+async def test_who_comes_back_within_the_grace_was_never_away(stage: Stage) -> None:
+    percy, alice = await enter(stage, "percy"), await enter(stage, "alice")
+    percy.take()
+    alice.hang_up()
+    await stage.pass_time(4.9)
+    await enter(stage, "alice")
+    await stage.pass_time(60)
+    assert told(percy) == []
 
 
-async def test_leaving_ends_typing(on_stage: Stage) -> None:
-    percy, _ = await enter(on_stage, "percy")
-    _, alices = await enter(on_stage, "alice")
-    await on_stage.say(percy, "typing", {"on": True})
-    await on_stage.say(percy, "leave_room", {"room": "general"})
-    assert told(alices) == [("typing", "percy", True), ("typing", "percy", False)]
+async def test_who_joins_while_another_is_away_for_a_moment_is_told_of_both(stage: Stage) -> None:
+    await enter(stage, "percy")
+    alice = await enter(stage, "alice")
+    alice.hang_up()
+    bob = await stage.client("bob")
+    joined = await bob.join("general")
+    assert (joined["members"], joined["count"]) == (["alice", "bob", "percy"], 3)
+    await enter(stage, "alice")
+    await stage.pass_time(60)
+    assert told(bob) == []
 
 
-async def test_read_marks_never_go_back_nor_past_the_end(on_stage: Stage) -> None:
-    percy, percys = await enter(on_stage, "percy")
-    for _ in range(3):
-        await on_stage.say(percy, "send_message", {"message": "hi"})
-    _, alices = await enter(on_stage, "alice")
-    percys.take()
-    for asked, got in ((2, 2), (1, 2), (9, 3)):
-        await on_stage.say(percy, "mark_read", {"seq": asked}, 1)
-        assert told(alices) == [("read", "percy", got)]
-        answers = [event for event in percys.take() if event["type"] == "ack"]
-        assert answers[0]["payload"] == {"room": "general", "seq": got}
-
-
-async def test_presence_names_the_users_sorted(on_stage: Stage) -> None:
-    for user in ("percy", "bob", "alice", "bob"):
-        client, socket = await enter(on_stage, user)
-    await on_stage.say(client, "presence", {"room": "general"}, 1)
-    assert socket.take()[-1]["payload"] == {"room": "general", "members": ["alice", "bob", "percy"]}
-
-
-async def test_a_room_of_two_is_for_the_two(on_stage: Stage) -> None:
-    percy, percys = await enter(on_stage, "percy")
-    bob, bobs = await enter(on_stage, "bob")
-    await on_stage.say(percy, "join_room", {"room": "dm:alice,percy"}, 1)
-    await on_stage.say(bob, "join_room", {"room": "dm:alice,percy"}, 2)
-    await on_stage.say(bob, "join_room", {"room": "dm:percy,alice"}, 3)
-    await on_stage.say(bob, "history", {"room": "dm:alice,percy"}, 4)
-    assert [event["type"] for event in percys.take()][-1] == "ack"
-    assert [event["payload"]["code"] for event in bobs.take()] == ["forbidden", "bad_payload", "not_in_room"]
-    alice, _ = await on_stage.client("alice", CLASSIC)
-    await on_stage.say(alice, "change_room", {"name": "dm:alice,percy"})
-    await on_stage.say(alice, "send_message", {"message": "psst"})
-    assert percys.take()[-1]["payload"]["message"] == "psst"
-
-
-async def test_in_a_very_large_room_nobody_is_told(on_stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_in_a_very_large_room_nobody_is_told(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(presence, "MAX_ANNOUNCED", 2)
-    _, percys = await enter(on_stage, "percy")
+    percy = await enter(stage, "percy")
     for user in ("alice", "bob", "carol", "dave"):
-        await enter(on_stage, user)
-    assert told(percys) == [("member_joined", "alice"), ("member_joined", "bob")]
+        guest = await enter(stage, user)
+    guest.say("typing", {"on": True})
+    guest.say("mark_read", {"seq": 0})
+    await stage.settle()
+    assert told(percy) == [("member_joined", "alice"), ("member_joined", "bob")]
 
 
-async def test_a_room_left_by_all_leaves_nothing_behind(on_stage: Stage) -> None:
-    percy, _ = await enter(on_stage, "percy")
-    alice, _ = await enter(on_stage, "alice")
-    await on_stage.say(percy, "typing", {"on": True})
-    on_stage.hub.disconnect(percy)
-    on_stage.hub.disconnect(alice)
-    on_stage.clock.go(60)
-    on_stage.hub.expire()
-    assert on_stage.hub.rooms == {}
-    assert vars(on_stage.hub.presence)["_ends"] == []
+# Typing
 
 
-async def test_who_joins_while_another_is_away_for_a_moment_is_told_of_both(on_stage: Stage) -> None:
-    await enter(on_stage, "percy")
-    alice, _ = await enter(on_stage, "alice")
-    on_stage.hub.disconnect(alice)
-    bob, bobs = await on_stage.client("bob", V1)
-    await on_stage.say(bob, "join_room", {"room": "general"}, 1)
-    assert bobs.take()[0]["payload"]["members"] == ["alice", "bob", "percy"]
-    await enter(on_stage, "alice")
-    on_stage.clock.go(60)
-    on_stage.hub.expire()
-    assert told(bobs) == []
+async def test_typing_is_told_and_ends_by_itself_unless_renewed(stage: Stage) -> None:
+    percy, alice = await enter(stage, "percy"), await enter(stage, "alice")
+    percy.say("typing", {"on": True})
+    await stage.pass_time(5)
+    percy.say("typing", {"on": True})
+    await stage.pass_time(5.9)
+    assert told(alice) == [("typing", "percy", True)] * 2
+    await stage.pass_time(0.1)
+    assert told(alice) == [("typing", "percy", False)]
+    percy.say("typing", {"on": True})
+    percy.say("typing", {"on": False})
+    await stage.pass_time(60)
+    assert told(alice) == [("typing", "percy", True), ("typing", "percy", False)]
+    assert (await stage.engine.head("general")).seq == 0
 
 
-async def test_a_connection_is_in_so_many_rooms_at_most() -> None:
-    async with stage(max_rooms=2) as on_stage:
-        percy, percys = await on_stage.client("percy", V1)
-        for room in ("a", "b", "c", "a"):
-            await on_stage.say(percy, "join_room", {"room": room}, room)
-        answers = [(event["id"], event["type"]) for event in percys.take()]
-        assert answers == [("a", "ack"), ("b", "ack"), ("c", "error"), ("a", "ack")]
+async def test_leaving_ends_typing(stage: Stage) -> None:
+    percy, alice = await enter(stage, "percy"), await enter(stage, "alice")
+    percy.say("typing", {"on": True})
+    percy.say("leave_room", {"room": "general"})
+    await stage.settle()
+    assert told(alice) == [("typing", "percy", True), ("typing", "percy", False)]
+
+
+# Reading
+
+
+async def test_read_marks_never_go_back_nor_past_the_end(stage: Stage) -> None:
+    percy = await enter(stage, "percy")
+    for _ in range(3):
+        await percy.ask("send_message", {"message": "hi"})
+    alice = await enter(stage, "alice")
+    for asked, got in ((2, 2), (1, 2), (9, 3)):
+        assert await percy.ask("mark_read", {"seq": asked}) == {"room": "general", "seq": got}
+        assert told(alice) == [("read", "percy", got)]
+
+
+async def test_a_read_mark_outlives_the_connection_and_the_room(stage: Stage) -> None:
+    percy = await enter(stage, "percy")
+    for _ in range(3):
+        await percy.ask("send_message", {"message": "hi"})
+    await percy.ask("mark_read", {"seq": 2})
+    percy.hang_up()
+    assert stage.core.rooms.find("general") is None
+    percy = await stage.client("percy")
+    assert (await percy.join("general"))["read"] == 2
+    assert await percy.ask("mark_read", {"seq": 1}) == {"room": "general", "seq": 2}
+    alice = await stage.client("alice")
+    assert (await alice.join("general"))["read"] == 0
+
+
+# Asking
+
+
+async def test_presence_names_the_users_sorted(stage: Stage) -> None:
+    for user in ("percy", "bob", "alice", "bob"):
+        guest = await enter(stage, user)
+    assert await guest.ask("presence", {"room": "general"}) == {
+        "room": "general",
+        "members": ["alice", "bob", "percy"],
+        "count": 3,
+    }
+
+
+async def test_presence_follows_every_change(stage: Stage) -> None:
+    percy = await enter(stage, "percy")
+
+    async def present() -> tuple[list[str], int]:
+        answer = await percy.ask("presence", {})
+        percy.take()
+        return answer["members"], answer["count"]
+
+    assert await present() == (["percy"], 1)
+    alice = await enter(stage, "alice")
+    assert await present() == (["alice", "percy"], 2)
+    other = await enter(stage, "alice")
+    alice.hang_up()
+    assert await present() == (["alice", "percy"], 2)
+    other.hang_up()
+    assert await present() == (["alice", "percy"], 2)
+    await stage.pass_time(5)
+    assert await present() == (["percy"], 1)
+    await enter(stage, "alice")
+    await enter(stage, "bob")
+    assert await present() == (["alice", "bob", "percy"], 3)
+
+
+class Pausing(MemoryEngine):
+    """An engine that is slow to tell who is in a room, and counts the questions."""
+
+    def __init__(self) -> None:
+        clock = Clock()
+        super().__init__(clock=clock, wall=clock)
+        self.gate = Gate()
+
+    async def members(self, room: str, limit: int) -> Members:
+        found = await super().members(room, limit)
+        await self.gate.enter()
+        return found
+
+
+async def test_who_comes_while_the_engine_is_asked_is_named_by_the_next_answer() -> None:
+    engine = Pausing()
+    async with at_work(engine=engine) as stage:
+        percy, alice = await enter(stage, "percy"), await stage.client("alice")
+        engine.gate.close()
+        percy.say("presence", {}, 1)
+        await engine.gate.reached()
+        await stage.hub.join(alice.client, "general")
+        engine.gate.open()
+        await percy.hear()
+        assert (await percy.ask("presence", {}))["members"] == ["alice", "percy"]
+
+
+async def test_the_engine_is_asked_once_for_all_who_ask_between_two_changes() -> None:
+    engine = Pausing()
+    async with at_work(engine=engine) as stage:
+        guests = [await enter(stage, f"user {number}") for number in range(3)]
+        asked = engine.gate.passed
+        for guest in guests * 3:
+            await guest.ask("presence", {})
+        assert engine.gate.passed == asked + 1
+
+
+async def test_so_many_names_are_told_and_the_number_of_all(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(presence, "MAX_NAMES", 3)
+    users = [f"user {number}" for number in range(5)]
+    for user in reversed(users[1:]):
+        guest = await enter(stage, user)
+    newcomer = await stage.client(users[0])
+    joined = await newcomer.join("general")
+    assert (joined["members"], joined["count"]) == (users[:3], 5)
+    answer = await guest.ask("presence", {})
+    assert (answer["members"], answer["count"]) == (users[:3], 5)
+    newcomer.hang_up()
+    answer = await guest.ask("presence", {})
+    assert (answer["members"], answer["count"]) == (users[:3], 5), "it may be back in a moment"
+    await stage.pass_time(5)
+    answer = await guest.ask("presence", {})
+    assert (answer["members"], answer["count"]) == (users[1:4], 4)
+
+
+# By itself
+
+
+class SmallRoom:
+    """A room, as far as presence asks."""
+
+    name = "general"
+    is_live = True
+
+    def __init__(self) -> None:
+        self.roster = Roster()
+        self.members = ["somebody"]
+        self.told: list[tuple[str, bytes]] = []
+
+    def cast(self, type_: str, payload: bytes) -> None:
+        self.told.append((type_, payload))
+
+
+async def test_what_has_ended_is_looked_for_no_more() -> None:
+    clock = Clock()
+    engine = MemoryEngine(clock=clock, wall=clock)
+    presence, room = Presence(engine, engine, clock), SmallRoom()
+    found: list[str] = []
+
+    def find(name: str) -> Attended | None:
+        found.append(name)
+        return room
+
+    for user in ("percy", "alice"):
+        presence.heard(room, "typing", encode({"room": "general", "user": user, "on": True}))
+    presence.went(room, "percy")
+    clock.go(100)
+    presence.expire(find)
+    assert [type_ for type_, _ in room.told] == ["typing", "typing", "typing", "member_left", "typing"]
+    assert not room.roster.typing
+    assert not room.roster.lingering
+    found.clear()
+    presence.expire(find)
+    assert found == []
+
+
+async def test_an_applications_own_event_called_typing_is_passed_on(stage: Stage) -> None:
+    percy = await enter(stage, "percy")
+    stage.core.listener.heard("general", "typing", b'{"fast":true}')
+    assert percy.take() == [{"type": "typing", "payload": {"fast": True}}]
+    await stage.pass_time(60)
+    assert percy.take() == []
+
+
+async def test_a_room_left_by_all_leaves_nothing_behind(stage: Stage) -> None:
+    percy, alice = await enter(stage, "percy"), await enter(stage, "alice")
+    percy.say("typing", {"on": True})
+    percy.hang_up()
+    alice.hang_up()
+    assert stage.core.rooms.find("general") is None
+    bob = await enter(stage, "bob")
+    await stage.pass_time(60)
+    assert told(bob) == []
+    assert (await bob.ask("presence", {}))["members"] == ["bob"]

@@ -1,16 +1,17 @@
-"""Rooms: one encoding a message and dialect, one write a member, and large rooms in slices."""
+"""A live room: one encoding a message and dialect, one write a member, and large rooms in slices."""
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 
 import pytest
 
+from gates import turns
+from heard import texts
 from hubbub import room as room_module
+from hubbub.dialect import Classic
 from hubbub.events import Message
-from hubbub.wire.dialects import Classic
-from stage import FakeSocket, Stage
+from hubbub.testing import CLASSIC, V1, Guest, Stage
 
 pytestmark = pytest.mark.anyio
 
@@ -27,90 +28,139 @@ class CountingDialect(Classic):
         return super().message(message)
 
 
-async def test_a_tick_is_one_encoding_a_message_and_one_write_a_member(on_stage: Stage) -> None:
-    dialect = CountingDialect()
-    people = [await on_stage.client(f"user{number}", dialect) for number in range(20)]
-    for client, _ in people[:5]:
-        on_stage.send(client, "send_message", {"message": "hi"})
-    await on_stage.settle()
-    assert dialect.encoded == 5
-    for _, socket in people:
-        assert len(socket.written) == 1
-        assert len(socket.take()) == 5
-
-
-async def test_a_large_room_is_written_in_slices_each_in_a_turn_of_its_own(
-    on_stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 10)
-    people = [await on_stage.client(f"user{number}") for number in range(35)]
-    room = on_stage.hub.rooms["general"]
-    room.deliver([message(1)])
-    room.flush()
-    turns = []
-    while room.is_flushing:
-        turns.append(written(people))
-        await asyncio.sleep(0)
-    assert turns == [10, 20, 30, 35]
-    assert written(people) == 35
-
-
-async def test_what_is_said_during_a_sliced_flush_comes_after_it_to_everyone_once(
-    on_stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 10)
-    people = [await on_stage.client(f"user{number}") for number in range(35)]
-    room = on_stage.hub.rooms["general"]
-    room.deliver([message(1)])
-    room.flush()
-    leaver, leavers = people[0]
-    on_stage.hub.leave(leaver, room)
-    room.deliver([message(2), message(3)])
-    room.flush()
-    late, lates = await on_stage.client("late")
-    room.deliver([message(4)])
-    room.flush()
-    await on_stage.settle()
-    assert heard(leavers) in ([], ["1"])
-    assert heard(lates) == ["4"]
-    for _, socket in people[1:]:
-        assert heard(socket) == ["1", "2", "3", "4"]
-    assert late in room.members
-
-
-async def test_a_newcomer_hears_only_what_is_said_after_it_came(on_stage: Stage) -> None:
-    await on_stage.client("percy")
-    room = on_stage.hub.rooms["general"]
-    room.deliver([message(1)])
-    _, alices = await on_stage.client("alice")
-    room.deliver([message(2)])
-    room.flush()
-    assert heard(alices) == ["2"]
-
-
-async def test_leaving_before_the_first_flush_is_leaving(on_stage: Stage) -> None:
-    await on_stage.client("percy")
-    alice, alices = await on_stage.client("alice")
-    room = on_stage.hub.rooms["general"]
-    on_stage.hub.leave(alice, room)
-    room.deliver([message(1)])
-    room.flush()
-    assert heard(alices) == []
-
-
-async def test_users_are_named_once(on_stage: Stage) -> None:
-    for user in ("bob", "alice", "bob"):
-        await on_stage.client(user)
-    assert on_stage.hub.rooms["general"].names == b'["alice","bob"]'
-
-
 def message(seq: int) -> Message:
     return Message("general", seq, 0, "percy", "new_message", b'{"message":"%d"}' % seq)
 
 
-def written(people: Sequence[tuple[object, FakeSocket]]) -> int:
-    return sum(len(socket.written) for _, socket in people)
+def said(stage: Stage, *seqs: int) -> None:
+    """Have the log deliver messages to the room, and the room written to."""
+    stage.core.listener.deliver("general", [message(seq) for seq in seqs])
+    stage.core.listener.flush()
 
 
-def heard(socket: FakeSocket) -> list[str]:
-    return [event["payload"]["message"] for event in socket.take()]
+async def crowd(stage: Stage, count: int) -> list[Guest]:
+    return [await stage.client(f"user{number}", CLASSIC) for number in range(count)]
+
+
+def written(people: Sequence[Guest]) -> int:
+    return sum(len(guest.writes) for guest in people)
+
+
+async def test_a_tick_is_one_encoding_a_message_and_one_write_a_member(stage: Stage) -> None:
+    dialect = CountingDialect()
+    people = [await stage.client(f"user{number}", dialect) for number in range(20)]
+    for guest in people[:5]:
+        guest.say("send_message", {"message": "hi"})
+    await stage.settle()
+    assert dialect.encoded == 5
+    for guest in people:
+        assert len(guest.writes) == 1
+        assert len(guest.take()) == 5
+
+
+async def test_what_is_not_kept_is_encoded_once_for_each_dialect(stage: Stage) -> None:
+    people = [await stage.client(f"user{number}", V1) for number in range(3)]
+    for guest in people:
+        await stage.hub.join(guest.client, "general")
+    said(stage, 1)
+    for guest in people:
+        guest.take()
+    stage.core.listener.heard("general", "tally", b'{"count":1}')
+    first, *others = [guest.writes for guest in people]
+    assert all(writes[0] is first[0] for writes in others)
+    assert [event["type"] for event in people[0].take()] == ["tally"]
+
+
+async def test_a_large_room_is_written_in_slices_each_in_a_turn_of_its_own(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 10)
+    people = await crowd(stage, 35)
+    said(stage, 1)
+    counts = []
+    while stage.core.rooms.is_flushing:
+        counts.append(written(people))
+        await turns(1)
+    assert counts == [10, 20, 30, 35]
+    assert written(people) == 35
+
+
+async def test_a_slice_is_so_many_bytes_at_most(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 10)
+    monkeypatch.setattr(room_module, "SLICE_BYTES", 500)
+    people = await crowd(stage, 12)
+    long = Message("general", 1, 0, "percy", "new_message", b'{"message":"%b"}' % (b"x" * 150))
+    stage.core.listener.deliver("general", [long])
+    stage.core.listener.flush()
+    counts = []
+    while stage.core.rooms.is_flushing:
+        counts.append(written(people))
+        await turns(1)
+    assert counts == [2, 4, 6, 8, 10, 12]
+
+
+async def test_what_is_said_during_a_sliced_flush_comes_after_it_to_everyone_once(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 10)
+    leaver, *people = await crowd(stage, 35)
+    said(stage, 1)
+    stage.hub.leave(leaver.client, "general")
+    said(stage, 2, 3)
+    late = await stage.client("late", CLASSIC)
+    said(stage, 4)
+    assert texts(await leaver.hear()) in ([], ["1"])
+    assert texts(late.take()) == ["4"]
+    for guest in people:
+        assert texts(guest.take()) == ["1", "2", "3", "4"]
+    assert late.client in stage.hub.room("general").members
+
+
+async def test_one_that_leaves_and_comes_back_during_a_sliced_flush_hears_nothing_twice(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 1)
+    people = await crowd(stage, 6)
+    said(stage, 1)
+    await turns(2)
+    for guest in people:
+        stage.hub.leave(guest.client, "general")
+        await stage.hub.join(guest.client, "general")
+    await stage.settle()
+    heard = [texts(guest.take()) for guest in people]
+    assert heard.count(["1"]) == 3, "those that were written to before they left"
+    assert heard.count([]) == 3
+    said(stage, 2)
+    for guest in people:
+        assert texts(await guest.hear()) == ["2"]
+
+
+async def test_a_newcomer_hears_only_what_is_said_after_it_came(stage: Stage) -> None:
+    await stage.client("percy", CLASSIC)
+    stage.core.listener.deliver("general", [message(1)])
+    alice = await stage.client("alice", CLASSIC)
+    said(stage, 2)
+    assert texts(alice.take()) == ["2"]
+
+
+async def test_leaving_before_the_first_flush_is_leaving(stage: Stage) -> None:
+    await stage.client("percy", CLASSIC)
+    alice = await stage.client("alice", CLASSIC)
+    stage.hub.leave(alice.client, "general")
+    said(stage, 1)
+    assert texts(alice.take()) == []
+
+
+async def test_a_newcomer_hears_what_is_not_kept_before_its_first_flush(stage: Stage) -> None:
+    percy = await stage.client("percy")
+    await stage.hub.join(percy.client, "general")
+    stage.core.listener.heard("general", "tally", b'{"count":1}')
+    assert [event["type"] for event in percy.take()] == ["tally"]
+
+
+async def test_a_user_whose_own_messages_are_left_out_hears_those_of_others_in_the_same_flush(stage: Stage) -> None:
+    percy = await stage.client("percy", CLASSIC, echo=False)
+    others = Message("general", 2, 0, "alice", "new_message", b'{"message":"2"}')
+    stage.core.listener.deliver("general", [message(1), others, message(3)])
+    stage.core.listener.flush()
+    assert texts(percy.take()) == ["2"]

@@ -18,7 +18,7 @@ from hubbub.errors import ConfigError
 if TYPE_CHECKING:
     from hubbub.hub import Hub
 
-__all__ = ["main", "run_hub"]
+__all__ = ["main", "run"]
 
 HELP = """A real-time messaging server: rooms, typed events, a TLS chat in the browser.
 
@@ -58,20 +58,20 @@ def serve(hub: str | None = None, /, *, settings: Options = Options()) -> None: 
         MODULE:HUB, the hub to serve: `votes:hub` is the variable `hub` in votes.py.
     """
     from hubbub.hub import Hub
-    from hubbub.server import serve as run
+    from hubbub.process import serve as serve_hub
 
-    run(load_hub(hub) if hub else Hub(), settings)
+    serve_hub(load_hub(hub) if hub else Hub(), settings)
 
 
-def run_hub(hub: Hub) -> None:
-    """Serve a hub with the options on this program's command line."""
+def run(hub: Hub) -> None:
+    """Serve a hub until it is told to stop, with the command line, environment and file settings of `hubbub serve`."""
     own = new_app(f"Serves the hub of {Path(sys.argv[0]).name}.")
 
     @own.default
     def serve_own(*, settings: Options = Options()) -> None:  # noqa: B008  # frozen
-        from hubbub.server import serve as run
+        from hubbub.process import serve as serve_hub
 
-        run(hub, settings)
+        serve_hub(hub, settings)
 
     run_app(own)
 

@@ -15,11 +15,11 @@ import cyclopts
 from argon2 import PasswordHasher
 from cyclopts import Parameter
 
+from hubbub.cli.options import Options
 from hubbub.engine import Account, Vault
 from hubbub.engine.urls import vault_at
 from hubbub.errors import ConfigError, EngineError, Refused
 from hubbub.policy import check_password, check_user_name
-from hubbub.settings import Settings
 
 __all__ = ["app"]
 
@@ -32,8 +32,8 @@ A password is asked for at the terminal, or taken from `HUBBUB_PASSWORD` or the 
 app = cyclopts.App(name="user", help=HELP)
 
 # The same file, environment and flags as the server's; the rest of them does not matter here.
-Shared = Annotated[Settings, Parameter(name="*", show=False)]
-DEFAULTS = Settings()
+Shared = Annotated[Options, Parameter(show=False)]
+DEFAULTS = Options()
 
 T = TypeVar("T")
 
@@ -76,7 +76,7 @@ def remove(name: str, /, *, settings: Shared = DEFAULTS) -> None:
     print(f"removed {name}")
 
 
-class Accounts:
+class AccountDesk:
     """The accounts in a vault, for a program without a loop: one that asks at the terminal is to end at Ctrl-C."""
 
     def __init__(self, vault: Vault, runner: asyncio.Runner) -> None:
@@ -102,14 +102,14 @@ class Accounts:
 
 
 @contextmanager
-def accounts(settings: Settings) -> Iterator[Accounts]:
+def accounts(settings: Options) -> Iterator[AccountDesk]:
     """The accounts of the engine that the settings name."""
     url = settings.engine_url
     stack = AsyncExitStack()
     with asyncio.Runner() as runner:
         vault = runner.run(stack.enter_async_context(vault_at(url, clock=time.monotonic, wall=time.time)))
         try:
-            yield Accounts(vault, runner)
+            yield AccountDesk(vault, runner)
         except EngineError as error:
             raise ConfigError(f"{url}: {error}; nothing was changed, try again") from None
         finally:

@@ -9,21 +9,22 @@ import msgspec
 import structlog
 
 from hubbub.accounts import Accounts
+from hubbub.core import Core
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
-from hubbub.http.pages import Page, read_pages
+from hubbub.http.pages import WebFile, read_pages
+from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback, retry_after
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.request import Request, Response
-from hubbub.wire.upgrade import Door
 
 __all__ = ["App", "security_headers"]
 
 log = structlog.get_logger("hubbub.http")
 
-Handler = Callable[[Request], Awaitable[Response]]
+Route = Callable[[Request], Awaitable[Response]]
 
 LOOK = ("GET", "HEAD")
 TEXT = "text/plain; charset=utf-8"
@@ -80,15 +81,16 @@ def security_headers(settings: Settings) -> bytes:
 
 
 class App:
-    """Answers requests: each path has a handler for each method."""
+    """Answers requests: each path has a route for each method."""
 
-    def __init__(self, door: Door, accounts: Accounts, settings: Settings) -> None:
-        self._door = door
+    def __init__(self, core: Core, accounts: Accounts, otps: OneTimePasswords, settings: Settings) -> None:
+        self._core = core
         self._accounts = accounts
+        self._otps = otps
         self._settings = settings
         # What is not listed cannot be read by a page of another origin, nor sent for by it.
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
-        self._routes: dict[str, dict[str, Handler]] = {
+        self._routes: dict[str, dict[str, Route]] = {
             "/login": {"POST": self._login},
             "/setup": {"POST": self._set_up},
             "/otp": {"POST": self._another_otp},
@@ -99,7 +101,7 @@ class App:
         }
         for name, page in read_pages().items():
             path = "/" if name == "index.html" else f"/web/{name}"
-            self._routes[path] = dict.fromkeys(LOOK, page_handler(page))
+            self._routes[path] = dict.fromkeys(LOOK, page_route(page))
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever comes of it."""
@@ -112,17 +114,17 @@ class App:
             response = self._for_origin(response, origin[0])
         return response
 
-    def _find(self, request: Request) -> Handler:
-        handlers = self._routes.get(request.path)
-        if handlers is None:
+    def _find(self, request: Request) -> Route:
+        routes = self._routes.get(request.path)
+        if routes is None:
             raise HttpError(404, "not_found", f"there is no {request.path[:80]!r} here")
-        handler = handlers.get(request.method)
-        if handler is None:
-            allowed = {"Allow": ", ".join([*handlers, "OPTIONS"])}
+        route = routes.get(request.method)
+        if route is None:
+            allowed = {"Allow": ", ".join([*routes, "OPTIONS"])}
             if request.method == "OPTIONS":
                 return lambda _request: options(allowed)
-            raise HttpError(405, "method_not_allowed", f"{request.path} takes {', '.join(handlers)}", allowed)
-        return handler
+            raise HttpError(405, "method_not_allowed", f"{request.path} takes {', '.join(routes)}", allowed)
+        return route
 
     def _for_origin(self, response: Response, origin: str) -> Response:
         """The answer with what lets a page of a listed origin read it, and send what it asks leave for."""
@@ -140,13 +142,16 @@ class App:
         self._refuse_while_draining()
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
-        accounts, otps = self._accounts, self._door.otps
+        accounts = self._accounts
         if not await accounts.is_password(credentials.username, credentials.password):
             log.info("login failed", user=credentials.username[:64], address=request.address)
             raise HttpError(401, "unauthorized", "wrong name or password")
-        await otps.check(credentials.username)  # before a session is made that nobody could use
         token, grant = await accounts.open_session(credentials.username)
-        otp = await otps.issue(grant)
+        try:
+            otp = await self._otps.issue(grant)
+        except Refused:
+            await accounts.log_out(grant)  # nobody could use the session
+            raise
         log.info("login", user=grant.user, address=request.address)
         return secret({"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)})
 
@@ -160,18 +165,17 @@ class App:
 
     async def _another_otp(self, request: Request) -> Response:
         self._refuse_while_draining()
-        return secret({"otp": await self._door.otps.issue(await self._bearer(request))})
+        return secret({"otp": await self._otps.issue(await self._bearer(request))})
 
     async def _log_out(self, request: Request) -> Response:
         grant = await self._bearer(request)
         await self._accounts.log_out(grant)
-        self._door.hub.end_session(grant.session)
         log.info("logout", user=grant.user, address=request.address)
         return Response(204)
 
     def _refuse_while_draining(self) -> None:
         """There is no use in a one-time password of a server that is going away."""
-        if self._door.is_draining:
+        if self._core.is_draining:
             raise unavailable("the server is restarting")
 
     async def _bearer(self, request: Request) -> Grant:
@@ -188,10 +192,10 @@ class App:
     async def _debug(self, request: Request) -> Response:
         if not self._settings.debug_public and not is_loopback(request.address):
             raise HttpError(403, "forbidden", "/debug is for this machine; see --debug-public")
-        return Response(200, str(len(self._door.hub.clients)).encode(), TEXT)
+        return Response(200, str(len(self._core.clients)).encode(), TEXT)
 
     async def _healthz(self, _request: Request) -> Response:
-        is_draining = self._door.is_draining
+        is_draining = self._core.is_draining
         return Response(503 if is_draining else 200, b"draining" if is_draining else b"ok", TEXT)
 
     async def _no_upgrade(self, _request: Request) -> Response:
@@ -204,7 +208,7 @@ async def options(headers: dict[str, str]) -> Response:
     return Response(204, headers=headers)
 
 
-def page_handler(page: Page) -> Handler:
+def page_route(page: WebFile) -> Route:
     """A file of the page, or 304 to one who has it (RFC 9110 section 13.1.2)."""
     headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
     whole = Response(200, page.content, page.media_type, headers)

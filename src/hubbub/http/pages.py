@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["WEB", "Page", "read_pages"]
+__all__ = ["WEB", "WebFile", "read_pages"]
 
 WEB = Path(__file__).parent.parent / "web"
 
@@ -18,7 +18,7 @@ MEDIA_TYPES = {
 }
 
 
-class Page(NamedTuple):
+class WebFile(NamedTuple):
     """One file of the page."""
 
     media_type: str
@@ -26,12 +26,12 @@ class Page(NamedTuple):
     etag: str
 
 
-def read_pages(folder: Path = WEB) -> dict[str, Page]:
+def read_pages(folder: Path = WEB) -> dict[str, WebFile]:
     """The files of the folder, by name."""
     pages = {}
     for file in sorted(folder.iterdir()):
         if file.suffix in MEDIA_TYPES:
             content = file.read_bytes()
             etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-            pages[file.name] = Page(MEDIA_TYPES[file.suffix], content, etag)
+            pages[file.name] = WebFile(MEDIA_TYPES[file.suffix], content, etag)
     return pages

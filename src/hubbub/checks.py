@@ -1,0 +1,65 @@
+"""Refusing settings that cannot be, before anything is opened."""
+
+from __future__ import annotations
+
+from urllib.parse import SplitResult, urlsplit
+
+from hubbub.errors import ConfigError
+from hubbub.policy import is_loopback
+from hubbub.settings import Settings
+
+__all__ = ["check_settings", "is_local"]
+
+MAX_PORT = 65535
+MAX_NUMBER = 1 << 48
+
+
+def check_settings(settings: Settings) -> None:
+    """Refuse what cannot be.
+
+    Raises:
+        ConfigError: with one line that names the option, what is wrong with it, and what would be right.
+    """
+    check_numbers(settings)
+    if settings.demo and not is_local(settings.host):
+        raise ConfigError(
+            f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
+        )
+    if (settings.tls_cert is None) != (settings.tls_key is None):
+        given, missing = ("--tls-cert", "--tls-key") if settings.tls_cert else ("--tls-key", "--tls-cert")
+        raise ConfigError(f"{given} needs {missing} beside it")
+    if settings.tls_cert is not None and settings.no_tls:
+        raise ConfigError("--tls-cert and --no-tls exclude each other; leave one of them out")
+    for origin in settings.allow_origin:
+        parts = split_url(origin)
+        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
+            raise ConfigError(
+                f"--allow-origin {origin!r}: an origin is like https://chat.example.com, without path or *"
+            )
+
+
+def check_numbers(settings: Settings) -> None:
+    """Refuse numbers that mean nothing."""
+    for name, value in vars(settings).items():
+        if isinstance(value, (int, float)) and not 0 <= value <= MAX_NUMBER:
+            raise ConfigError(f"--{name.replace('_', '-')} {value}: a number from 0 on, 0 for none")
+    if settings.port > MAX_PORT:
+        raise ConfigError(f"--port {settings.port}: a number from 0 to {MAX_PORT}, 0 for a free one")
+    for name in ("otp_ttl", "session_ttl"):
+        if not getattr(settings, name):
+            raise ConfigError(f"--{name.replace('_', '-')} 0: a number of seconds above 0")
+    if settings.heartbeat_interval and not settings.heartbeat_timeout:
+        raise ConfigError("--heartbeat-timeout 0: a number of seconds above 0 (--heartbeat-interval 0 sends no pings)")
+
+
+def split_url(url: str) -> SplitResult:
+    """The parts of a URL; none of it for what is not one."""
+    try:
+        return urlsplit(url)
+    except ValueError:
+        return urlsplit("")
+
+
+def is_local(host: str) -> bool:
+    """Whether a host to listen on is this machine alone."""
+    return is_loopback(host) or host == "localhost"

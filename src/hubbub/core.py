@@ -1,0 +1,207 @@
+"""A hub at work: who is connected, and the parts that move what they say.
+
+`hub.Hub` is what an application sees of it; transports (`wire/`) and the server see this.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+import structlog
+
+from hubbub import chat
+from hubbub.client import Participant
+from hubbub.dispatch import Dispatch
+from hubbub.engine import Engine
+from hubbub.errors import CloseCode, ErrorCode, Refused
+from hubbub.events import encode
+from hubbub.handlers import Handlers, call_hooks
+from hubbub.pump import Pump
+from hubbub.rooms import Rooms
+from hubbub.settings import Settings
+from hubbub.tasks import Tasks
+
+__all__ = ["Core", "Listening"]
+
+log = structlog.get_logger("hubbub")
+
+# How long clients take to come back after a stop, all together: no more of them a second than a server can let in.
+MIN_RETURN_MS = 500
+RETURN_MS_PER_CLIENT = 2
+MAX_RETURN_MS = 20_000
+
+# No connection takes longer from taking its one-time password to being one of the hub's clients.
+SESSION_RACE_S = 60.0
+
+
+class Listening:
+    """What the engine tells, handed to the part that it concerns (`engine.Listener`)."""
+
+    __slots__ = ("came", "deliver", "ended", "flush", "heard", "hole", "rewound", "went")
+
+    def __init__(self, rooms: Rooms, ended: Callable[[str], None]) -> None:
+        self.deliver = rooms.deliver
+        self.flush = rooms.flush
+        self.hole = rooms.hole
+        self.rewound = rooms.rewound
+        self.heard = rooms.heard
+        self.came = rooms.came
+        self.went = rooms.went
+        self.ended = ended
+
+
+class Core:
+    """The connected clients, and the parts behind them.
+
+    Args:
+        handlers: what the application has registered; the chat is added to it.
+        engine: to be opened with `listener` before anybody connects, and closed by whoever opened it.
+        clock: seconds that never go back.
+        wall: seconds since 1970.
+
+    Attributes:
+        clients: those connected.
+        settings: what it runs with.
+        rooms: who is in which room.
+        dispatch: takes the clients' events.
+        listener: what the engine is opened with.
+    """
+
+    def __init__(
+        self,
+        handlers: Handlers,
+        engine: Engine,
+        settings: Settings,
+        clock: Callable[[], float] = time.monotonic,
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self.clients: dict[Participant, None] = {}
+        self.settings = settings
+        self.now = clock
+        self._handlers = handlers
+        self._engine = engine
+        self._tasks = Tasks()
+        self._pump = Pump(engine)
+        self.rooms = Rooms(engine, self._pump, handlers, settings, self._tasks, clock, wall)
+        self.dispatch = Dispatch(handlers, self.rooms, self._pump, self._tasks, clock)
+        self._sessions: dict[str, dict[Participant, None]] = {}
+        self._ended: dict[str, float] = {}
+        self.listener = Listening(self.rooms, self.end_session)
+        chat.install(handlers, self.rooms, engine, settings)
+
+    async def run(self) -> None:
+        """Move what is posted into the log, for ever."""
+        await self._pump.run(self.rooms.flush)
+
+    # Clients
+
+    async def connect(self, client: Participant) -> None:
+        """Let a client in.
+
+        Raises:
+            Refused: by an `on_connect` hook, or because its session has just ended.
+            EngineError: the room that its dialect begins in cannot be entered.
+        """
+        await call_hooks(self._handlers.connect_hooks, client)
+        if client.session in self._ended:
+            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
+        self.clients[client] = None
+        client.is_connected = True
+        self._sessions.setdefault(client.session, {})[client] = None
+        if client.dialect.first_room is not None:
+            try:
+                await self.rooms.join(client, client.dialect.first_room)
+            except Refused as refused:
+                self.dispatch.refuse_room(client, client.dialect.first_room, refused)
+            except BaseException:
+                self.disconnect(client)
+                raise
+
+    def disconnect(self, client: Participant) -> None:
+        """Forget a client whose connection is gone."""
+        if not client.is_connected:
+            return
+        client.is_connected = False
+        del self.clients[client]
+        self.rooms.forget(client)
+        self.dispatch.forget(client)
+        of_session = self._sessions[client.session]
+        del of_session[client]
+        if not of_session:
+            del self._sessions[client.session]
+        if self._handlers.disconnect_hooks:
+            self._tasks.start(self._after_disconnect(client))
+
+    async def _after_disconnect(self, client: Participant) -> None:
+        try:
+            await call_hooks(self._handlers.disconnect_hooks, client)
+        except Exception:
+            log.exception("on_disconnect failed", user=client.user)
+
+    def mark_caught_up(self, client: Participant) -> None:
+        """Go on with a client that has taken what it was sent: what it has missed, then what it has asked."""
+        self.rooms.mark_caught_up(client)
+        self.dispatch.read_on(client)
+
+    # Sessions
+
+    def end_session(self, session: str) -> None:
+        """Close every connection that a login opened, those just being opened included."""
+        now = self.now()
+        while self._ended:  # the oldest come first
+            oldest = next(iter(self._ended))
+            if now - self._ended[oldest] < SESSION_RACE_S:
+                break
+            del self._ended[oldest]
+        self._ended.pop(session, None)
+        self._ended[session] = now
+        for client in list(self._sessions.get(session, ())):
+            client.close(CloseCode.SESSION_ENDED, "session ended")
+
+    async def end_dead_sessions(self) -> None:
+        """Close the connections of sessions that have expired, or were ended by another process.
+
+        Raises:
+            EngineError: it cannot be told which those are.
+        """
+        mine = set(self._sessions)
+        for session in mine - await self._engine.alive(mine):
+            self.end_session(session)
+
+    # Time, and the end
+
+    @property
+    def is_draining(self) -> bool:
+        """Whether the hub is about to stop: nobody is let in, and what clients send is dropped."""
+        return self.dispatch.is_draining
+
+    def expire(self) -> None:
+        """End what has had its time; to be called a few times a second."""
+        self.rooms.expire()
+
+    def start_draining(self) -> None:
+        """Take nothing more from clients."""
+        self.dispatch.is_draining = True
+
+    async def drained(self) -> None:
+        """Wait until all that was posted is kept, told and flushed, and every handler at work has ended."""
+        while self._tasks:
+            await self._tasks.wait()
+            await self._pump.emptied()
+        await self._pump.emptied()
+        while self.rooms.is_flushing:  # noqa: ASYNC110  # a slice each turn
+            await asyncio.sleep(0)
+
+    async def cancel_handlers(self) -> None:
+        """Stop the asynchronous handlers still at work."""
+        await self._tasks.cancel()
+
+    def say_goodbye(self) -> None:
+        """Close every client because the server stops; v1 clients are told how long to spread their return over."""
+        within_ms = min(MAX_RETURN_MS, MIN_RETURN_MS + RETURN_MS_PER_CLIENT * len(self.clients))
+        payload = encode({"within": within_ms, "reason": "restart"})
+        for client in list(self.clients):
+            client.write_text(client.dialect.event("reconnect", payload))
+            client.close(CloseCode.RESTART, "the server is restarting")

@@ -1,0 +1,48 @@
+"""Sockets to listen on."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+from hubbub.errors import ConfigError
+
+__all__ = ["bind"]
+
+
+def bind(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to every address of the host.
+
+    Raises:
+        ConfigError: the host has no address here, or the port cannot be had.
+    """
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except (socket.gaierror, UnicodeError, OverflowError):
+        raise ConfigError(f"--host {host}: no such address; it is one of this machine's, or 0.0.0.0 for all") from None
+    sockets: list[socket.socket] = []
+    for family, kind, protocol, _name, address in dict.fromkeys(found):
+        sock = socket.socket(family, kind, protocol)
+        sockets.append(sock)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        try:
+            # With port 0, all addresses get the port that the first one was given.
+            sock.bind((address[0], port or sockets[0].getsockname()[1], *address[2:]))
+        except OSError as error:
+            for opened in sockets:
+                opened.close()
+            raise ConfigError(cannot_bind(host, port, error)) from None
+    return sockets
+
+
+def cannot_bind(host: str, port: int, error: OSError) -> str:
+    """Why a port cannot be had, and what to do."""
+    if error.errno == errno.EADDRINUSE:
+        return f"--port {port} is taken on {host}; stop what listens there, or name another port"
+    if error.errno == errno.EACCES:
+        return f"--port {port} is not for this user; name one from 1024 on"
+    if error.errno == errno.EADDRNOTAVAIL:
+        return f"--host {host} is no address of this machine; name one that is, or 0.0.0.0 for all"
+    return f"cannot listen on {host} port {port}: {error.strerror}"

@@ -1,0 +1,497 @@
+"""Who is in which room: coming and going, falling behind and catching up, and what is delivered to whom."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import structlog
+
+from hubbub.catchup import PAGE, catch_up, page_texts, read_missed
+from hubbub.client import Client, Participant
+from hubbub.engine import Engine, Head
+from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.events import Message, encode
+from hubbub.handle import Room
+from hubbub.handlers import Handlers, call_hooks
+from hubbub.permissions import JOIN, may
+from hubbub.policy import check_room_name
+from hubbub.posting import Posting, call_under_way
+from hubbub.presence import Listing, Presence
+from hubbub.pump import Pump
+from hubbub.room import LiveRoom
+from hubbub.settings import Settings
+from hubbub.tasks import Tasks
+
+__all__ = ["Joined", "Rooms"]
+
+log = structlog.get_logger("hubbub")
+
+# Events about users, which a large room is not told.
+ABOUT_USERS = frozenset({"typing", "read"})
+
+
+class Joined(NamedTuple):
+    """What a client is told of a room that it has entered.
+
+    Attributes:
+        messages: a JSON array, oldest first.
+        seq: how far they reach.
+        is_recovered: they are all that it has missed since it was last there.
+        read: up to where its user has read.
+    """
+
+    room: str
+    epoch: str
+    seq: int
+    is_recovered: bool
+    messages: bytes
+    listing: Listing
+    read: int
+
+
+class Rooms:
+    """The live rooms of this process, and their members.  It is what an engine's `Listener` tells of rooms.
+
+    Args:
+        tasks: owns the feeding of those that fell behind.
+
+    Attributes:
+        slow: clients that have yet to take what they were sent.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        pump: Pump,
+        handlers: Handlers,
+        settings: Settings,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        wall: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._gather = pump.gather
+        self._handlers = handlers
+        self._settings = settings
+        self._tasks = tasks
+        self._wall = wall
+        self._live: dict[str, LiveRoom] = {}
+        self._presence = Presence(engine, engine, clock)
+        self._dirty: dict[LiveRoom, None] = {}
+        self.slow: dict[Participant, None] = {}
+        # Clients that are being fed from the log.
+        self._fed: dict[Participant, None] = {}
+        # Clients with the rooms whose messages wait for the answers to calls, and for how many.
+        self._held: dict[Participant, Counter[str]] = {}
+
+    # Finding
+
+    def find(self, name: str) -> LiveRoom | None:
+        """A live room by its name."""
+        return self._live.get(name)
+
+    def room(self, name: str) -> Room:
+        """The handle of a room.
+
+        Raises:
+            Refused: `bad_payload` for what is not a room name.
+        """
+        if name not in self._live:
+            name = check_room_name(name, self._settings.max_room_name)
+        return Room(name, self._itself)
+
+    def room_of(self, client: Participant, name: str | None = None) -> Room:
+        """The handle of a room that a client is in; without a name, of its only one.
+
+        Raises:
+            Refused: `not_in_room`, or `bad_payload` where the name was needed.
+        """
+        joined = client.joined
+        if name is None:
+            if len(joined) > 1:
+                raise Refused(ErrorCode.BAD_PAYLOAD, f"you are in {len(joined)} rooms: say which - at `payload.room`")
+            if not joined:
+                raise Refused(ErrorCode.NOT_IN_ROOM, "you are in no room; join one first")
+            name = next(iter(joined))
+        elif name not in joined:
+            raise Refused(ErrorCode.NOT_IN_ROOM, f"you are not in the room {name[:80]!r}; join it first")
+        return Room(name, self._itself)
+
+    def _itself(self) -> Rooms:
+        return self
+
+    def last_seq(self, room: str) -> int:
+        """The last seq delivered in a live room; 0 for another."""
+        live = self._live.get(room)
+        return live.recent.last_seq if live is not None else 0
+
+    # Speaking: what handles do (`handle.Floor`)
+
+    def post(self, posting: Posting) -> None:
+        """Take an event on its way into the log."""
+        call = call_under_way.get()
+        if call is not None:
+            call.note(posting)
+        self._gather(posting)
+
+    def cast(self, room: str, type_: str, payload: bytes) -> None:
+        """Say an event that is not kept, to the members of a room on all nodes."""
+        self._engine.cast(room, type_, payload)
+
+    def members(self, room: str) -> Sequence[Client]:
+        live = self._live.get(room)
+        return tuple(live.members) if live is not None else ()
+
+    def users(self, room: str) -> Sequence[str]:
+        live = self._live.get(room)
+        return sorted(live.roster.here) if live is not None else ()
+
+    # Asking, and telling the others
+
+    async def listing(self, client: Participant, name: str) -> Listing:
+        """Who is in a room that a client is in.
+
+        Raises:
+            EngineError: the engine cannot tell.
+        """
+        return await self._presence.listing(self._live[name], client.user)
+
+    def type(self, client: Participant, name: str, *, is_on: bool) -> None:
+        """Tell a room that a client is in that its user types, or has stopped."""
+        self._presence.type(self._live[name], client.user, is_on=is_on)
+
+    def has_read(self, client: Participant, name: str, seq: int) -> None:
+        """Tell a room how far a client's user has read; one that the client has left meanwhile is not told."""
+        room = self._live.get(name)
+        if room is not None:
+            self._presence.has_read(room, client.user, seq)
+
+    # Coming
+
+    async def join(self, client: Participant, name: str) -> str:
+        """Let a client into a room; it hears what is said from now on.  The name in its one spelling.
+
+        Raises:
+            Refused: by an `on_join` hook, `forbidden` for a room that it may not enter, or `bad_payload` for what is
+                not a room name.
+            EngineError: the room cannot be subscribed to.
+        """
+        room = await self._arrive(client, name)
+        try:
+            if client.dialect.resumes:
+                await room.filled()  # to know where to feed it from, should it fall behind
+            else:
+                await room.opened()
+            self._enter(client, room, room.recent.last_seq)
+        finally:
+            self._end_arrival(room)
+        return room.name
+
+    async def join_with_history(self, client: Participant, name: str, since: Head | None, history: int) -> Joined:
+        """Let a client into a room, and tell it what it has missed since it was last there.
+
+        Args:
+            history: how many of the newest messages it gets where it cannot say since when, or the log cannot.
+
+        Raises:
+            Refused: as `join` does.
+            EngineError: the log cannot be read.
+        """
+        room = await self._arrive(client, name)
+        try:
+            await room.filled()
+            missed = await read_missed(self._engine, room.name, room.recent, since) if since is not None else None
+            read = await self._engine.read_mark(room.name, client.user)
+            listing = await self._presence.listing(room, client.user)
+            # From here on nothing waits: what is at hand now is the present.
+            caught = catch_up(room.recent, client.dialect, missed, history)
+            if caught.is_present:
+                self._enter(client, room, caught.heard)
+            else:
+                self._enter_behind(client, room, caught.heard)
+        finally:
+            self._end_arrival(room)
+        read = min(read, max(caught.heard, room.recent.last_seq))
+        return Joined(room.name, caught.epoch, caught.heard, caught.is_recovered, caught.messages, listing, read)
+
+    async def _arrive(self, client: Participant, name: str) -> LiveRoom:
+        """Find out that a client may enter, and keep the room live until `_end_arrival`."""
+        name = self.room(name).name
+        may(client, JOIN, name)
+        if self._handlers.join_hooks:
+            await call_hooks(self._handlers.join_hooks, name, client)
+        room = self._live.get(name)
+        if room is None:
+            room = self._live[name] = LiveRoom(name, self._engine)
+        room.arrivals += 1
+        return room
+
+    def _end_arrival(self, room: LiveRoom) -> None:
+        room.arrivals -= 1
+        self._drop_if_empty(room)
+
+    def _enter(self, client: Participant, room: LiveRoom, heard: int) -> None:
+        """Make a client a member that has heard everything up to the seq `heard`."""
+        if not self._admit(client, room):
+            return
+        if self._is_held(client, room.name):
+            room.enter_behind(client, heard)
+        else:
+            room.enter(client, heard, is_slow=client in self.slow)
+
+    def _enter_behind(self, client: Participant, room: LiveRoom, heard: int) -> None:
+        """Make a client a member that is fed from the log until it has caught up."""
+        if self._admit(client, room):
+            room.enter_behind(client, heard)
+            self._feed(client)
+
+    def _admit(self, client: Participant, room: LiveRoom) -> bool:
+        if not client.is_connected:
+            return False  # it went while it was being brought up to date
+        if room.name in client.joined:
+            room.leave(client)  # it joins again, from where it says it is
+        else:
+            self._presence.entering(room, client.user)
+            client.joined[room.name] = None
+        return True
+
+    # Going
+
+    def leave(self, client: Participant, name: str) -> None:
+        """Take a client out of a room; a room that it is not in is ignored."""
+        room = self._live.get(name)
+        if room is None or name not in client.joined:
+            return
+        del client.joined[name]
+        room.leave(client)
+        self._presence.left(room, client.user)
+        self._drop_if_empty(room)
+
+    def forget(self, client: Participant) -> None:
+        """Take a client, whose connection is gone, out of all rooms."""
+        for name in tuple(client.joined):
+            self.leave(client, name)
+        self.slow.pop(client, None)
+
+    def _drop_if_empty(self, room: LiveRoom) -> None:
+        """Forget a room that nobody is in or on the way into."""
+        if not room.is_live and self._live.get(room.name) is room:
+            del self._live[room.name]
+            self._engine.unsubscribe(room.name)
+
+    # Slow clients
+
+    def mark_slow(self, client: Participant) -> None:
+        """Note that a client takes its frames slower than they come; its outbox is watched from now on."""
+        self.slow[client] = None
+        for name in client.joined:
+            self._live[name].watch(client)
+
+    def mark_caught_up(self, client: Participant) -> None:
+        """Note that a slow client has taken what it was sent; what it has missed since follows."""
+        self.slow.pop(client, None)
+        for name in client.joined:
+            self._live[name].unwatch(client)
+        self._feed(client)
+
+    def is_full(self, client: Participant) -> bool:
+        """Whether a client has as much waiting for it as it may."""
+        most = self._settings.max_outbox
+        return bool(most) and client in self.slow and client.socket is not None and client.socket.outbox_size > most
+
+    def look_at(self, client: Participant) -> bool:
+        """Stop writing to a client if it is over its outbox; whether it is.
+
+        One that can resume is fed from the log later; another is closed.
+        """
+        if not self.is_full(client):
+            return False
+        if client.dialect.resumes:
+            for name in client.joined:
+                self._live[name].fall_behind(client)
+        else:
+            self.forget(client)
+            client.close(CloseCode.LOST_PLACE, f"more than {self._settings.max_outbox} bytes behind")
+        return True
+
+    # Ack first
+
+    def hold(self, client: Participant, name: str) -> None:
+        """Keep what is said in a room from a client until a `release`: the answer to what it asks for comes first.
+
+        Several calls may hold a room; it is heard again when each has released it as often as it has held it.
+        """
+        self._held.setdefault(client, Counter())[name] += 1
+        room = self._live.get(name)
+        if room is not None and name in client.joined:
+            room.fall_behind(client)
+
+    def release(self, client: Participant, names: Sequence[str]) -> None:
+        """Tell a client what was kept from it of rooms that a call has held, if no other call does."""
+        if not names:
+            return
+        held = self._held[client]
+        held.subtract(names)
+        for name in dict.fromkeys(names):
+            if held[name]:
+                continue
+            del held[name]
+            room = self._live.get(name)
+            if room is not None and name in client.joined:
+                self._feed_from_hand(client, room)
+        if not held:
+            del self._held[client]
+        self._feed(client)
+
+    def _is_held(self, client: Participant, name: str) -> bool:
+        return client in self._held and name in self._held[client]
+
+    # Feeding
+
+    def _feed(self, client: Participant) -> None:
+        """Feed a client that is behind anywhere: one room after the other, so that it costs a page at most."""
+        if client not in self._fed and self._next_to_feed(client) is not None:
+            self._fed[client] = None
+            self._tasks.start(self._feed_rooms(client))
+
+    def _next_to_feed(self, client: Participant) -> LiveRoom | None:
+        if client in self.slow:
+            return None
+        for name in client.joined:
+            room = self._live[name]
+            if room.behind(client) is not None and not self._is_held(client, name):
+                return room
+        return None
+
+    async def _feed_rooms(self, client: Participant) -> None:
+        try:
+            while (room := self._next_to_feed(client)) is not None:
+                if not self._feed_from_hand(client, room):
+                    await self._feed_page(client, room)
+        except EngineError as error:
+            log.warning("a slow client cannot be fed", user=client.user, error=str(error))
+            client.close(CloseCode.LOST_PLACE, "the log cannot be read")
+        except Exception:
+            log.exception("a slow client cannot be fed", user=client.user)
+            client.close(CloseCode.LOST_PLACE, "the log cannot be read")
+        finally:
+            del self._fed[client]
+
+    def _feed_from_hand(self, client: Participant, room: LiveRoom) -> bool:
+        """Make a client that is behind a member like others, if what it misses is at hand; whether it was."""
+        heard = room.behind(client)
+        if heard is None or client in self.slow or heard + 1 < room.recent.first_seq:
+            return False
+        texts = [client.dialect.message(message) for message in room.recent.after(heard)]
+        client.write_texts(texts)
+        room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self.slow)
+        return True
+
+    async def _feed_page(self, client: Participant, room: LiveRoom) -> None:
+        """Read a page of the log for a client that is behind, and write it."""
+        heard = room.behind(client)
+        assert heard is not None
+        page = await self._engine.read(room.name, after=heard, limit=PAGE)
+        if room.behind(client) != heard or self._is_held(client, room.name):
+            return  # it has left, joined anew, or asked for something that is to be answered first, meanwhile
+        texts, cursor = page_texts(room.name, client.dialect, page, heard)
+        client.write_texts(texts)
+        room.enter_behind(client, cursor)
+
+    # What the engine tells (`engine.Listener`)
+
+    def deliver(self, room: str, messages: Sequence[Message]) -> None:
+        """Take new messages of a room; `flush` writes them."""
+        live = self._live.get(room)
+        if live is not None and messages:
+            live.deliver(messages)
+            self._dirty[live] = None
+
+    def flush(self) -> None:
+        """Write what was delivered to each room's members, and stop writing to those who do not take it."""
+        dirty, self._dirty = self._dirty, {}
+        for room in dirty:
+            try:
+                room.flush()
+            except Exception:
+                log.exception("flush failed", room=room.name)
+            self._look_at_members(room)
+
+    def _look_at_members(self, room: LiveRoom) -> None:
+        if self.slow:
+            for client in room.watched:
+                self.look_at(client)
+
+    def heard(self, room: str, type_: str, payload: bytes) -> None:
+        """Write an event that is not kept to a room's members."""
+        live = self._live.get(room)
+        if live is None:
+            return
+        if type_ in ABOUT_USERS:
+            self._presence.heard(live, type_, payload)
+        else:
+            live.cast(type_, payload)
+        self._look_at_members(live)
+
+    def came(self, room: str, user: str) -> None:
+        """Tell a room's members of a user who has come."""
+        live = self._live.get(room)
+        if live is not None:
+            self._presence.came(live, user)
+
+    def went(self, room: str, user: str) -> None:
+        """Tell a room's members of a user who has gone, unless it comes back soon."""
+        live = self._live.get(room)
+        if live is not None:
+            self._presence.went(live, user)
+
+    def hole(self, room: str, first: int, last: int) -> None:
+        """Tell a room's members which messages the log has lost, and go on after them."""
+        live = self._live.get(room)
+        if live is None:
+            return
+        live.flush_at_once()
+        resuming = [client for client in live.members if client.dialect.resumes]
+        for client in resuming:
+            live.fall_behind(client)
+        live.recent.skip_to(last)
+        log.warning("messages lost", room=room, first=first, last=last)
+        for client in resuming:
+            self._feed(client)
+
+    def rewound(self, room: str, head: Head) -> None:
+        """Go on under another epoch; members that have heard what is not in the log have to come back."""
+        live = self._live.get(room)
+        if live is None:
+            return
+        is_lost = live.recent.last_seq > head.seq
+        if not is_lost:
+            live.flush_at_once()
+        live.rewind(head)
+        resuming = [client for client in live.members if client.dialect.resumes]
+        if is_lost:
+            log.warning("the log has lost messages that were delivered", room=room, last=head.seq)
+            for client in resuming:
+                client.close(CloseCode.LOST_PLACE, "the log has lost messages; come back and resume")
+                self.forget(client)
+            return
+        payload = encode({"room": room, "epoch": head.epoch, "seq": live.recent.last_seq})
+        for client in resuming:
+            client.write_text(client.dialect.event("epoch", payload))
+
+    # Time
+
+    def expire(self) -> None:
+        """End what has had its time: leaves past their grace, typing that was not renewed, messages kept too long."""
+        self._presence.expire(self._live.get)
+        if self._settings.keep_seconds:
+            oldest_ms = int((self._wall() - self._settings.keep_seconds) * 1000)
+            for room in self._live.values():
+                room.recent.drop_older(oldest_ms)
+
+    @property
+    def is_flushing(self) -> bool:
+        """Whether a flush is under way in any room."""
+        return any(room.is_flushing for room in self._live.values())

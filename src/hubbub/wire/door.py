@@ -1,0 +1,200 @@
+"""The door: the checks between an upgrade request and its 101, and who it lets in.
+
+They run in the order of the protocol page, all before the 101, so that a refused client never holds a WebSocket and a
+foreign page cannot burn a one-time password.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import secrets
+from http import HTTPStatus
+from typing import Protocol
+
+from hubbub.client import Participant
+from hubbub.core import Core
+from hubbub.dialect import Dialect, dialect_of
+from hubbub.engine import Grant
+from hubbub.errors import EngineError, Refused
+from hubbub.events import encode
+from hubbub.otp import OneTimePasswords
+from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin
+from hubbub.settings import Settings
+from hubbub.wire.denial import Denied
+from hubbub.wire.frames import text_frame
+from hubbub.wire.request import Request
+
+__all__ = ["RETRY_AFTER_S", "Credentials", "Door", "OtpCredentials", "otp_of"]
+
+PATHS = ("/ws", "/")
+RETRY_AFTER_S = 5
+
+
+class Credentials(Protocol):
+    """Finds out who a request for a WebSocket comes from."""
+
+    async def grant(self, request: Request) -> Grant:
+        """Who the request stands for.
+
+        Raises:
+            Denied: 401 for one that stands for nobody.
+            EngineError: it cannot be told.
+        """
+        ...
+
+
+class OtpCredentials:
+    """One-time passwords, in the second subprotocol or in the URL."""
+
+    def __init__(self, otps: OneTimePasswords) -> None:
+        self._otps = otps
+
+    async def grant(self, request: Request) -> Grant:
+        """Use the request's one-time password up."""
+        otp = otp_of(request)
+        grant = await self._otps.take(otp) if otp else None
+        if grant is None:
+            raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password; log in for one")
+        return grant
+
+
+def otp_of(request: Request) -> str | None:
+    """The one-time password that a request carries."""
+    for offered in request.tokens("sec-websocket-protocol"):
+        if offered.startswith("otp."):
+            return offered.removeprefix("otp.")
+    query = request.query_fields()
+    return query["otp"][0] if "otp" in query else None
+
+
+class Door:
+    """Lets clients in, one upgrade request after the other.
+
+    Args:
+        core: the hub that they are let into.
+        credentials: finds out who they are.
+    """
+
+    def __init__(self, core: Core, credentials: Credentials, settings: Settings) -> None:
+        self.places = Places(settings.clients_limit, settings.max_clients_per_address)
+        self._core = core
+        self._credentials = credentials
+        self._settings = settings
+        self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
+        self._welcome = encode(welcome(settings))[1:]
+
+    def take_place(self, address: str) -> None:
+        """Take a place for a client that may come in.
+
+        Raises:
+            Denied: 503 while draining or full.
+        """
+        if self._core.is_draining:
+            raise unavailable("the server is restarting")
+        why_not = self.places.take(address)
+        if why_not is not None:
+            raise unavailable(why_not)
+
+    def check(self, request: Request) -> bytes:
+        """Check all that needs no waiting; the request's Sec-WebSocket-Key.
+
+        Raises:
+            Denied: it is no request for a WebSocket of this server, or a page of a foreign origin sends it.
+        """
+        if request.path not in PATHS:
+            raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
+        key = check_handshake(request)
+        host = request.header("host") or ""
+        is_tls = not self._settings.no_tls
+        if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin, is_tls=is_tls):
+            raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
+        return key
+
+    async def admit(self, request: Request) -> tuple[Participant, str | None]:
+        """Find out who a client is and let it in; the client, and the subprotocol to answer.
+
+        Raises:
+            Denied: it stands for nobody, or the hub refuses it.
+        """
+        dialect, subprotocol = dialect_of(request.tokens("sec-websocket-protocol"))
+        try:
+            grant = await self._credentials.grant(request)
+            client = self._new_client(grant, dialect, request)
+            await self._core.connect(client)
+        except EngineError as error:
+            raise unavailable(str(error)) from None
+        except Refused as refused:
+            raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
+        return client, subprotocol
+
+    def _new_client(self, grant: Grant, dialect: Dialect, request: Request) -> Participant:
+        client = Participant(
+            grant.user,
+            grant.session,
+            dialect,
+            text_frame,
+            # The Node page puts its user's name in the URL and shows what it sends by itself.
+            echo=not (dialect.may_mute_own and has_name(request)),
+            rate=Rate(self._rate_limit, self._core.now()) if self._rate_limit else None,
+        )
+        greeting = b'{"user":%b,"session":"%b",%b' % (
+            encode(grant.user),
+            secrets.token_hex(8).encode(),
+            self._welcome,
+        )
+        client.write_text(dialect.event("welcome", greeting))
+        return client
+
+
+def has_name(request: Request) -> bool:
+    """Whether the URL carries a `name=`; reading a query costs more than all else that is checked here."""
+    return "name=" in request.query and "name" in request.query_fields()
+
+
+def welcome(settings: Settings) -> dict[str, object]:
+    """What the first frame tells every v1 client."""
+    return {
+        "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
+        "limits": {
+            "max_frame": settings.max_frame,
+            "max_message": settings.max_message,
+            "max_room_name": settings.max_room_name,
+            "client_rate": settings.client_rate,
+            "client_burst": settings.client_burst,
+        },
+        "rooms": [],
+    }
+
+
+def unavailable(message: str) -> Denied:
+    """Nobody can be let in now: worth another try."""
+    return Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, f"Retry-After: {RETRY_AFTER_S}")
+
+
+def check_handshake(request: Request) -> bytes:
+    """Check what RFC 6455 section 4.2.1 asks of a request for a WebSocket; its key.
+
+    Raises:
+        Denied: with the status that fits what is wrong.
+    """
+    if request.method != "GET":
+        raise Denied(HTTPStatus.METHOD_NOT_ALLOWED, "bad_request", "a WebSocket opens with GET", "Allow: GET")
+    if not request.header("host"):
+        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "no Host header")
+    if request.header("sec-websocket-version") != "13":
+        raise Denied(
+            HTTPStatus.UPGRADE_REQUIRED,
+            "bad_request",
+            "Sec-WebSocket-Version must be 13",
+            "Sec-WebSocket-Version: 13",
+            "Upgrade: websocket",
+        )
+    key = (request.header("sec-websocket-key") or "").encode("latin-1")
+    try:
+        is_key = len(base64.b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        is_key = False
+    if not is_key:
+        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "Sec-WebSocket-Key must be 16 bytes in base64")
+    return key

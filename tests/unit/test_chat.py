@@ -1,0 +1,125 @@
+"""The built-in chat's requests."""
+
+from __future__ import annotations
+
+import pytest
+
+from heard import codes, texts, types
+from hubbub import Refused
+from hubbub.engine import Draft
+from hubbub.testing import CLASSIC, Stage, at_work
+
+pytestmark = pytest.mark.anyio
+
+
+async def refusal(guest_asks: object) -> str:
+    """The code that a request is refused with."""
+    with pytest.raises(Refused) as refused:
+        await guest_asks  # type: ignore[misc]  # a coroutine, of anything
+    return refused.value.code
+
+
+async def test_history_pages_both_ways_for_members_only(stage: Stage) -> None:
+    await stage.engine.append([Draft("general", "new_message", b'{"message":"hi"}', "percy") for _ in range(30)])
+    percy = await stage.client("percy")
+    assert await refusal(percy.ask("history", {"room": "general"})) == "not_in_room"
+    joined = await percy.join("general", history=0)
+
+    async def page(**where: int) -> tuple[list[int], bool]:
+        answer = await percy.ask("history", where)
+        assert (answer["room"], answer["epoch"]) == ("general", joined["epoch"])
+        return [message["seq"] for message in answer["messages"]], answer["more"]
+
+    assert await page(before=11, limit=10) == (list(range(1, 11)), False)
+    assert await page(after=25, limit=3) == ([26, 27, 28], True)
+    assert await page() == (list(range(1, 31)), False)
+    for bad in ({"limit": 0}, {"limit": 201}, {"before": -1}, {"before": 2, "after": 1}):
+        assert await refusal(percy.ask("history", bad)) == "bad_payload"
+
+
+async def test_a_room_of_two_is_for_the_two(stage: Stage) -> None:
+    percy, bob = await stage.client("percy"), await stage.client("bob")
+    room = "dm:alice,percy"
+    await percy.join(room)
+    assert await refusal(bob.join(room)) == "forbidden"
+    assert await refusal(bob.ask("change_room", {"name": room})) == "forbidden"
+    assert await refusal(percy.join("dm:percy,alice")) == "bad_payload"
+    alice = await stage.client("alice", CLASSIC)
+    alice.say("change_room", {"name": room})
+    await stage.settle()
+    alice.say("send_message", {"message": "psst"})
+    assert texts(await percy.hear()) == ["psst"]
+    assert bob.take() == []
+
+
+@pytest.mark.parametrize(
+    ("type_", "payload"),
+    [
+        ("history", {}),
+        ("presence", {}),
+        ("typing", {"on": True}),
+        ("mark_read", {"seq": 1}),
+        ("leave_room", {}),
+        ("send_message", {"message": "hi"}),
+    ],
+)
+async def test_whatever_a_stranger_asks_of_a_room_of_two_is_refused(
+    stage: Stage, type_: str, payload: dict[str, object]
+) -> None:
+    percy, bob = await stage.client("percy"), await stage.client("bob")
+    room = "dm:alice,percy"
+    await percy.join(room)
+    assert await refusal(bob.ask(type_, payload | {"room": room})) == "forbidden"
+    assert await refusal(bob.ask(type_, payload | {"room": "kitchen"})) == "not_in_room"
+    assert await percy.hear() == []
+
+
+async def test_changing_the_room_leaves_every_other(stage: Stage) -> None:
+    percy = await stage.client("percy")
+    for room in ("a", "b"):
+        await percy.join(room)
+    answer = await percy.ask("change_room", {"name": "c"})
+    assert set(answer) == {"room", "epoch", "seq", "recovered", "messages", "members", "count", "read"}
+    assert list(percy.client.rooms) == ["c"]
+    await percy.ask("change_room", {"name": "c"})
+    assert list(percy.client.rooms) == ["c"]
+
+
+async def test_a_change_of_room_that_is_refused_leaves_no_room(stage: Stage) -> None:
+    percy = await stage.client("percy")
+    await percy.join("a")
+    assert await refusal(percy.ask("change_room", {"name": "dm:alice,bob"})) == "forbidden"
+    assert await refusal(percy.ask("change_room", {"name": "/"})) == "bad_payload"
+    assert list(percy.client.rooms) == ["a"]
+
+
+async def test_a_connection_is_in_so_many_rooms_at_most() -> None:
+    async with at_work(max_rooms=2) as stage:
+        percy = await stage.client("percy")
+        for room in ("a", "b", "c", "a"):
+            percy.say("join_room", {"room": room}, room)
+        answers = [(event["id"], event["type"]) for event in await percy.hear()]
+        assert answers == [("a", "ack"), ("b", "ack"), ("c", "error"), ("a", "ack")]
+        await percy.ask("leave_room", {"room": "a"})
+        assert (await percy.join("c"))["room"] == "c"
+
+
+async def test_requests_name_their_room_where_there_are_several(stage: Stage) -> None:
+    percy = await stage.client("percy")
+    await percy.join("a")
+    assert (await percy.ask("send_message", {"message": "hi"}))["room"] == "a"
+    await percy.join("b")
+    percy.take()
+    percy.say("send_message", {"message": "hi"}, 1)
+    assert codes(await percy.hear()) == [(1, "bad_payload")]
+    assert (await percy.ask("leave_room", {"room": "a"})) == {"room": "a"}
+    assert (await percy.ask("send_message", {"message": "hi"}))["room"] == "b"
+
+
+async def test_what_a_classic_page_adds_to_its_requests_means_nothing(stage: Stage) -> None:
+    percy = await stage.client("percy", CLASSIC)
+    for _ in range(2):
+        percy.say("send_message", {"message": "hi", "room": "elsewhere", "key": "k", "from": "alice"})
+    events = await percy.hear()
+    assert types(events) == ["new_message", "new_message"]
+    assert {event["payload"]["from"] for event in events} == {"percy"}
