@@ -7,8 +7,12 @@ PIP := $(BIN)/pip install -q --disable-pip-version-check
 HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
 # The folders that hold only fast tests.
 FAST := $(wildcard tests/unit tests/contract)
+# Newer versions of CPython that are installed, each once, by the name or the path that runs it.
+NEWER := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-9].*/bin/python; do \
+	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
+	| sort -u -k1,1 | cut -d' ' -f2)
 
-.PHONY: help serve test check lint conformance comparison chromium toolchain clean
+.PHONY: help serve test check lint fast conformance comparison chromium toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -18,6 +22,7 @@ serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 900
 
 test: .venv/installed-dev chromium toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q
+	@for python in $(NEWER); do $(MAKE) --no-print-directory fast PYTHON="$$python" || exit 1; done
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
 
@@ -28,6 +33,12 @@ lint: .venv/installed-dev ## ruff and mypy
 	@$(BIN)/ruff check -q
 	@$(BIN)/ruff format -q --check
 	@$(BIN)/mypy
+
+# The fast tests on another version, in an environment that is made for them and thrown away.
+fast:
+	@$(PYTHON) --version; venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && $(PYTHON) -m venv "$$venv" && \
+		"$$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]' && \
+		"$$venv/bin/pytest" -q -p no:cacheprovider $(FAST)
 
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
 	@$(BIN)/python tests/conformance/run.py
