@@ -30,6 +30,10 @@ log = structlog.get_logger("hubbub")
 # A client whose events wait in line is not read past this many of them.
 MAX_WAITING = 64
 
+# How long a client is not read that sends frames over its rate which say nothing.  What it sends meanwhile comes in one
+# read, which costs a fraction of many.
+REST_S = 0.05
+
 
 class LineState(Enum):
     """Why a client's events wait.  A client without a line is idle: its next event is handled at once."""
@@ -66,6 +70,8 @@ class Dispatch:
         self._tasks = tasks
         self._clock = clock
         self._lines: dict[Participant, Line] = {}
+        # Clients that are not read for a moment, each with what ends it.
+        self._resting: dict[Participant, asyncio.TimerHandle] = {}
 
     # Receiving
 
@@ -97,12 +103,16 @@ class Dispatch:
             self._refuse(client, None, Refused(ErrorCode.BAD_ENVELOPE, "events are text frames"), "binary frame")
 
     def admit(self, client: Participant) -> bool:
-        """Count one frame against a client's rate; whether it may be answered."""
+        """Count one frame that is no event against a client's rate; whether it may be answered.
+
+        A client over its rate is not read for a moment.
+        """
         # Answers pile up, too, for one that does not read them.
         is_full = client in self._slow and self._rooms.look_at(client)
         rate = client.rate
         if rate is not None and not rate.take(self._clock()):
             self._note_excess(client, rate)
+            self._rest(client)
             return False
         return not is_full
 
@@ -111,6 +121,20 @@ class Dispatch:
         client.dropped += 1
         if rate.is_flooding:
             client.close(CloseCode.FLOODING, "more than ten times its rate of events a second")
+
+    # Rests
+
+    def _rest(self, client: Participant) -> None:
+        """Read nothing of a client for a moment."""
+        if client not in self._resting:
+            self._resting[client] = asyncio.get_running_loop().call_later(REST_S, self._end_rest, client)
+            client.pause()
+
+    def _end_rest(self, client: Participant) -> None:
+        del self._resting[client]
+        line = self._lines.get(client)
+        if line is None or len(line.waiting) <= MAX_WAITING:
+            client.resume()
 
     # Lines
 
@@ -130,6 +154,9 @@ class Dispatch:
     def forget(self, client: Participant) -> None:
         """Drop the line of a client that is gone."""
         self._lines.pop(client, None)
+        resting = self._resting.pop(client, None)
+        if resting is not None:
+            resting.cancel()
 
     def _move(self, client: Participant, line: Line) -> None:
         """Handle waiting events in turn, until one has to be awaited, or the client has to read first."""
@@ -148,7 +175,8 @@ class Dispatch:
             self._lines[client] = line
         if self._lines.get(client) is line:
             del self._lines[client]
-            client.resume()
+            if client not in self._resting:
+                client.resume()
 
     # Handling
 

@@ -86,6 +86,10 @@ class Guest:
         """Send a binary message."""
         self._core.dispatch.receive_binary(self._participant)
 
+    def ping(self) -> bool:
+        """Send a frame that is no event, such as a PING; whether it may be answered."""
+        return self._core.dispatch.admit(self._participant)
+
     async def ask(self, type_: str, payload: object) -> Any:
         """Send a request; the payload of its ack, once all that it brings about has happened.
 

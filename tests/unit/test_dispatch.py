@@ -13,7 +13,7 @@ import pytest
 
 from gates import BrokenEngine, FullDisk, GatedEngine, turns
 from heard import codes, texts, types
-from hubbub import Client, Event, Hub, Posting, Refused
+from hubbub import Client, Event, Hub, Posting, Refused, dispatch
 from hubbub.dialect import Dialect
 from hubbub.engine.memory import MemoryEngine
 from hubbub.testing import CLASSIC, V1, Guest, Stage, at_work
@@ -577,3 +577,56 @@ async def test_a_hub_that_is_about_to_stop_drops_what_clients_send(stage: Stage)
     percy.say("send_message", {"message": "hi"})
     assert await percy.hear() == []
     assert (await stage.engine.head("general")).seq == 0
+
+
+# Frames that say nothing
+
+
+async def test_one_that_pings_over_its_rate_is_not_read_for_a_moment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "REST_S", 0)
+    async with at_work(client_burst=2) as stage:
+        percy = await stage.client("percy", rate=10)
+        assert [percy.ping() for _ in range(2)] == [True, True]
+        assert percy.is_reading
+        assert not percy.ping()
+        assert not percy.ping(), "it had been read already"
+        assert not percy.is_reading
+        await turns()
+        assert percy.is_reading
+
+
+async def test_one_that_rests_and_has_a_long_line_is_read_when_both_are_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "REST_S", 0)
+    gate = asyncio.Event()
+    hub = Hub()
+
+    @hub.on
+    async def count(vote: Vote) -> None:
+        await gate.wait()
+
+    async with at_work(hub, client_burst=100) as stage:
+        percy = await stage.client("percy", rate=10)
+        for _ in range(100):
+            percy.say("vote", {"poll": "lunch"})
+        assert not percy.ping()
+        await turns()
+        assert not percy.is_reading, "its line is long"
+        gate.set()
+        await stage.settle()
+        assert percy.is_reading
+        assert not percy.ping()
+        percy.say("vote", {"poll": "lunch"})
+        await turns(1)
+        assert not percy.is_reading, "it rests, though its line is empty"
+        await turns()
+        assert percy.is_reading
+
+
+async def test_one_that_is_gone_rests_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(dispatch, "REST_S", 0)
+    async with at_work(client_burst=1) as stage:
+        percy = await stage.client("percy", rate=10)
+        assert [percy.ping() for _ in range(2)] == [True, False]
+        percy.hang_up()
+        await turns()
+        assert not percy.is_reading
