@@ -102,8 +102,9 @@ async def last_words(client: ClientConnection) -> tuple[list[str], int]:
     """The types of the events until the end, and its close code."""
     types = []
     try:
-        while True:
-            types.append(json.loads(await client.recv())["type"])
+        async with asyncio.timeout(10):
+            while True:
+                types.append(json.loads(await client.recv())["type"])
     except ConnectionClosed as closed:
         assert closed.rcvd is not None
         return types, closed.rcvd.code
