@@ -18,7 +18,7 @@ from hubbub.events import decode_payload
 from hubbub.handlers import Handler, Handlers, ack_payload
 from hubbub.permissions import may
 from hubbub.policy import Rate
-from hubbub.posting import Call, Posting, call_under_way
+from hubbub.posting import Call, Posting, call_of_task
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
 from hubbub.tasks import Tasks
@@ -201,8 +201,7 @@ class Dispatch:
             line = self._lines[client] = Line(LineState.BUSY)
             self._tasks.start(self._handle_async(client, line, request, handler, event))
             return
-        call = Call()
-        token = call_under_way.set(call)
+        before, self._rooms.call = self._rooms.call, (call := Call())
         try:
             result = handler.call(event, client)
         except Refused as refused:
@@ -213,8 +212,7 @@ class Dispatch:
             if request.id is not None:
                 self._answer(client, request, result, with_result(call.postings, result))
         finally:
-            call.is_over = True
-            call_under_way.reset(token)
+            self._rooms.call = before
 
     def _answer(
         self,
@@ -271,7 +269,7 @@ class Dispatch:
     ) -> None:
         is_answered = request.id is not None and client.dialect.resumes
         call = Call(functools.partial(self._rooms.hold, client) if is_answered else None)
-        call_under_way.set(call)
+        call_of_task.set(call)
         try:
             await self._finish(client, request, call, handler.call(event, client))
         finally:

@@ -14,7 +14,7 @@ import structlog
 from hubbub.engine import Draft, Receipt
 from hubbub.errors import EngineError
 
-__all__ = ["Call", "Posting", "PostingState", "call_under_way"]
+__all__ = ["Call", "Posting", "PostingState", "call_of_task"]
 
 log = structlog.get_logger("hubbub")
 
@@ -106,5 +106,5 @@ class Call(msgspec.Struct):
             self.hold(posting.room)
 
 
-# The call of a handler that the code at work belongs to.
-call_under_way: ContextVar[Call | None] = ContextVar("call_under_way", default=None)
+# The call of an asynchronous handler that the task at work belongs to.
+call_of_task: ContextVar[Call | None] = ContextVar("call_of_task", default=None)
