@@ -24,13 +24,11 @@ class Gate:
 
     Attributes:
         waiting: how many wait at it.
-        most: how many have ever waited at it at once.
         passed: how many have passed it.
     """
 
     def __init__(self, *, is_open: bool = True) -> None:
         self.waiting = 0
-        self.most = 0
         self.passed = 0
         self._open = asyncio.Event()
         self._reached = asyncio.Event()
@@ -51,7 +49,6 @@ class Gate:
     async def enter(self) -> None:
         """Pass it, as soon as it is open."""
         self.waiting += 1
-        self.most = max(self.most, self.waiting)
         self._reached.set()
         try:
             await self._open.wait()

@@ -558,6 +558,35 @@ async def test_the_end_of_an_asynchronous_call_does_not_release_what_a_plain_one
         assert len(copies) == 2
 
 
+async def test_a_room_that_two_calls_wait_for_is_heard_when_both_are_answered() -> None:
+    hub = Hub()
+    engine = GatedEngine(lanes=2)
+
+    @hub.on
+    def wave(wave: Wave, client: Client) -> None:
+        for name in wave.rooms:
+            hub.room(name).post(Waved(client.user), sender=client)
+
+    async with at_work(hub, engine=engine) as stage:
+        percy = await stage.client("percy")
+        await percy.join("left")
+        await percy.join("right")
+        right = engine.appends[1]
+        right.close()
+        for id_ in ("first", "second"):
+            percy.say("wave", {"rooms": ["left", "right"]}, id_)
+            await turns()
+        right.open()
+        right.close()
+        await turns()
+        assert [event["id"] for event in percy.take()] == ["first"]
+        right.open()
+        ack, *copies = await percy.hear()
+        assert ack["id"] == "second"
+        for room in ("left", "right"):
+            assert seqs(event for event in copies if event["payload"]["room"] == room) == [1, 2]
+
+
 async def test_an_asynchronous_handler_that_posts_to_rooms_of_two_lanes_is_acked_before_either_copy() -> None:
     app = Waver()
     engine = GatedEngine(lanes=2)
