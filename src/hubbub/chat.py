@@ -104,18 +104,18 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
     def send_message(request: SendMessage, client: Participant) -> Posting:
         # Where requests name no rooms, the payload has no other fields.
         names_rooms = client.dialect.names_rooms
-        room = rooms.room_of(client, request.room if names_rooms else None)
+        room = rooms.name_of(client, request.room if names_rooms else None)
         check_text(request.message, settings.max_message)
-        return room.post(NewMessage(request.message), sender=client, key=request.key if names_rooms else None)
+        return rooms.say(room, NewMessage(request.message), client.user, request.key if names_rooms else None)
 
     @handlers.offer
     async def history(request: History, client: Participant) -> dict[str, Any]:
-        room = rooms.room_of(client, request.room)
+        room = rooms.name_of(client, request.room)
         if request.before is not None and request.after is not None:
             raise Refused(ErrorCode.BAD_PAYLOAD, "`payload.before` or `payload.after`, not both")
-        page = await engine.read(room.name, before=request.before, after=request.after, limit=request.limit)
+        page = await engine.read(room, before=request.before, after=request.after, limit=request.limit)
         listed = [msgspec.Raw(client.dialect.listed(message)) for message in page.messages]
-        return {"room": room.name, "epoch": page.head.epoch, "messages": listed, "more": page.more}
+        return {"room": room, "epoch": page.head.epoch, "messages": listed, "more": page.more}
 
 
 def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
@@ -143,9 +143,9 @@ def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
 
     @handlers.offer
     def leave_room(request: LeaveRoom, client: Participant) -> dict[str, Any]:
-        room = rooms.room_of(client, request.room)
-        rooms.leave(client, room.name)
-        return {"room": room.name}
+        room = rooms.name_of(client, request.room)
+        rooms.leave(client, room)
+        return {"room": room}
 
 
 def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
@@ -153,21 +153,21 @@ def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
 
     @handlers.offer
     async def presence(request: WhoIsThere, client: Participant) -> dict[str, Any]:
-        room = rooms.room_of(client, request.room)
-        listing = await rooms.listing(client, room.name)
-        return {"room": room.name, "members": msgspec.Raw(listing.names), "count": listing.total}
+        room = rooms.name_of(client, request.room)
+        listing = await rooms.listing(client, room)
+        return {"room": room, "members": msgspec.Raw(listing.names), "count": listing.total}
 
     @handlers.offer
     def typing(request: Typing, client: Participant) -> None:
-        rooms.type(client, rooms.room_of(client, request.room).name, is_on=request.on)
+        rooms.type(client, rooms.name_of(client, request.room), is_on=request.on)
 
     @handlers.offer
     async def mark_read(request: MarkRead, client: Participant) -> dict[str, Any]:
-        room = rooms.room_of(client, request.room)
+        room = rooms.name_of(client, request.room)
         # A second device that has read less takes nothing back, and nobody has read what was not said.
-        seq = await engine.mark_read(room.name, client.user, min(request.seq, rooms.last_seq(room.name)))
-        rooms.has_read(client, room.name, seq)
-        return {"room": room.name, "seq": seq}
+        seq = await engine.mark_read(room, client.user, min(request.seq, rooms.last_seq(room)))
+        rooms.has_read(client, room, seq)
+        return {"room": room, "seq": seq}
 
 
 def join_answer(joined: Joined) -> msgspec.Raw:

@@ -186,10 +186,6 @@ class Participant(Client):
     def send(self, event: Event) -> None:
         self.write_text(self.dialect.event(type(event).tag, encode_payload(event)))
 
-    def ack(self, id_: str | int, payload: bytes) -> None:
-        """Answer a request."""
-        self.write_text(self.dialect.ack(id_, payload))
-
     def error(self, id_: str | int | None, refused: Refused) -> None:
         """Turn a request down."""
         self.refused += 1

@@ -42,6 +42,7 @@ class Dialect(Protocol):
         lists: a join is answered with what was said before.
         resumes: it can say up to where it has heard a room, so one that is slow is fed from the log later.
         may_mute_own: its user can ask not to be sent what the user says.
+        is_greeted: its connections begin with a `welcome`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Dialect(Protocol):
     lists: bool
     resumes: bool
     may_mute_own: bool
+    is_greeted: bool
 
     def decode(self, text: str) -> Request:
         """Read a request.
@@ -103,6 +105,7 @@ class Classic:
     lists = False
     resumes = False
     may_mute_own = True
+    is_greeted = False
 
     def __init__(self) -> None:
         self._decode = msgspec.json.Decoder(ClassicRequest).decode
@@ -153,6 +156,7 @@ class V1Dialect:
     lists = True
     resumes = True
     may_mute_own = False
+    is_greeted = True
 
     decode = staticmethod(decode_envelope)
     id_of = staticmethod(request_id)

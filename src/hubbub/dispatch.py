@@ -201,7 +201,9 @@ class Dispatch:
             line = self._lines[client] = Line(LineState.BUSY)
             self._tasks.start(self._handle_async(client, line, request, handler, event))
             return
-        before, self._rooms.call = self._rooms.call, (call := Call())
+        rooms = self._rooms
+        postings: list[Posting] = []
+        outer, rooms.postings = rooms.postings, postings
         try:
             result = handler.call(event, client)
         except Refused as refused:
@@ -210,42 +212,57 @@ class Dispatch:
             self._failed(client, request)
         else:
             if request.id is not None:
-                self._answer(client, request, result, with_result(call.postings, result))
+                self._answer(client, request, result, postings)
         finally:
-            self._rooms.call = before
+            rooms.postings = outer
 
-    def _answer(
+    def _answer(self, client: Participant, request: Request, result: Any, postings: list[Posting]) -> None:
+        """Acknowledge a request, as soon as all that it posted is kept, and the posting that it returned."""
+        if isinstance(result, Posting) and not (postings and postings[-1] is result):
+            postings = with_result(postings, result)
+        if not postings:
+            self._ack(client, request, result)
+        elif len(postings) > 1:
+            self._answer_all(client, request, result, postings)
+        elif postings[0].outcome is None:
+            postings[0].call_when_settled(functools.partial(self._reply, client, request, result))
+        else:
+            self._reply(client, request, result, postings[0])
+
+    def _reply(self, client: Participant, request: Request, result: Any, posting: Posting) -> None:
+        """Answer a request whose posting is settled."""
+        if isinstance(posting.outcome, EngineError):
+            client.error(request.id, unavailable(posting.outcome))
+        else:
+            self._ack(client, request, result)
+
+    def _answer_all(
         self,
         client: Participant,
         request: Request,
         result: Any,
-        postings: tuple[Posting, ...],
+        postings: list[Posting],
         held: Sequence[str] = (),
         _settled: Posting | None = None,
     ) -> None:
-        """Acknowledge a request, as soon as all that it posted is kept.
+        """Answer a request as soon as several postings are settled.
 
         Args:
             held: the rooms that are kept from the client until then.
         """
-        failed = None
+        failed = postings[0]
         for posting in reversed(postings):  # the last one of a batch is settled last
-            outcome = posting.outcome
-            if outcome is None:
-                if len(postings) > 1 and not held:
-                    held = self._hold_apart(client, postings)
-                posting.call_when_settled(functools.partial(self._answer, client, request, result, postings, held))
+            if posting.outcome is None:
+                held = held or self._hold_apart(client, postings)
+                posting.call_when_settled(functools.partial(self._answer_all, client, request, result, postings, held))
                 return
-            if isinstance(outcome, EngineError):
-                failed = outcome
-        if failed is None:
-            self._ack(client, request, result)
-        else:
-            client.error(request.id, unavailable(failed))
+            if isinstance(posting.outcome, EngineError):
+                failed = posting
+        self._reply(client, request, result, failed)
         if held:
             self._rooms.release(client, held)
 
-    def _hold_apart(self, client: Participant, postings: tuple[Posting, ...]) -> Sequence[str]:
+    def _hold_apart(self, client: Participant, postings: list[Posting]) -> Sequence[str]:
         """Keep from a client what may be flushed before all of it is kept, and the client has its answer."""
         if self._pump.is_one_batch(postings):
             return ()
@@ -262,7 +279,7 @@ class Dispatch:
         except Exception:
             self._failed(client, request)  # what a handler returns may be anything
         else:
-            client.ack(request.id, payload)
+            client.write_text(client.dialect.ack(request.id, payload))
 
     async def _handle_async(
         self, client: Participant, line: Line, request: Request, handler: Handler, event: Any
@@ -312,14 +329,11 @@ class Dispatch:
         client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
 
 
-def with_result(postings: tuple[Posting, ...], result: Any) -> tuple[Posting, ...]:
+def with_result(postings: list[Posting], result: Any) -> list[Posting]:
     """What an answer waits for: all that the call has posted, and the posting that it returned, whoever made that."""
-    if not isinstance(result, Posting):
+    if not isinstance(result, Posting) or any(posting is result for posting in postings):
         return postings
-    for posting in postings:
-        if posting is result:
-            return postings
-    return (*postings, result)
+    return [*postings, result]
 
 
 def rate_limited(rate: Rate) -> Refused:

@@ -15,7 +15,7 @@ __all__ = ["Floor", "Room"]
 class Floor(Protocol):
     """Where rooms are spoken in."""
 
-    def post(self, posting: Posting) -> None:
+    def say(self, room: str, event: Event, sender: str | None = None, key: str | None = None) -> Posting:
         """Take an event that is to be kept."""
         ...
 
@@ -66,9 +66,7 @@ class Room:
         Returns:
             The message on its way: await it, or return it from a handler, to know that it was kept.
         """
-        posting = Posting(self.name, type(event).tag, encode_payload(event), sender.user if sender else None, key)
-        self._floor().post(posting)
-        return posting
+        return self._floor().say(self.name, event, sender.user if sender else None, key)
 
     def cast(self, event: Event) -> None:
         """Say something in the room that is not kept: typing, cursors.  Classic members hear nothing."""

@@ -86,7 +86,7 @@ class Hub:
         Raises:
             Refused: `not_in_room`, or `bad_payload` where the name was needed.
         """
-        return Room(self._rooms().room_of(participant(client), name).name, self._rooms)
+        return Room(self._rooms().name_of(participant(client), name), self._rooms)
 
     async def join(self, client: Client, name: str) -> Room:
         """Let a client into a room; it hears what is said from now on.

@@ -8,7 +8,6 @@ from collections.abc import Callable, Generator
 from contextvars import ContextVar
 from enum import Enum, auto
 
-import msgspec
 import structlog
 
 from hubbub.engine import Draft, Receipt
@@ -84,8 +83,8 @@ def wake(waiter: asyncio.Future[None], _posting: Posting) -> None:
         waiter.set_result(None)
 
 
-class Call(msgspec.Struct):
-    """One call of a handler.
+class Call:
+    """One call of an asynchronous handler.
 
     Attributes:
         hold: called with the name of each room that is posted to, before the posting goes anywhere.
@@ -93,15 +92,18 @@ class Call(msgspec.Struct):
         is_over: what is posted now is not the call's any more, but that of a task that outlives it.
     """
 
-    hold: Callable[[str], None] | None = None
-    postings: tuple[Posting, ...] = ()
-    is_over: bool = False
+    __slots__ = ("hold", "is_over", "postings")
+
+    def __init__(self, hold: Callable[[str], None] | None = None) -> None:
+        self.hold = hold
+        self.postings: list[Posting] = []
+        self.is_over = False
 
     def note(self, posting: Posting) -> None:
         """Take note of a posting."""
         if self.is_over:
             return
-        self.postings += (posting,)
+        self.postings.append(posting)
         if self.hold is not None:
             self.hold(posting.room)
 

@@ -12,12 +12,11 @@ from hubbub.catchup import PAGE, catch_up, page_texts, read_missed
 from hubbub.client import Client, Participant
 from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
-from hubbub.events import Message, encode
-from hubbub.handle import Room
+from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.handlers import Handlers, call_hooks
 from hubbub.permissions import JOIN, may
 from hubbub.policy import check_room_name
-from hubbub.posting import Call, Posting, call_of_task
+from hubbub.posting import Posting, call_of_task
 from hubbub.presence import Listing, Presence
 from hubbub.pump import Pump
 from hubbub.room import LiveRoom
@@ -59,7 +58,7 @@ class Rooms:
 
     Attributes:
         slow: clients that have yet to take what they were sent.
-        call: that of the plain handler at work, while which nobody else is.
+        postings: what the plain handler at work has posted; None while there is none.
     """
 
     def __init__(
@@ -84,7 +83,7 @@ class Rooms:
         self.slow: dict[Participant, None] = {}
         # A context variable would do for plain handlers, too; setting one takes as long as a tenth of all that a
         # message takes.
-        self.call: Call | None = None
+        self.postings: list[Posting] | None = None
         # Clients that are being fed from the log.
         self._fed: dict[Participant, None] = {}
         # Clients with the rooms whose messages wait for the answers to calls, and for how many.
@@ -96,35 +95,22 @@ class Rooms:
         """A live room by its name."""
         return self._live.get(name)
 
-    def room(self, name: str) -> Room:
-        """The handle of a room.
-
-        Raises:
-            Refused: `bad_payload` for what is not a room name.
-        """
-        if name not in self._live:
-            name = check_room_name(name, self._settings.max_room_name)
-        return Room(name, self._itself)
-
-    def room_of(self, client: Participant, name: str | None = None) -> Room:
-        """The handle of a room that a client is in; without a name, of its only one.
+    def name_of(self, client: Participant, name: str | None = None) -> str:
+        """The name of a room that a client is in; without a name, of its only one.
 
         Raises:
             Refused: `not_in_room`, or `bad_payload` where the name was needed.
         """
         joined = client.joined
-        if name is None:
-            if len(joined) > 1:
-                raise Refused(ErrorCode.BAD_PAYLOAD, f"you are in {len(joined)} rooms: say which - at `payload.room`")
-            if not joined:
-                raise Refused(ErrorCode.NOT_IN_ROOM, "you are in no room; join one first")
-            name = next(iter(joined))
-        elif name not in joined:
-            raise Refused(ErrorCode.NOT_IN_ROOM, f"you are not in the room {name[:80]!r}; join it first")
-        return Room(name, self._itself)
-
-    def _itself(self) -> Rooms:
-        return self
+        if name is not None:
+            if name not in joined:
+                raise Refused(ErrorCode.NOT_IN_ROOM, f"you are not in the room {name[:80]!r}; join it first")
+            return name
+        if len(joined) > 1:
+            raise Refused(ErrorCode.BAD_PAYLOAD, f"you are in {len(joined)} rooms: say which - at `payload.room`")
+        for name in joined:
+            return name
+        raise Refused(ErrorCode.NOT_IN_ROOM, "you are in no room; join one first")
 
     def last_seq(self, room: str) -> int:
         """The last seq delivered in a live room; 0 for another."""
@@ -133,12 +119,15 @@ class Rooms:
 
     # Speaking: what handles do (`handle.Floor`)
 
-    def post(self, posting: Posting) -> None:
-        """Take an event on its way into the log."""
-        call = self.call or call_of_task.get()
-        if call is not None:
+    def say(self, room: str, event: Event, sender: str | None = None, key: str | None = None) -> Posting:
+        """Take an event on its way into a room's log."""
+        posting = Posting(room, type(event).tag, encode_payload(event), sender, key)
+        if self.postings is not None:
+            self.postings.append(posting)
+        elif (call := call_of_task.get()) is not None:
             call.note(posting)
         self._gather(posting)
+        return posting
 
     def cast(self, room: str, type_: str, payload: bytes) -> None:
         """Say an event that is not kept, to the members of a room on all nodes."""
@@ -222,7 +211,8 @@ class Rooms:
 
     async def _arrive(self, client: Participant, name: str) -> LiveRoom:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""
-        name = self.room(name).name
+        if name not in self._live:
+            name = check_room_name(name, self._settings.max_room_name)
         may(client, JOIN, name)
         if self._handlers.join_hooks:
             await call_hooks(self._handlers.join_hooks, name, client)

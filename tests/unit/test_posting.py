@@ -104,7 +104,7 @@ def test_a_call_knows_what_it_has_posted_and_holds_the_rooms_first() -> None:
     first, second = posting("a"), posting("b")
     call.note(first)
     call.note(second)
-    assert call.postings == (first, second)
+    assert call.postings == [first, second]
     assert held == ["a", "b"]
 
 

@@ -138,13 +138,12 @@ class Door:
             echo=not (dialect.may_mute_own and has_name(request)),
             rate=Rate(self._rate_limit, self._core.now()) if self._rate_limit else None,
         )
-        greeting = b'{"user":%b,"session":"%b",%b' % (
-            encode(grant.user),
-            secrets.token_hex(8).encode(),
-            self._welcome,
-        )
-        client.write_text(dialect.event("welcome", greeting))
+        if dialect.is_greeted:
+            client.write_text(dialect.event("welcome", self._greeting(grant.user)))
         return client
+
+    def _greeting(self, user: str) -> bytes:
+        return b'{"user":%b,"session":"%b",%b' % (encode(user), secrets.token_hex(8).encode(), self._welcome)
 
 
 def has_name(request: Request) -> bool:
