@@ -111,11 +111,18 @@ async def test_a_library_that_fails_closes_the_connection(monkeypatch: pytest.Mo
     feed(reader, owner, frame(b"x"))
     log = reader_module.LibraryLog(reader)
     log.exception("a bug")
-    log.error("something without a code")
+    log.error("and then a broken frame", (1002, "broken"))
     feed(reader, owner, frame(b"y"))
     assert [code for code, _reason in owner.faults] == [1011]
     assert logged == ["picows failed"]
     assert not log.isEnabledFor(0)
+
+
+async def test_a_fault_without_a_code_is_the_librarys() -> None:
+    reader, owner = Reader(16384), Owner()
+    reader_module.LibraryLog(reader).error("something without a code")
+    feed(reader, owner, frame(b"x"))
+    assert owner.faults == [(1011, "")]
 
 
 # Sharing

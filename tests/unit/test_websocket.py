@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
-from hubbub.wire.reader import ONE_READ, Readers
+from hubbub.wire.reader import ONE_READ, Reader, Readers
 from hubbub.wire.websocket import (
     BYTES_PER_FRAGMENT,
     CLOSE_TIMEOUT_S,
@@ -244,6 +244,7 @@ async def test_our_close_waits_for_the_peers_and_cuts_a_long_reason() -> None:
 async def test_pings_are_answered_with_their_payload_unless_there_are_too_many() -> None:
     transport, peer, _ = opened()
     transport.feed(frame(9, b"x" * 125) + frame(10, b"unasked"))
+    assert peer.admitted == 2, "a pong, too, is counted"
     assert transport.take() == b"\x8a\x7d" + b"x" * 125
     peer.takes_pings = False
     transport.feed(frame(9))
@@ -546,6 +547,52 @@ async def test_a_peer_has_two_seconds_for_its_end_and_is_then_cut(monkeypatch: p
     assert timers.due[0][2].cancelled(), "it would keep the connection"
 
 
+async def test_nothing_after_a_broken_rule_is_heard_not_even_a_close() -> None:
+    transport, listener, _ = opened()
+    await receive(transport, frame(1, b"x", rsv=4) + frame(8, pack("!H", 1000)))
+    assert close_code(transport.take()) == 1002
+    assert not transport.is_closed
+    assert transport.is_half_closed
+    assert listener.messages == []
+
+
+@pytest.mark.parametrize("how", ["close", "fail", "peer"])
+async def test_after_its_end_nothing_is_read(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    def read(_reader: Reader, _owner: object, _size: int) -> None:
+        raise AssertionError("it is dead")
+
+    transport, _, socket = opened()
+    if how == "peer":
+        transport.feed(frame(8))
+        transport.is_closed = False  # as if more had been on its way
+    else:
+        getattr(socket, how)(CloseCode.FLOODING, "")
+    monkeypatch.setattr(Reader, "read", read)
+    await receive(transport, frame(1, b"x"), frame(1, b"x" * 2000))
+
+
+async def test_a_transport_that_is_gone_lets_go_of_its_connection() -> None:
+    transport, _, socket = opened()
+    transport.feed(frame(1, b"half")[:5])
+    reader = socket._reader
+    assert reader is not None
+    transport.close()
+    await transport.settle()
+    assert transport.protocol is not socket, "uvloop's TLS would keep it"
+    assert reader.is_worn, "half a frame of one is nobody else's"
+    assert len(transport.protocol.get_buffer(-1)) > 0
+
+
+async def test_a_worn_reader_reads_for_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    transport, listener, socket = opened()
+    readers = socket._readers
+    shared = readers.shared
+    monkeypatch.setattr(listener, "receive_text", lambda _text: shared.fail(1011, "the library failed"))
+    transport.feed(frame(1, b"x"))
+    assert close_code(transport.take()) == 1011
+    assert readers.shared is not shared
+
+
 # Heartbeat
 
 
@@ -683,6 +730,16 @@ async def test_one_at_the_turnstile_is_not_read_on_by_its_receiver() -> None:
     assert transport.reads == 1
     await transport.settle()
     assert len(listener.messages) == 20
+
+
+async def test_one_that_reads_on_its_own_waits_once() -> None:
+    # A loop may hand over what it had read before it was told to pause.
+    transport, _, socket = opened()
+    data = frame(1, b"x" * 1000)
+    for _ in range(3):
+        transport.protocol.get_buffer(-1)[: len(data)] = data
+        transport.protocol.buffer_updated(len(data))
+    assert len(socket._readers.turnstile._waiting) == 1
 
 
 async def test_a_transport_that_is_closing_is_not_read_on() -> None:

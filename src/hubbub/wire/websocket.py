@@ -141,19 +141,23 @@ class Fragments:
         """Whether the last frame was one more than the message may come in."""
         return self._count > FREE_FRAGMENTS + self.size // BYTES_PER_FRAGMENT
 
-    def add(self, data: bytes, *, is_last: bool) -> None:
+    def add(self, data: bytes) -> None:
         """Take the next frame's payload.
 
         Raises:
-            UnicodeDecodeError: what has come of a text message is not UTF-8.
+            UnicodeDecodeError: what has come of a text message cannot become UTF-8.
         """
         if self._decoder is not None:
-            self._decoder.decode(data, is_last)
+            self._decoder.decode(data)
         self._data += data
         self._count += 1
 
     def message(self) -> str | bytes:
-        """The whole message."""
+        """The whole message.
+
+        Raises:
+            UnicodeDecodeError: a text message ends within a character.
+        """
         return self._data.decode() if self._decoder is not None else bytes(self._data)
 
 
@@ -283,11 +287,10 @@ class WebSocket(asyncio.BufferedProtocol):
         if most and fragments.size + frame.payload_size > most:
             self.fail(CloseCode.TOO_LARGE, f"a message has at most {most} bytes")
             return
-        is_last = bool(frame.fin)
-        fragments.add(frame.get_payload_as_bytes(), is_last=is_last)
+        fragments.add(frame.get_payload_as_bytes())
         if fragments.is_in_too_many:
             self._receiver.admit()
-        if is_last and self._life is OPEN:
+        if frame.fin and self._life is OPEN:
             self._fragments = None
             self._hand_over(fragments.message())
 
