@@ -27,7 +27,7 @@ test: .venv/installed-dev chromium toolchain lint ## everything: lint, types, al
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
 
 check: .venv/installed-dev lint ## what takes less than a minute: lint, types, fast tests
-	@$(BIN)/pytest -q $(FAST)
+	@$(BIN)/pytest -q -n auto -m 'not thorough' $(FAST)
 
 lint: .venv/installed-dev ## ruff and mypy
 	@$(BIN)/ruff check -q
@@ -38,7 +38,7 @@ lint: .venv/installed-dev ## ruff and mypy
 fast:
 	@$(PYTHON) --version; venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && $(PYTHON) -m venv "$$venv" && \
 		"$$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]' && \
-		"$$venv/bin/pytest" -q -p no:cacheprovider $(FAST)
+		"$$venv/bin/pytest" -q -n auto -p no:cacheprovider $(FAST)
 
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
 	@$(BIN)/python tests/conformance/run.py

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
@@ -342,9 +343,9 @@ class FoldingPromises(SqlitePromises):
 
 slow_enough = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 
-TestMemory = Promises.TestCase
-TestMemory.settings = slow_enough
-TestSqlite = SqlitePromises.TestCase
-TestSqlite.settings = slow_enough
-TestFolding = FoldingPromises.TestCase
-TestFolding.settings = slow_enough
+Promises.TestCase.settings = slow_enough
+TestMemory = pytest.mark.thorough(Promises.TestCase)
+SqlitePromises.TestCase.settings = slow_enough
+TestSqlite = pytest.mark.thorough(SqlitePromises.TestCase)
+FoldingPromises.TestCase.settings = slow_enough
+TestFolding = pytest.mark.thorough(FoldingPromises.TestCase)

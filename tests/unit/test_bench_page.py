@@ -12,6 +12,8 @@ import pytest
 from hubbub.bench.page import curve, page, write_page
 from hubbub.bench.results import Figure, Latency, Result, Run, Sample
 
+pytestmark = pytest.mark.thorough
+
 DASH = "\N{EN DASH}"
 HOSTILE = "</style><script>alert(1)</script> \x00\x1b[2J\ud800 $url ${facts} \"' & ]]> -->"
 NOTHING = Run("https://localhost:8080", "v1", "2030-01-02T03:04:05Z", "a machine", "0.1.0", "hubbub bench", [])

@@ -11,6 +11,8 @@ import pytest
 
 from hubbub.bench.plots import COLOURS, STYLE, Bars, Line, Spread, bars, lines
 
+pytestmark = pytest.mark.thorough
+
 HOSTILE = "</style><script>alert(1)</script> $x^2$ \x00\x1b[2J\ud800 \"' & ]]> -->"
 STRANGE = [0.0, -3.5, 5e-324, 1e-9, 1.0, 1e14, 1.7e308, math.nan, -math.inf]
 SVG = "{http://www.w3.org/2000/svg}"

@@ -13,7 +13,7 @@ from hubbub.cli.chat_screen import ChatScreen, line_of, printable
 from hubbub.sdk.reading import read_message
 from sdk_stage import SENT, FakeServer, client, refusal
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.thorough]
 
 
 @asynccontextmanager

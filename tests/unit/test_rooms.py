@@ -351,7 +351,7 @@ async def test_what_is_said_in_a_room_costs_nothing_for_slow_clients_elsewhere_o
 
 async def test_one_that_is_behind_in_many_rooms_is_fed_a_page_at_a_time() -> None:
     engine = GatedEngine()
-    async with at_work(engine=engine) as stage:
+    async with at_work(engine=engine, max_rooms=40) as stage:
         rooms = [f"room {number}" for number in range(stage.settings.max_rooms)]
         percy = await stage.client("percy")
         for room in rooms:

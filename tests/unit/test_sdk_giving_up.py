@@ -563,4 +563,4 @@ class Agreement(RuleBasedStateMachine):
 
 
 Agreement.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestAgreement = Agreement.TestCase
+TestAgreement = pytest.mark.thorough(Agreement.TestCase)

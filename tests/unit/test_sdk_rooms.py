@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -362,4 +363,4 @@ class Recovery(RuleBasedStateMachine):
 
 
 Recovery.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
-TestRecovery = Recovery.TestCase
+TestRecovery = pytest.mark.thorough(Recovery.TestCase)
