@@ -270,6 +270,27 @@ async def test_requests_after_the_last_one_are_not_answered() -> None:
     assert site.paths == ["/1", "/2"]
 
 
+async def test_what_comes_although_reading_is_paused_is_kept_unparsed() -> None:
+    # A loop may hand over what it had read before it was told to pause.
+    site = Site(at_once=False)
+    await site.send(GET * (2 + MAX_WAITING))
+    assert site.transport.is_paused
+    site.connection.data_received(GET * 10)
+    assert len(site.connection._waiting) == 1 + MAX_WAITING
+    for _ in range(12 + MAX_WAITING):
+        assert statuses(await site.answer()) == [200]
+
+
+async def test_while_the_last_request_waits_what_follows_is_dropped() -> None:
+    site = Site(at_once=False)
+    await site.send(get("/1") + get("/2", "Connection: close"))
+    await site.send(GET * 1000)
+    assert len(site.connection._waiting) == 1
+    assert site.transport.unread == 0
+    await site.send(b"x" * MAX_DROPPED)
+    assert site.transport.is_cut
+
+
 async def test_a_client_that_does_not_wait_for_answers_is_read_no_further() -> None:
     site = Site(at_once=False)
     paused = []
@@ -334,6 +355,12 @@ async def test_a_head_without_end_is_refused(data: bytes) -> None:
 async def test_a_head_may_be_as_large_as_a_request() -> None:
     site = Site()
     assert statuses(await site.send(get("/", "X: " + "x" * (MAX_REQUEST - 2 * PIECE)))) == [200]
+
+
+async def test_the_bound_is_for_each_request() -> None:
+    site = Site()
+    for _ in range(2 * MAX_REQUEST // PIECE):
+        assert statuses(await site.send(get("/", "X: " + "x" * PIECE))) == [200]
 
 
 async def test_chunks_and_trailers_without_end_are_refused() -> None:
@@ -635,6 +662,16 @@ async def test_a_client_that_never_closes_is_cut_after_its_last_answer() -> None
     await site.send(get("/", "Connection: close"))
     assert site.transport.is_half_closed
     site.loop.go(TIMEOUT_S)
+    assert site.transport.is_cut
+
+
+async def test_there_is_as_much_time_to_take_a_refusal() -> None:
+    site = Site()
+    site.loop.go(TIMEOUT_S - 1)
+    await site.send(b"nonsense\r\n\r\n")
+    site.loop.go(TIMEOUT_S - 1)
+    assert not site.transport.is_closing()
+    site.loop.go(1)
     assert site.transport.is_cut
 
 

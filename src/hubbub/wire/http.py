@@ -354,7 +354,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _take_upgrade(self, rest: bytes) -> None:
         request, self._upgrade = self._upgrade, None
-        if request is None or self._intake >= DROPPING:
+        if request is None:
             return  # it has been refused
         try:
             is_for_websocket = "websocket" in map(str.lower, request.tokens("upgrade"))
@@ -422,7 +422,6 @@ class HttpConnection(asyncio.Protocol):
         self._start_deadline()
         if stays_open:
             return
-        self._intake = DROPPING
         self._waiting.clear()
         # Only our half where that can be told apart: closing a socket with unread bytes resets it, and the client
         # would never read the answer (RFC 9112 section 9.6).  The deadline ends what is left.
