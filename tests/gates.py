@@ -76,7 +76,7 @@ class GatedEngine(MemoryEngine):
         self.appends = [Gate() for _ in range(lanes)]
         self.reads = Gate()
         self.subscribes = Gate()
-        self.failing: dict[str, Exception] = {}
+        self.failing: dict[str, BaseException] = {}
 
     def lane(self, room: str) -> int:
         return int(self.lanes > 1 and room.startswith("right"))

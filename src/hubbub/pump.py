@@ -19,6 +19,8 @@ __all__ = ["Pump"]
 
 log = structlog.get_logger("hubbub")
 
+STOPPED = "the hub has stopped"
+
 
 class Pump:
     """Moves postings to the log: one batch at a time in each of the log's lanes.
@@ -60,21 +62,35 @@ class Lane:
         self._gathering: list[Posting] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._is_over = False
 
     def gather(self, posting: Posting) -> None:
         if not self._gathering:
+            if self._is_over:
+                posting.settle(NotKept(STOPPED))
+                return
             self._wake.set()
         self._gathering.append(posting)
 
     async def run(self, flush: Callable[[], None]) -> None:
-        while True:
-            self._idle.set()
-            await self._wake.wait()
-            self._wake.clear()
-            self._idle.clear()
-            batch, self._gathering = self._gathering, []
-            await self._append(batch)
-            flush()
+        try:
+            while True:
+                self._idle.set()
+                await self._wake.wait()
+                self._wake.clear()
+                self._idle.clear()
+                batch, self._gathering = self._gathering, []
+                await self._append(batch)
+                flush()
+        finally:
+            self._end()
+
+    def _end(self) -> None:
+        """Settle what still waits, lest it is awaited for ever; so is what is posted from now on."""
+        self._is_over = True
+        left, self._gathering = self._gathering, []
+        fail(left, NotKept(STOPPED))
+        self._idle.set()
 
     async def emptied(self) -> None:
         while self._gathering or not self._idle.is_set():
@@ -88,7 +104,13 @@ class Lane:
         except (NotKept, NotKnown) as error:
             log.error("messages not kept", count=len(batch), error=str(error))  # noqa: TRY400  # expected; no traceback
             fail(batch, error)
-        except Exception as error:
+        except (Exception, asyncio.CancelledError) as error:
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                fail(batch, NotKnown(STOPPED))
+                raise
+            # A cancellation that is not ours is the engine's own failure; past here it would end the pump, and no one
+            # would hear of it.
             log.exception("messages not kept", count=len(batch))
             fail(batch, NotKnown(f"the engine failed: {error!r}"))
         else:

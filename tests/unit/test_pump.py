@@ -142,10 +142,11 @@ async def test_emptied_waits_for_what_an_answer_brings_about() -> None:
         (NotKnown("no answer"), NotKnown, "no answer"),
         (ZeroDivisionError("a bug"), NotKnown, "a bug"),
         (EngineError("something"), NotKnown, "something"),
+        (asyncio.CancelledError(), NotKnown, "CancelledError"),
     ],
 )
 async def test_a_batch_that_fails_tells_all_its_senders_why_and_the_next_is_kept(
-    error: Exception, expected: type[EngineError], match: str
+    error: BaseException, expected: type[EngineError], match: str
 ) -> None:
     engine = Counting(lanes=2)
     flushes: list[None] = []
@@ -160,6 +161,24 @@ async def test_a_batch_that_fails_tells_all_its_senders_why_and_the_next_is_kept
         kept = [post(pump, room) for room in ("left", "right")]
         await turns()
         assert [posting.receipt().seq for posting in kept] == [1, 1]
+
+
+async def test_nobody_waits_for_ever_for_a_pump_that_has_stopped() -> None:
+    engine = Counting()
+    engine.appends[0].close()
+    async with pumping(engine) as pump:
+        under_way = post(pump)
+        await engine.appends[0].reached()
+        gathered = post(pump)
+        emptied = asyncio.create_task(pump.emptied())
+        await turns()
+    with pytest.raises(NotKnown, match="the hub has stopped"):
+        under_way.receipt()
+    for not_kept in (gathered, post(pump), post(pump)):
+        with pytest.raises(NotKept, match="the hub has stopped"):
+            await not_kept
+    await emptied
+    await pump.emptied()
 
 
 def test_what_goes_into_one_lane_is_one_batch() -> None:
