@@ -195,8 +195,10 @@ class Core:
             await asyncio.sleep(0)
 
     async def cancel_handlers(self) -> None:
-        """Stop the asynchronous handlers still at work."""
+        """Stop the asynchronous handlers still at work; one that ignores it is left behind."""
         await self._tasks.cancel()
+        if self._tasks:
+            log.warning("handlers ignore their cancellation", count=len(self._tasks))
 
     def say_goodbye(self) -> None:
         """Close every client because the server stops; v1 clients are told how long to spread their return over."""

@@ -6,6 +6,7 @@ import asyncio
 import gc
 import os
 import signal
+import threading
 from importlib.metadata import version
 
 import structlog
@@ -24,6 +25,9 @@ log = structlog.get_logger("hubbub")
 # Messages make few cycles: the collector need not look as often as Python's 700 new objects.
 GC_THRESHOLD = 10_000
 
+# After a stop, what is left of handlers has this long to end.
+END_S = 0.5
+
 
 def serve(hub: Hub, settings: Settings) -> None:
     """Serve a hub until a signal says stop.
@@ -36,6 +40,17 @@ def serve(hub: Hub, settings: Settings) -> None:
     keep_large_buffers_apart()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve_until_signal(hub, settings))
+        # The runner waits for every task and thread, and has no limit.  All that clients are owed is done by now.
+        cutting = threading.Timer(END_S, cut)
+        cutting.daemon = True
+        cutting.start()
+    cutting.cancel()
+
+
+def cut() -> None:
+    """End the process: a handler has ignored its cancellation, or left a thread that does not end."""
+    log.warning("ending with handlers still at work")
+    os._exit(0)
 
 
 async def serve_until_signal(hub: Hub, settings: Settings) -> None:

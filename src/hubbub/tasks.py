@@ -6,7 +6,10 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any
 
-__all__ = ["Once", "Tasks"]
+__all__ = ["CANCEL_S", "Once", "Tasks"]
+
+# What a task may take to tidy up after its cancellation.
+CANCEL_S = 0.25
 
 
 class Tasks:
@@ -31,10 +34,10 @@ class Tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
     async def cancel(self) -> None:
-        """Cancel all tasks, and wait until they have ended."""
+        """Cancel all tasks, and wait for their end, `CANCEL_S` at most: one may ignore its cancellation."""
         for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self.wait(CANCEL_S)
 
 
 class Once:

@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from gates import Gate, turns
+from hubbub import tasks as tasks_module
 from hubbub.tasks import Once, Tasks
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +53,27 @@ async def test_cancelling_waits_until_all_have_ended() -> None:
     await tasks.cancel()
     assert ended == ["tidied up"]
     assert len(tasks) == 0
+
+
+async def test_a_task_that_ignores_its_cancellation_is_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tasks_module, "CANCEL_S", 0)
+    tasks, gate = Tasks(), Gate(is_open=False)
+
+    async def work() -> None:
+        for _ in range(2):
+            try:
+                await gate.enter()
+            except asyncio.CancelledError:
+                continue
+
+    tasks.start(work())
+    await turns()
+    await tasks.cancel()
+    assert len(tasks) == 1
+    gate.open()
+    await tasks.wait()
 
 
 class Work:

@@ -134,6 +134,39 @@ def assert_turned_away(raw: Raw, request: bytes) -> None:
     assert b"healthz" in request or int(answer.headers["Retry-After"]) >= 1
 
 
+STUBBORN = """
+import asyncio, threading
+from hubbub import Client, Event, Hub
+
+hub = Hub()
+
+class Wait(Event, tag="wait"):
+    pass
+
+@hub.on
+async def wait(wait: Wait, client: Client) -> None:
+    client.send(wait)
+    while True:
+        try:
+            await asyncio.to_thread(threading.Event().wait)
+        except asyncio.CancelledError:
+            pass
+"""
+
+
+def test_a_handler_that_ignores_its_cancellation_and_its_thread_do_not_hold_up_a_stop(tmp_path: Path) -> None:
+    (tmp_path / "stubborn.py").write_text(STUBBORN)
+    with (
+        running(tmp_path, *PATIENT, target="stubborn:hub") as server,
+        Raw.websocket(server, Tickets(server).otp(), headers={"Sec-WebSocket-Protocol": "hubbub.v1"}) as v1,
+    ):
+        v1.send_frame(TEXT, b'{"type":"wait","payload":{}}')
+        assert b"welcome" in v1.read_frame()[1]
+        assert b"wait" in v1.read_frame()[1]
+        assert server.stop() == 0
+        assert "handlers ignore their cancellation" in server.log()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=lambda number: number.name)
 def test_one_signal_is_an_orderly_stop(tmp_path: Path, number: signal.Signals) -> None:
     with running(tmp_path) as server:
