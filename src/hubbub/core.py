@@ -15,7 +15,7 @@ from hubbub import chat
 from hubbub.client import Participant
 from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
-from hubbub.errors import CloseCode, ErrorCode, Refused
+from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.handlers import Handlers, call_hooks
 from hubbub.pump import Pump
@@ -88,6 +88,7 @@ class Core:
         self.dispatch = Dispatch(handlers, self.rooms, self._pump, self._tasks, clock)
         self._sessions: dict[str, dict[Participant, None]] = {}
         self._ended: dict[str, float] = {}
+        self._has_said_goodbye = False
         self.listener = Listening(self.rooms, self.end_session)
         chat.install(handlers, self.rooms, engine, settings)
 
@@ -102,9 +103,11 @@ class Core:
 
         Raises:
             Refused: by an `on_connect` hook, or because its session has just ended.
-            EngineError: the room that its dialect begins in cannot be entered.
+            EngineError: the room that its dialect begins in cannot be entered, or the server stops.
         """
         await call_hooks(self._handlers.connect_hooks, client)
+        if self._has_said_goodbye:
+            raise EngineError("the server is restarting")  # nobody would tell this client, or close its connection
         if client.session in self._ended:
             raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
         self.clients[client] = None
@@ -202,6 +205,7 @@ class Core:
 
     def say_goodbye(self) -> None:
         """Close every client because the server stops; v1 clients are told how long to spread their return over."""
+        self._has_said_goodbye = True
         within_ms = min(MAX_RETURN_MS, MIN_RETURN_MS + RETURN_MS_PER_CLIENT * len(self.clients))
         payload = encode({"within": within_ms, "reason": "restart"})
         for client in list(self.clients):

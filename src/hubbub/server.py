@@ -189,10 +189,11 @@ class Server:
             await core.cancel_handlers()
         await openings.wait(OPENING_S)  # who was let in just now has to hear it too
         core.say_goodbye()
+        await openings.cancel()
         # Each is cut when it does not answer in time, so that this ends.
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(GOODBYE_S):
-                while sockets or openings:  # noqa: ASYNC110  # they end one by one, and soon
+                while sockets:  # noqa: ASYNC110  # they end one by one, and soon
                     await asyncio.sleep(0.01)
                 await core.drained()  # what `on_disconnect` does about it
         await core.cancel_handlers()

@@ -19,9 +19,9 @@ from typing import Any
 import pytest
 from argon2 import PasswordHasher
 from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 
-from hubbub import CloseCode, Event, Hub, listening
+from hubbub import Client, CloseCode, Event, Hub, listening
 from hubbub import server as server_module
 from hubbub.accounts import Accounts
 from hubbub.engine import Draft, Listener, Receipt
@@ -297,6 +297,35 @@ async def test_a_handler_without_end_is_cut(
         await begun.wait()
     assert ended == [True]
     assert (await ending)[1] == CloseCode.RESTART
+    assert_nothing_is_left(bound)
+
+
+@pytest.mark.parametrize("is_stubborn", [False, True], ids=["ends", "goes on"])
+async def test_who_is_on_the_way_in_is_turned_away(
+    tmp_path: Path, bound: list[socket.socket], monkeypatch: pytest.MonkeyPatch, is_stubborn: bool
+) -> None:
+    monkeypatch.setattr(server_module, "OPENING_S", 0)
+    hub = Hub()
+    begun, may_go_on = asyncio.Event(), asyncio.Event()
+
+    @hub.on_connect
+    async def check(_client: Client) -> None:
+        begun.set()
+        try:
+            await may_go_on.wait()
+        except asyncio.CancelledError:
+            if not is_stubborn:
+                raise
+            await may_go_on.wait()
+
+    async with serving(hub, a_settings(tmp_path, demo=True)) as server:
+        connecting = asyncio.create_task(connected(server))
+        await begun.wait()
+    may_go_on.set()
+    with pytest.raises(InvalidStatus) as refused:
+        await connecting
+    assert refused.value.response.status_code == 503
+    assert server.clients == 0
     assert_nothing_is_left(bound)
 
 

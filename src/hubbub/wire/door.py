@@ -25,7 +25,7 @@ from hubbub.wire.denial import Denied
 from hubbub.wire.frames import text_frame
 from hubbub.wire.request import Request
 
-__all__ = ["RETRY_AFTER_S", "Credentials", "Door", "OtpCredentials", "otp_of"]
+__all__ = ["RETRY_AFTER_S", "Credentials", "Door", "OtpCredentials", "otp_of", "unavailable"]
 
 PATHS = ("/ws", "/")
 RETRY_AFTER_S = 5

@@ -14,7 +14,7 @@ from hubbub.errors import CloseCode
 from hubbub.logs import is_debugging
 from hubbub.tasks import Tasks
 from hubbub.wire.denial import Denied
-from hubbub.wire.door import RETRY_AFTER_S, Door
+from hubbub.wire.door import RETRY_AFTER_S, Door, unavailable
 from hubbub.wire.request import Request
 from hubbub.wire.websocket import WireSettings, open_websocket
 
@@ -81,9 +81,8 @@ class Upgrade(asyncio.Protocol):
             self._deny(denied)
             return
         except (Exception, asyncio.CancelledError):  # a hook may let go of one of its own
-            log.exception("upgrade failed")
             door.places.free(request.address)
-            self._deny(Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why"))
+            self._deny(self._failure())
             return
         visitor = Visitor(self._upgrades, client, request.address)
         if self._transport.is_closing():
@@ -91,6 +90,14 @@ class Upgrade(asyncio.Protocol):
             return
         sockets = self._upgrades.sockets
         client.attach(open_websocket(self._transport, key, visitor, sockets, subprotocol=subprotocol))
+
+    def _failure(self) -> Denied:
+        """What to answer where the error at hand was not meant for the client."""
+        task = asyncio.current_task()
+        if task is not None and task.cancelling():
+            return unavailable("the server is restarting")
+        log.exception("upgrade failed")
+        return Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
     def _deny(self, denied: Denied) -> None:
         log.debug("upgrade denied", status=denied.status.value, message=denied.message)
