@@ -203,6 +203,12 @@ class Core:
         if self._tasks:
             log.warning("handlers ignore their cancellation", count=len(self._tasks))
 
+    def cut(self) -> None:
+        """Stop at once, without waiting for anything."""
+        self.start_draining()
+        self._tasks.cancel_soon()
+        self.say_goodbye()
+
     def say_goodbye(self) -> None:
         """Close every client because the server stops; v1 clients are told how long to spread their return over."""
         self._has_said_goodbye = True

@@ -145,8 +145,12 @@ class Server:
                 except Exception as error:
                     failed = error  # the block's own: the group of tasks would put it into a group of errors
                 finally:
-                    await self._drain()
-                    await self._http.stop(HTTP_S)
+                    try:
+                        await self._drain()
+                        await self._http.stop(HTTP_S)
+                    except BaseException:
+                        self._cut()
+                        raise
                 for task in background:
                     task.cancel()
             if failed is not None:
@@ -197,6 +201,13 @@ class Server:
                     await asyncio.sleep(0.01)
                 await core.drained()  # what `on_disconnect` does about it
         await core.cancel_handlers()
+
+    def _cut(self) -> None:
+        """Let go of what is still at work: the drain has failed, or was cancelled."""
+        log.warning("stopping at once")
+        self._upgrades.tasks.cancel_soon()
+        self._core.cut()  # connections that do not answer their CLOSE end within two seconds
+        self._http.cut()
 
     # The background
 

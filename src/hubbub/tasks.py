@@ -33,10 +33,14 @@ class Tasks:
         if self._tasks:
             await asyncio.wait(self._tasks, timeout=timeout_s)
 
-    async def cancel(self) -> None:
-        """Cancel all tasks, and wait for their end, `CANCEL_S` at most: one may ignore its cancellation."""
+    def cancel_soon(self) -> None:
+        """Cancel all tasks, without waiting for their end."""
         for task in self._tasks:
             task.cancel()
+
+    async def cancel(self) -> None:
+        """Cancel all tasks, and wait for their end, `CANCEL_S` at most: one may ignore its cancellation."""
+        self.cancel_soon()
         await self.wait(CANCEL_S)
 
 

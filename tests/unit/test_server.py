@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import json
 import signal
@@ -241,6 +242,49 @@ async def test_cancelling_the_block_drains(tmp_path: Path, bound: list[socket.so
     with pytest.raises(asyncio.CancelledError):
         await task
     assert await ending == (["reconnect"], CloseCode.RESTART)
+    assert_nothing_is_left(bound)
+
+
+async def test_cancelling_the_drain_stops_at_once(tmp_path: Path, bound: list[socket.socket]) -> None:
+    hub = Hub()
+    begun, ended = asyncio.Event(), asyncio.Event()
+    served: list[Server] = []
+
+    @hub.on
+    async def wait(_said: Said) -> None:
+        begun.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def serve() -> None:
+        async with serving(hub, a_settings(tmp_path, demo=True)) as server:
+            served.append(server)
+            client.set_result(await connected(server))
+            await asyncio.Event().wait()
+
+    client: asyncio.Future[ClientConnection] = asyncio.get_running_loop().create_future()
+    task = asyncio.create_task(serve())
+    ending = asyncio.create_task(last_words(await client))
+    await client.result().send('{"type":"said","id":1,"payload":{"text":"hello"}}')
+    await begun.wait()
+    task.cancel()
+    while not served[0]._core.is_draining:
+        await asyncio.sleep(0)
+    _, half_a_request = await asyncio.open_connection("127.0.0.1", served[0].port)
+    half_a_request.write(b"GET / HTTP/1.1")
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    async with asyncio.timeout(10):
+        await ended.wait()
+    assert await ending == (["reconnect"], CloseCode.RESTART)
+    half_a_request.close()
+    with contextlib.suppress(ConnectionError):
+        await half_a_request.wait_closed()
+    assert served[0].clients == 0
+    assert not served[0]._http.connections
     assert_nothing_is_left(bound)
 
 

@@ -103,9 +103,7 @@ class HttpServer:
 
     async def stop(self, within_s: float) -> None:
         """Listen no more, and let the answers go out that are being made."""
-        self.is_stopping = True
-        for server in self._servers:
-            server.close()
+        self._stop_listening()
         for connection in list(self.connections):
             connection.stop()
         try:
@@ -113,8 +111,18 @@ class HttpServer:
                 while self.connections:  # noqa: ASYNC110  # they end one by one, and soon
                     await asyncio.sleep(0.01)
         except TimeoutError:
-            for connection in list(self.connections):
-                connection.abort()
+            self.cut()
+
+    def cut(self) -> None:
+        """Listen no more, and cut every connection."""
+        self._stop_listening()
+        for connection in list(self.connections):
+            connection.abort()
+
+    def _stop_listening(self) -> None:
+        self.is_stopping = True
+        for server in self._servers:
+            server.close()
 
     def headers(self, now: float) -> bytes:
         """The headers of every answer (the date: RFC 9110 section 6.6.1)."""
