@@ -100,8 +100,14 @@ class Envelope(msgspec.Struct):
     id: str | int | None = None
 
 
+class Named(msgspec.Struct):
+    """What is read of an envelope that is refused: 16 KiB of tiny arrays take a hundred times as long to build."""
+
+    id: str | int | None = None
+
+
 _decode_envelope = msgspec.json.Decoder(Envelope).decode
-_decode_anything = msgspec.json.Decoder().decode
+_decode_named = msgspec.json.Decoder(Named).decode
 
 
 def decode_envelope(text: str) -> Envelope:
@@ -121,11 +127,9 @@ def decode_envelope(text: str) -> Envelope:
 def request_id(text: str) -> str | int | None:
     """Find the id of a request whose envelope is broken elsewhere, so that its error can name it."""
     try:
-        found = _decode_anything(text)
+        return _decode_named(text).id
     except (msgspec.DecodeError, UnicodeError, RecursionError):
         return None
-    key = found.get("id") if isinstance(found, dict) else None
-    return key if isinstance(key, (str, int)) and not isinstance(key, bool) else None
 
 
 def decode_payload(decoder: msgspec.json.Decoder[Any], payload: msgspec.Raw) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from typing import Any
 
 import msgspec
@@ -94,6 +95,17 @@ def test_the_id_is_found_in_an_envelope_that_is_broken_otherwise() -> None:
     assert request_id('{"id": 7}') == 7
     for text in ("{", "[]", '{"id": true}', '{"id": {}}', "{}", '{"a": ' + "[" * 100_000):
         assert request_id(text) is None
+
+
+def test_nothing_but_the_id_is_built_of_an_envelope_that_is_refused() -> None:
+    text = '{"type": 5, "id": "c1", "x": [' + ",".join(["[]"] * 5000) + "]}"  # 280 KB, were it built
+    tracemalloc.start()
+    try:
+        assert request_id(text) == "c1"
+        _size, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * len(text)
 
 
 @given(st.text())
