@@ -35,11 +35,17 @@ class SendMessage(msgspec.Struct, tag="send_message", frozen=True):
     key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] | None = None
 
 
+class Since(Head, frozen=True):
+    """A place in a room's log, as a client names it."""
+
+    seq: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)]
+
+
 class JoinRoom(msgspec.Struct, tag="join_room", frozen=True):
     """Asks to enter a room: with what was said since a place in it, or with its newest messages."""
 
     room: str
-    since: Head | None = None
+    since: Since | None = None
     history: Annotated[int, msgspec.Meta(ge=0, le=RECENT)] = HISTORY
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from gates import GatedEngine, turns
 from heard import seqs
-from hubbub import catchup
+from hubbub import Refused, catchup
 from hubbub.catchup import Missed, catch_up, page_texts, read_missed
 from hubbub.chat import NewMessage
 from hubbub.dialect import V1
@@ -93,6 +93,15 @@ async def test_a_since_that_means_nothing_here_is_not_recovered(stage: Stage, pl
     joined = await percy.join("general", since=place | {"epoch": place["epoch"] or await epoch(stage)})
     assert joined["recovered"] is False
     assert listed(joined) == list(range(951, 1001))
+
+
+@pytest.mark.parametrize("seq", [-1, (1 << 62) + 1, 1 << 63, 1 << 200])
+async def test_a_since_that_no_log_can_count_to_is_refused(stage: Stage, seq: int) -> None:
+    await fill(stage, 3)
+    percy = await stage.client("percy")
+    with pytest.raises(Refused, match=r"payload\.since\.seq") as refused:
+        await percy.join("general", since={"epoch": "another", "seq": seq})
+    assert refused.value.code == "bad_payload"
 
 
 async def test_a_since_older_than_the_log_is_not_recovered() -> None:
