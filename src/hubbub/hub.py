@@ -77,8 +77,8 @@ class Hub:
         Raises:
             Refused: `bad_payload` for what is not a room name.
         """
-        longest = (self._core.settings if self._core else DEFAULTS).max_room_name
-        return Room(check_room_name(name, longest), self._rooms)
+        settings = self._core.settings if self._core else DEFAULTS
+        return Room(check_room_name(name, settings.max_room_name, settings.max_user_name), self._rooms)
 
     def room_of(self, client: Client, name: str | None = None) -> Room:
         """A room that a client is in; without a name, its only one.

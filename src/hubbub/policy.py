@@ -117,7 +117,7 @@ def check_dm_name(name: str, longest_user: int) -> None:
 def check_dm(name: str, user: str) -> None:
     """Refuse (`forbidden`) a room of two others."""
     if name.startswith(DM) and user not in name.removeprefix(DM).split(","):
-        raise Refused(ErrorCode.FORBIDDEN, f"{name!r} is open to the two users it is named after")
+        raise Refused(ErrorCode.FORBIDDEN, f"{name[:80]!r} is open to the two users it is named after")
 
 
 def _is_room_character(character: str) -> bool:

@@ -212,7 +212,7 @@ class Rooms:
     async def _arrive(self, client: Participant, name: str) -> LiveRoom:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""
         if name not in self._live:
-            name = check_room_name(name, self._settings.max_room_name)
+            name = check_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
         may(client, JOIN, name)
         if self._handlers.join_hooks:
             await call_hooks(self._handlers.join_hooks, name, client)

@@ -145,6 +145,12 @@ def test_a_room_of_two_is_for_these_two() -> None:
         assert refused.value.code == "forbidden"
 
 
+def test_a_refusal_of_a_room_of_two_quotes_no_more_than_the_beginning_of_its_name() -> None:
+    with pytest.raises(Refused) as refused:
+        check_dm("dm:" + "\u00ad" * 7000, "carol")  # soft hyphens, each written as an escape
+    assert len(refused.value.message) < 500
+
+
 def test_passwords_have_a_first_and_a_last_length() -> None:
     check_password("x")
     check_password("x" * MAX_PASSWORD_CHARS)
