@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
@@ -346,24 +347,29 @@ class Rooms:
 
     def _feed(self, client: Participant) -> None:
         """Feed a client that is behind anywhere: one room after the other, so that it costs a page at most."""
-        if client not in self._fed and self._next_to_feed(client) is not None:
+        if client not in self._fed and next(self._rooms_to_feed(client), None) is not None:
             self._fed[client] = None
             self._tasks.start(self._feed_rooms(client))
 
-    def _next_to_feed(self, client: Participant) -> LiveRoom | None:
-        if client in self.slow:
-            return None
-        for name in client.joined:
-            room = self._live[name]
-            if room.behind(client) is not None and not self._is_held(client, name):
-                return room
-        return None
+    def _rooms_to_feed(self, client: Participant) -> Iterator[LiveRoom]:
+        """The rooms that a client is behind in, each looked at when its turn comes: much may happen in between."""
+        for name in client.rooms:
+            if client in self.slow:
+                return
+            room = self._live.get(name)
+            if room is not None and room.behind(client) is not None and not self._is_held(client, name):
+                yield room
 
     async def _feed_rooms(self, client: Participant) -> None:
+        is_behind = True
         try:
-            while (room := self._next_to_feed(client)) is not None:
-                if not self._feed_from_hand(client, room):
-                    await self._feed_page(client, room)
+            while is_behind:
+                is_behind = False
+                for room in self._rooms_to_feed(client):
+                    is_behind = True
+                    if not self._feed_from_hand(client, room):
+                        await self._feed_page(client, room)
+                    await asyncio.sleep(0)  # not every read waits, and there may be hundreds of rooms
         except EngineError as error:
             log.warning("a slow client cannot be fed", user=client.user, error=str(error))
             client.close(CloseCode.LOST_PLACE, "the log cannot be read")

@@ -16,11 +16,13 @@ from heard import seqs
 from hubbub import Refused, catchup
 from hubbub.catchup import Missed, catch_up, page_texts, read_missed
 from hubbub.chat import NewMessage
+from hubbub.client import Participant
 from hubbub.dialect import V1
 from hubbub.engine import Draft, Head, Page
 from hubbub.engine.memory import MemoryEngine
 from hubbub.events import Message
 from hubbub.recent import RECENT, Recent
+from hubbub.room import LiveRoom
 from hubbub.testing import CLASSIC, Clock, Guest, Stage, at_work
 
 pytestmark = pytest.mark.anyio
@@ -171,6 +173,35 @@ async def test_one_that_joins_far_behind_and_does_not_read_is_fed_when_it_does(s
     (ack,) = await percy.hear()
     percy.read_on()
     assert await all_heard(stage, percy, ack["payload"]) == list(range(11, 6002))
+
+
+async def test_one_that_is_behind_in_many_rooms_is_fed_one_in_a_turn_of_the_loop(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    percy = await stage.client("percy")
+    for number in range(100):
+        await percy.join(f"room {number}")
+    percy.read_slowly()
+    await stage.hub.room("room 0").post(NewMessage("hi"))
+    percy.say("leave_room", {"room": "room 99"})  # what it says is where it is seen that its outbox is over the limit
+    looks = 0
+    behind = LiveRoom.behind
+
+    def count(room: LiveRoom, client: Participant) -> int | None:
+        nonlocal looks
+        looks += 1
+        return behind(room, client)
+
+    monkeypatch.setattr(LiveRoom, "behind", count)
+    percy.read_on()
+    most = 0
+    for _ in range(120):
+        before = looks
+        await turns(1)
+        most = max(most, looks - before)
+    assert seqs(percy.take()) == [1]
+    assert most <= 101  # once through all of them to see that none is left
+    assert looks < 600  # not once through all of them for each
 
 
 # What is said during a join
