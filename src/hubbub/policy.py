@@ -172,6 +172,11 @@ class Rate:
         return False
 
     @property
+    def is_exceeded(self) -> bool:
+        """Whether events have come over the rate lately: in the time that it takes to forget them."""
+        return self._excess > 0.0
+
+    @property
     def is_flooding(self) -> bool:
         """Whether the events over the rate have come faster than ten times the rate for about five seconds."""
         return self._excess > self._limit.flood * FLOOD_S

@@ -40,6 +40,9 @@ class Echo:
     def admit(self) -> bool:
         return True
 
+    def is_over_rate(self) -> bool:
+        return False
+
     def writing_paused(self) -> None: ...
 
     def writing_resumed(self) -> None: ...

@@ -212,6 +212,15 @@ def test_a_flood_is_forgotten_in_time() -> None:
     assert not rate.is_flooding
 
 
+def test_a_rate_is_exceeded_until_what_came_over_it_is_forgotten() -> None:
+    rate = Rate(RateLimit(10, 2), now=0.0)
+    exceeded = []
+    for now in (0.0, 0.0, 0.0, 0.001, 1.0):
+        rate.take(now)
+        exceeded.append(rate.is_exceeded)
+    assert exceeded == [False, False, True, True, False]
+
+
 def test_places_in_all_are_counted_for_everybody() -> None:
     places = Places(3, 0)
     assert [places.take(address) for address in ("10.0.0.1", "10.0.0.1", "127.0.0.1")] == [None] * 3
