@@ -8,7 +8,7 @@ import pytest
 from picows import WSFrame
 
 from hubbub.wire import reader as reader_module
-from hubbub.wire.reader import LARGEST_BUFFER, MAX_SPARE, ONE_READ, Reader, Readers
+from hubbub.wire.reader import LARGEST_BUFFER, MAX_SPARE, NARROW_READ, ONE_READ, Reader, Readers
 
 pytestmark = pytest.mark.anyio
 
@@ -146,6 +146,21 @@ async def test_what_is_given_back_is_used_again() -> None:
     assert readers.shared is kept
     feed(kept, owner, frame(b"whole"))
     assert owner.payloads == [b"half", b"whole"]
+
+
+async def test_one_that_was_narrowed_is_given_back_as_it_was() -> None:
+    readers, owner = Readers(16384), Owner()
+    reader = readers.take()
+    for half in (False, True):
+        reader.narrow()
+        assert len(reader.buffer) == NARROW_READ
+        feed(reader, owner, frame(b"x" * 100)[: 50 if half else None])
+        assert len(reader.buffer) == NARROW_READ
+        feed(reader, owner, frame(b"x" * 100)[50:] if half else b"")
+        readers.give_back(reader)
+        assert readers.take() is reader
+        assert len(reader.buffer) == ONE_READ
+    assert owner.payloads == [b"x" * 100] * 2
 
 
 async def test_only_a_few_are_spared() -> None:

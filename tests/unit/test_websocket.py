@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
-from hubbub.wire.reader import ONE_READ, Reader, Readers
+from hubbub.wire.reader import NARROW_READ, ONE_READ, Reader, Readers
+from hubbub.wire.turnstile import TURN_S, Turnstile
 from hubbub.wire.websocket import (
     BYTES_PER_FRAGMENT,
     CLOSE_TIMEOUT_S,
@@ -20,6 +21,7 @@ from hubbub.wire.websocket import (
     HIGH_WATER,
     SCRAP,
     SHORT_READ,
+    SLOW_BYTE_S,
     WebSocket,
     WireSettings,
     open_websocket,
@@ -29,6 +31,18 @@ from unit.transports import FakeTransport
 pytestmark = pytest.mark.anyio
 
 KEY = b"dGhlIHNhbXBsZSBub25jZQ=="
+
+
+class Clock:
+    """A clock that stands still, but for what each look at it takes."""
+
+    def __init__(self, seconds_a_look: float = 0.0) -> None:
+        self.now = 1000.0
+        self.seconds_a_look = seconds_a_look
+
+    def __call__(self) -> float:
+        self.now += self.seconds_a_look
+        return self.now
 
 
 class Listener:
@@ -47,6 +61,7 @@ class Listener:
         self.is_slow = False
         self.admitted = 0
         self.most = 1_000_000
+        self.sends_too_much = False
         self.socket: WebSocket | None = None
 
     def receive_text(self, text: str) -> None:
@@ -62,6 +77,9 @@ class Listener:
             self.socket.close(CloseCode.FLOODING, "a flood")
             return False
         return self.takes_pings
+
+    def is_over_rate(self) -> bool:
+        return self.sends_too_much
 
     def writing_paused(self) -> None:
         self.is_slow = True
@@ -82,7 +100,7 @@ def opened(
 ) -> tuple[FakeTransport, Listener, WebSocket]:
     """A connection past its 101, which has been taken."""
     transport, listener = FakeTransport(has_halves=has_halves), Listener()
-    settings = WireSettings(max_frame, Readers(max_frame), wheel)
+    settings = WireSettings(max_frame, Readers(max_frame, Turnstile(Clock())), wheel)
     listener.socket = open_websocket(transport, KEY, listener, settings)
     assert transport.take().startswith(b"HTTP/1.1 101 ")
     return transport, listener, listener.socket
@@ -662,29 +680,74 @@ async def test_a_lost_connection_is_watched_no_more() -> None:
 # Flow
 
 
-async def test_a_long_read_is_the_only_one_in_a_turn_of_the_loop() -> None:
-    transport, listener, _ = opened()
-    transport.feed(frame(1, b"x" * 10) * 200)
+def hasty(seconds_a_read: float = 0.0, *, is_over_rate: bool = True) -> tuple[FakeTransport, Listener, WebSocket]:
+    """A connection whose reads take so long, of a client that sends more than it may."""
+    transport, listener = FakeTransport(), Listener()
+    listener.sends_too_much = is_over_rate
+    readers = Readers(16384, Turnstile(Clock(seconds_a_read)))
+    listener.socket = open_websocket(transport, KEY, listener, WireSettings(16384, readers))
+    return transport, listener, listener.socket
+
+
+async def test_one_over_its_rate_is_read_once_in_a_turn_of_the_loop_and_little() -> None:
+    transport, listener, _ = hasty()
+    transport.feed(frame(1, b"x" * 10) * 500)
     assert transport.reads == 1
     assert len(listener.messages) == ONE_READ // 16
-    await asyncio.sleep(0)  # the turnstile
-    await asyncio.sleep(0)  # the loop
-    assert transport.reads == 2
+    for turn in (1, 2, 3):
+        await asyncio.sleep(0)  # the turnstile
+        await asyncio.sleep(0)  # the loop
+        assert transport.reads == 1 + turn
+        assert len(listener.messages) == (ONE_READ + turn * NARROW_READ) // 16
     await transport.settle()
-    assert listener.messages == ["x" * 10] * 200
+    assert listener.messages == ["x" * 10] * 500
 
 
-async def test_short_reads_do_not_wait() -> None:
-    transport, listener, _ = opened()
-    for _ in range(20):
-        transport.feed(frame(1, b"x" * (SHORT_READ - 8)))
-        assert not transport.is_paused
-    assert len(listener.messages) == 20
+async def test_one_within_its_rate_may_send_as_much_as_it_likes() -> None:
+    transport, listener, _ = hasty(is_over_rate=False)
+    transport.feed(frame(1, b"x" * 100) * 300)
+    assert len(listener.messages) == 300
+
+
+@pytest.mark.parametrize(("share", "waits"), [(0.9, False), (1.1, True)])
+async def test_one_whose_bytes_take_long_is_read_once_in_a_turn(share: float, waits: bool) -> None:
+    transport, _, _ = hasty(share * ONE_READ * SLOW_BYTE_S, is_over_rate=False)
+    transport.feed(frame(1, b"x" * 100) * (2 * ONE_READ // 106))
+    assert transport.is_paused is waits
+    assert (transport.unread > 0) is waits
+
+
+@pytest.mark.parametrize("size", [SHORT_READ, SHORT_READ + 1])
+async def test_a_short_read_is_not_looked_into(size: int) -> None:
+    transport, listener, _ = hasty(1000.0)
+    transport.feed(frame(1, b"x" * (size - 8)))
+    assert len(listener.messages) == 1
+    assert transport.is_paused is (size > SHORT_READ)
+    assert NARROW_READ > SHORT_READ, "a full read is looked into"
+
+
+async def test_one_that_is_closing_is_read_once_in_a_turn() -> None:
+    transport, _, socket = hasty(is_over_rate=False)
+    socket.close(1001)
+    transport.feed(frame(1, b"x" * 100) * 300)
+    assert transport.reads == 1
+
+
+async def test_after_its_turn_one_reads_like_everybody_else() -> None:
+    transport, listener, socket = hasty()
+    transport.feed(frame(1, b"x" * 100) * 10)
+    await transport.settle()
+    assert len(transport.protocol.get_buffer(-1)) == NARROW_READ
+    listener.sends_too_much = False
+    transport.feed(frame(1, b"x"))
+    assert socket._reader is None
+    assert len(transport.protocol.get_buffer(-1)) == ONE_READ
+    assert len(listener.messages) == 11
 
 
 @pytest.mark.parametrize("is_dead", [False, True])
-async def test_others_are_read_between_two_long_reads(is_dead: bool) -> None:
-    readers = Readers(0)
+async def test_those_that_wait_take_turns(is_dead: bool) -> None:
+    readers = Readers(0, Turnstile(Clock(TURN_S)))
     order: list[str] = []
 
     class Named(FakeTransport):
@@ -699,42 +762,44 @@ async def test_others_are_read_between_two_long_reads(is_dead: bool) -> None:
     transports = []
     for name in "ab":
         transport = Named(name)
-        open_websocket(transport, KEY, Listener(), WireSettings(0, readers))
+        listener = Listener()
+        listener.sends_too_much = True
+        open_websocket(transport, KEY, listener, WireSettings(0, readers))
         if is_dead:
             transport.feed(frame(3))
         transports.append(transport)
     for transport in transports:
-        transport.feed(b"".join([frame(1, b"x" * 100)] * 10) * (100 if is_dead else 1))
+        transport.feed(frame(1, b"x" * 100) * (10_000 if is_dead else 100))
     await asyncio.gather(*(transport.settle() for transport in transports))
     assert order == ["a", "b"] * (len(order) // 2)
-    assert len(order) >= 2
+    assert len(order) > 10
 
 
 async def test_one_that_is_paused_is_not_read_on_by_the_turnstile() -> None:
-    transport, listener, socket = opened()
-    transport.feed(frame(1, b"x" * 100) * 20)
+    transport, listener, socket = hasty()
+    transport.feed(frame(1, b"x" * 100) * 50)
     socket.pause_reading()
     await transport.settle()
     assert transport.is_paused
     socket.resume_reading()
     await transport.settle()
-    assert len(listener.messages) == 20
+    assert len(listener.messages) == 50
 
 
 async def test_one_at_the_turnstile_is_not_read_on_by_its_receiver() -> None:
-    transport, listener, socket = opened()
-    transport.feed(frame(1, b"x" * 100) * 20)
+    transport, listener, socket = hasty()
+    transport.feed(frame(1, b"x" * 100) * 50)
     socket.pause_reading()
     socket.resume_reading()
     assert transport.is_paused
     assert transport.reads == 1
     await transport.settle()
-    assert len(listener.messages) == 20
+    assert len(listener.messages) == 50
 
 
 async def test_one_that_reads_on_its_own_waits_once() -> None:
     # A loop may hand over what it had read before it was told to pause.
-    transport, _, socket = opened()
+    transport, _, socket = hasty()
     data = frame(1, b"x" * 1000)
     for _ in range(3):
         transport.protocol.get_buffer(-1)[: len(data)] = data
@@ -743,8 +808,8 @@ async def test_one_that_reads_on_its_own_waits_once() -> None:
 
 
 async def test_a_transport_that_is_closing_is_not_read_on() -> None:
-    transport, _, socket = opened()
-    transport.feed(frame(1, b"x" * 100) * 20)
+    transport, _, socket = hasty()
+    transport.feed(frame(1, b"x" * 100) * 50)
     socket.pause_reading()
     transport.close()
     transport.is_paused = True

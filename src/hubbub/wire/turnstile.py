@@ -2,7 +2,10 @@
 
 A loop reads a socket again and again in one turn while there is something to read: uvloop up to 32 times.  A few
 connections that send tiny frames as fast as they can would make each turn last hundreds of milliseconds, and everybody
-else waits for its end.  So a connection is not read after a long read until the turnstile lets it read on.
+else waits for its end.  So one that takes more than its share is not read until the turnstile lets it read on.
+
+Well-behaved connections do not come here, however much they send: what is read of them in one turn goes to each member
+of a room in one write, so that reading less at once would make every message dearer.
 """
 
 from __future__ import annotations

@@ -37,8 +37,11 @@ HIGH_WATER = 64 * 1024
 FREE_FRAGMENTS = 8
 BYTES_PER_FRAGMENT = 1024
 
-# The largest read after which a connection goes on at once.  Most messages are smaller.
+# A read of at most this many bytes is not looked into: most messages are smaller.  After a longer one, such as every
+# full one, a connection waits for its turn if it is over its rate, or if each byte took this long.  Those of messages
+# of a hundred bytes take a quarter of it, those of tiny frames several times as much.
 SHORT_READ = 512
+SLOW_BYTE_S = 3e-7
 
 PING_FRAME = control_frame(PING)
 
@@ -82,6 +85,10 @@ class Receiver(Protocol):
 
         It may close the connection.
         """
+        ...
+
+    def is_over_rate(self) -> bool:
+        """Whether more has come lately than the client may send."""
         ...
 
     def writing_paused(self) -> None:
@@ -195,7 +202,7 @@ class WebSocket(asyncio.BufferedProtocol):
         self._readers = settings.readers
         # Its own while a frame comes in parts.
         self._reader: Reader | None = None
-        # At the turnstile, after a long read.
+        # At the turnstile.
         self._is_waiting = False
         self._timer: asyncio.TimerHandle | None = None
         self.write: Callable[[bytes], None] = transport.write
@@ -229,7 +236,9 @@ class WebSocket(asyncio.BufferedProtocol):
                 self._reader = None
                 readers.give_back(reader)
         if started:
-            self._wait(readers.turnstile.clock() - started)
+            seconds = readers.turnstile.clock() - started
+            if seconds > size * SLOW_BYTE_S or self._life is not OPEN or self._receiver.is_over_rate():
+                self._wait(seconds)
 
     def _drop(self, size: int) -> None:
         """Read nothing of what has come, until the peer has gone as well."""
@@ -410,15 +419,18 @@ class WebSocket(asyncio.BufferedProtocol):
         self._resume_reading()
 
     def _wait(self, seconds: float) -> None:
-        """Stop reading after a read that took so long, until the turnstile calls `read_on`."""
+        """Stop reading, after a read that took so long, until the turnstile calls `read_on`."""
         if not self._is_waiting:
             self._is_waiting = True
             self._transport.pause_reading()
             self._readers.turnstile.wait(self, seconds)
 
     def read_on(self) -> None:
-        """Read on after a long read."""
+        """Read on, a little, after a turn of the loop or more."""
         self._is_waiting = False
+        if self._life < DEAD:
+            self._reader = self._reader or self._readers.take()
+            self._reader.narrow()
         self._resume_reading()
 
     def _resume_reading(self) -> None:
