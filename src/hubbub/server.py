@@ -135,7 +135,10 @@ class Server:
                 sock.close()
             raise
         try:
-            await self._prepare_accounts()
+            try:
+                await self._prepare_accounts()
+            except EngineError as error:
+                raise ConfigError(f"--engine {self._settings.engine_url}: {error}; mend the file or the disk") from None
             failed = None
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(work) for work in self._background()]

@@ -25,9 +25,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from hubbub import Client, CloseCode, Event, Hub, listening
 from hubbub import server as server_module
 from hubbub.accounts import Accounts
-from hubbub.engine import Draft, Listener, Receipt
+from hubbub.engine import Account, Draft, Listener, Receipt
 from hubbub.engine.memory import MemoryEngine
-from hubbub.errors import ConfigError
+from hubbub.errors import ConfigError, NotKept
 from hubbub.server import DEMO_PASSWORD, Server, serving
 from hubbub.settings import Settings
 
@@ -405,6 +405,23 @@ async def test_an_engine_that_cannot_be_opened_leaves_nothing(
         async with serving(Hub(), a_settings(tmp_path)):
             pytest.fail("it serves")
     assert len(bound) == 1
+    assert_nothing_is_left(bound)
+
+
+class Full(MemoryEngine):
+    """An engine that can be opened and read, and keeps nothing."""
+
+    async def put_account(self, account: Account) -> None:
+        raise NotKept("database or disk is full")
+
+
+async def test_an_engine_that_cannot_keep_the_demo_accounts_leaves_nothing(
+    tmp_path: Path, bound: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine(monkeypatch, Full(clock=lambda: 0.0, wall=lambda: 0.0))
+    with pytest.raises(ConfigError, match="--engine memory://: database or disk is full"):
+        async with serving(Hub(), a_settings(tmp_path, demo=True)):
+            pytest.fail("it serves")
     assert_nothing_is_left(bound)
 
 

@@ -130,6 +130,12 @@ async def test_a_second_server_on_the_file_is_refused_by_name(tmp_path: Path) ->
         pass
 
 
+async def test_a_lock_file_that_takes_no_word_is_good_enough(tmp_path: Path) -> None:
+    (tmp_path / "log.db.lock").symlink_to("/dev/full")  # a disk without a byte to spare
+    async with opened(tmp_path / "log.db") as engine:
+        assert engine.is_up
+
+
 async def test_a_file_of_an_earlier_schema_is_migrated(tmp_path: Path) -> None:
     old = sqlite3.connect(tmp_path / "log.db")
     old.executescript(";".join(MIGRATIONS[:2]))

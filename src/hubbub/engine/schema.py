@@ -133,7 +133,8 @@ def lock_file(path: Path) -> IO[str]:
         raise ConfigError(
             f"--engine sqlite:///{path}: the server with process id {owner} has this file; one server to a file"
         ) from None
-    lock.truncate(0)
-    lock.write(str(os.getpid()))
-    lock.flush()
+    # For people to read, and not worth failing for: a full disk is found by whoever opens the database.
+    with contextlib.suppress(OSError):
+        os.truncate(lock.fileno(), 0)
+        os.write(lock.fileno(), str(os.getpid()).encode())
     return lock
