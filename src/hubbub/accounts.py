@@ -83,6 +83,10 @@ class Accounts:
         Raises:
             Refused: `rate_limited` when too many logins are waiting.
         """
+        return await self._account_with(user, password) is not None
+
+    async def _account_with(self, user: str, password: str) -> Account | None:
+        """The account of a user with this password; raises as `is_password` does."""
         if self._waiting >= MAX_WAITING_LOGINS:
             raise Refused(ErrorCode.RATE_LIMITED, "too many logins at this moment; try again soon", 1.0)
         self._waiting += 1
@@ -92,13 +96,24 @@ class Accounts:
             is_right = await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, hashed, password)
         finally:
             self._waiting -= 1
-        return account is not None and is_right
+        return account if is_right else None
 
-    async def open_session(self, user: str) -> tuple[str, Grant]:
-        """A new session of a user who has shown the password: its token, and what it stands for."""
+    async def log_in(self, user: str, password: str) -> tuple[str, Grant] | None:
+        """A new session for who has the password: its token, and what it stands for; None for a wrong one.
+
+        Raises:
+            Refused: as by `is_password`.
+        """
+        account = await self._account_with(user, password)
+        if account is None:
+            return None
         token = new_secret()
         grant = Grant(user, digest(token))
         await self._vault.put_session(grant, self._wall() + self.session_ttl_s)
+        # Checking takes a while.  A change of the account meanwhile has ended all sessions but this one.
+        if await self._vault.account(user) != account:
+            await self.log_out(grant)
+            return None
         return token, grant
 
     async def grant_of(self, token: str) -> Grant | None:

@@ -189,6 +189,27 @@ async def test_a_name_that_is_unknown_has_no_password(monkeypatch: pytest.Monkey
         assert (await here.ask("POST", "/login", RIGHT | {"username": "nobody"})).status == 401
 
 
+@pytest.mark.parametrize("is_removed", [False, True], ids=["changed", "removed"])
+async def test_a_login_does_not_outlive_a_change_of_its_account(
+    monkeypatch: pytest.MonkeyPatch, is_removed: bool
+) -> None:
+    async with office(monkeypatch) as here:
+        put_session = here.engine.put_session
+
+        async def change_first(grant: Grant, expires: float) -> None:
+            """Keep a session, just after what ends all those of its user."""
+            if is_removed:
+                await here.engine.remove_account("percy")
+            else:
+                await here.accounts.add("percy", "another")
+            await put_session(grant, expires)
+
+        monkeypatch.setattr(here.engine, "put_session", change_first)
+        assert_error(await here.ask("POST", "/login", RIGHT), 401, "unauthorized")
+        assert len(here.engine.sessions) == 1
+        assert not await here.engine.living()
+
+
 async def test_logins_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async with office(monkeypatch) as here:
         monkeypatch.setattr(accounts_module, "MAX_WAITING_LOGINS", 0)

@@ -143,10 +143,11 @@ class App:
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
         accounts = self._accounts
-        if not await accounts.is_password(credentials.username, credentials.password):
+        opened = await accounts.log_in(credentials.username, credentials.password)
+        if opened is None:
             log.info("login failed", user=credentials.username[:64], address=request.address)
             raise HttpError(401, "unauthorized", "wrong name or password")
-        token, grant = await accounts.open_session(credentials.username)
+        token, grant = opened
         try:
             otp = await self._otps.issue(grant)
         except Refused:
