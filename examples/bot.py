@@ -15,7 +15,7 @@ async def main(url: str) -> None:
     async with hubbub.connect(url, "bob", "123", ca_file=ca_file) as chat:
         await chat.join("general")
         async for message in chat:
-            if message.sender != chat.user:  # or it would answer itself, for ever
+            if message.sender != chat.user:  # it hears its own messages too
                 await chat.send(message.room, f"{message.sender} said: {message.text}")
 
 
