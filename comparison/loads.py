@@ -17,7 +17,7 @@ import msgspec
 from comparison.peers.peers import BUILD
 from comparison.results import Round
 from comparison.servers import Candidate, RunFailed, Running, pinned
-from hubbub.bench.results import Result, Run
+from hubbub.bench.results import Run, ScenarioResult
 
 __all__ = ["GO_PACE", "LOADS", "Amount", "Findings", "Workload", "make_loadgen", "measure", "weaknesses"]
 
@@ -309,7 +309,7 @@ FIGURES = {
 }
 
 
-def figures_of(result: Result) -> Round:
+def figures_of(result: ScenarioResult) -> Round:
     """The figures of a scenario, the most telling first."""
     latencies = {latency.name: msgspec.structs.asdict(latency) for latency in result.latencies}
     figures: Round = {

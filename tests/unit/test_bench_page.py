@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET
 import pytest
 
 from hubbub.bench.page import curve, page, write_page
-from hubbub.bench.results import Figure, Latency, Result, Run, Sample
+from hubbub.bench.results import Figure, Latency, Run, Sample, ScenarioResult
 
 pytestmark = pytest.mark.thorough
 
@@ -19,7 +19,7 @@ HOSTILE = "</style><script>alert(1)</script> \x00\x1b[2J\ud800 $url ${facts} \"'
 NOTHING = Run("https://localhost:8080", "v1", "2030-01-02T03:04:05Z", "a machine", "0.1.0", "hubbub bench", [])
 
 
-def run_of(*results: Result) -> Run:
+def run_of(*results: ScenarioResult) -> Run:
     return Run("https://localhost:8080", "v1", "2030-01-02T03:04:05Z", "a machine", "0.1.0", "hubbub bench", [*results])
 
 
@@ -27,14 +27,14 @@ def delivery(count: int = 1000) -> Latency:
     return Latency("delivery", count, 1.5, 1.25, 3.5, 7.5, 12, [(0.0, 1), (0.5, 1.25), (0.99, 3.5), (1.0, 12)])
 
 
-def fanout() -> Result:
+def fanout() -> ScenarioResult:
     timeline = [Sample(at, 200, 20_000, 100, 1.25, 3.5, 0.25, 2**26) for at in (0.5, 1, 1.5)]
     figures = [
         Figure("deliveries per second", 20_012.3, "/s"),
         Figure("CPU per delivery", 1.317, "us"),
         Figure("lost", 0),
     ]
-    return Result("fanout", "One room of 100.", figures, [delivery()], timeline)
+    return ScenarioResult("fanout", "One room of 100.", figures, [delivery()], timeline)
 
 
 def parsed(html: str) -> ET.Element:
@@ -66,8 +66,8 @@ def test_the_head_says_what_was_measured() -> None:
 
 
 def test_the_table_of_all_has_the_columns_that_there_are_values_for() -> None:
-    idle = Result("idle", "Quiet.", [Figure("memory per connection", 10.7, "KiB")], is_good=False)
-    classic = Result("resume-storm", "Away and back.", not_offered="no resume in classic")
+    idle = ScenarioResult("idle", "Quiet.", [Figure("memory per connection", 10.7, "KiB")], is_good=False)
+    classic = ScenarioResult("resume-storm", "Away and back.", not_offered="no resume in classic")
     table = next(parsed(page(run_of(fanout(), idle, classic))).iter("table"))
     assert rows(table) == [
         [
@@ -114,23 +114,23 @@ def test_links_of_the_table_lead_to_sections() -> None:
 
 
 def test_notes_and_what_is_not_offered_stand_out() -> None:
-    limited = Result("rooms", "Ten rooms.", notes=["12 messages were refused"])
-    classic = Result("resume-storm", "Away and back.", not_offered="no resume in classic")
+    limited = ScenarioResult("rooms", "Ten rooms.", notes=["12 messages were refused"])
+    classic = ScenarioResult("resume-storm", "Away and back.", not_offered="no resume in classic")
     notes = [said(note) for note in parsed(page(run_of(limited, classic))).iter("li")]
     assert notes == ["12 messages were refused", "Not offered: no resume in classic"]
 
 
 def test_only_what_happened_is_drawn() -> None:
     storm = [Sample(at, 0, 0, 50 * at) for at in (1, 2, 3)]
-    assert plot_titles(page(run_of(Result("connect-storm", "", timeline=storm)))) == ["Open connections"]
+    assert plot_titles(page(run_of(ScenarioResult("connect-storm", "", timeline=storm)))) == ["Open connections"]
     idle = [Sample(at, 0, 0, 1000, cpu=0.01, rss=2**27) for at in (1, 2, 3)]
-    titles = plot_titles(page(run_of(Result("idle", "", timeline=idle))))
+    titles = plot_titles(page(run_of(ScenarioResult("idle", "", timeline=idle))))
     assert titles == ["CPU of the server, % of a core", "Memory of the server, MiB"]
 
 
 def test_a_latency_of_nothing_is_no_latency() -> None:
     none = Latency("delivery", 0, 0, 0, 0, 0, 0)
-    html = page(run_of(Result("fanout", "", latencies=[none])))
+    html = page(run_of(ScenarioResult("fanout", "", latencies=[none])))
     assert plot_titles(html) == []
     assert " ms" not in said(parsed(html))
 
@@ -145,11 +145,11 @@ def test_the_curve_goes_by_nines_and_has_an_end() -> None:
 
 def test_a_run_of_nothing_says_so() -> None:
     assert "Nothing was measured." in said(parsed(page(NOTHING)))
-    parsed(page(Run("", "", "", "", "", "", [Result("", "")])))
+    parsed(page(Run("", "", "", "", "", "", [ScenarioResult("", "")])))
 
 
 def test_hostile_text_stays_text() -> None:
-    result = Result(
+    result = ScenarioResult(
         HOSTILE,
         HOSTILE,
         [Figure(HOSTILE, 1, HOSTILE), Figure("CPU per delivery", 1, HOSTILE)],
@@ -169,7 +169,7 @@ def test_hostile_text_stays_text() -> None:
 def test_strange_values_spoil_no_page(value: float) -> None:
     latency = Latency("x", 5, value, value, value, value, value, [(0.5, value), (value, 1), (1, value)])
     samples = [Sample(value, value, value, 1, value, value, value, 0), Sample(1, value, 1, 2)]
-    html = page(run_of(Result("s", "about", [Figure("CPU per delivery", value, "us")], [latency], samples)))
+    html = page(run_of(ScenarioResult("s", "about", [Figure("CPU per delivery", value, "us")], [latency], samples)))
     parsed(html)
     assert not re.search(r"\b(nan|inf)\b", html)
 

@@ -20,11 +20,11 @@ from hubbub.bench.conductor import check_files
 from hubbub.bench.figures import result_of
 from hubbub.bench.histogram import Histogram
 from hubbub.bench.link import Body, Listed, Progress
-from hubbub.bench.orders import Done, Seat, Standing, Talk, Tally, decode_order, decode_report, line
+from hubbub.bench.orders import Census, Done, Seat, Talk, Tally, decode_order, decode_report, line
 from hubbub.bench.proc import Watched, machine
 from hubbub.bench.scenarios import SCENARIOS, seats_of
 from hubbub.bench.schedule import STAMP, Pacer, due_in, seats_for, stamp
-from hubbub.bench.stage import Cost, Stage
+from hubbub.bench.stage import Cost, ScenarioRun
 from hubbub.bench.target import address_of, check_path, is_near
 from hubbub.cli.bench import SMALLEST, Name, app, command
 from hubbub.errors import ConfigError
@@ -178,7 +178,7 @@ def test_what_was_missed_is_checked_as_what_comes_live() -> None:
 
 def test_orders_and_reports_travel_as_lines() -> None:
     order = Talk(1, 2, 3, 40, parts=("a", "b", "c"), bounds=(5, 6), deaf=(5, 6))
-    report = Done(Tally(sent={"a": 1}, latencies={"delivery": {128: 3}}), Standing(3, 0, {"a": 3}))
+    report = Done(Tally(sent={"a": 1}, latencies={"delivery": {128: 3}}), Census(3, 0, {"a": 3}))
     assert line(order).count(b"\n") == line(report).count(b"\n") == 1
     assert decode_order(line(order)) == order
     assert decode_report(line(report)) == report
@@ -195,8 +195,8 @@ def test_tallies_add_up() -> None:
 # Results
 
 
-def stage_with(tally: Tally, *, has_v1: bool = True, **more: int) -> Stage:
-    stage = Stage([], "bench", has_v1=has_v1, echoes=True, watched=None, tell=lambda _glimpse: None)
+def stage_with(tally: Tally, *, has_v1: bool = True, **more: int) -> ScenarioRun:
+    stage = ScenarioRun([], "bench", has_v1=has_v1, echoes=True, watched=None, tell=lambda _glimpse: None)
     stage.total = stage.measured = tally
     for name, value in more.items():
         setattr(stage, name, value)
@@ -250,7 +250,7 @@ def test_a_slow_classic_client_may_miss_something_and_a_v1_client_may_not() -> N
     assert not result_of("slow-reader", "", with_begin(v1), "").is_good
 
 
-def with_begin(stage: Stage) -> Stage:
+def with_begin(stage: ScenarioRun) -> ScenarioRun:
     stage.costs["begin"] = Cost(0.0)
     return stage
 

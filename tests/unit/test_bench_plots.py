@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET
 import matplotlib as mpl
 import pytest
 
-from hubbub.bench.plots import COLOURS, STYLE, Bars, Line, Spread, bars, lines
+from hubbub.bench.plots import COLOURS, STYLE, Bars, Curve, Spread, bars, lines
 
 pytestmark = pytest.mark.thorough
 
@@ -105,41 +105,41 @@ def test_strange_values_spoil_no_bars(is_log: bool) -> None:
 
 
 def test_lines_show_what_they_are_of_and_how_far_they_go() -> None:
-    plot = lines("CPU", [Line("", [(0, 10), (3, 48), (6, 20)])], x_label="seconds", unit="%")
+    plot = lines("CPU", [Curve("", [(0, 10), (3, 48), (6, 20)])], x_label="seconds", unit="%")
     assert {"CPU, %", "seconds", "0", "2", "4", "6", "10", "50"} <= set(texts(plot))
     assert description(plot) == "% over seconds. : from 10 to 20, at least 10, at most 48."
-    assert {"1", "10", "100"} <= set(texts(lines("t", [Line("", [(0, 2), (1, 40)])], is_log=True)))
+    assert {"1", "10", "100"} <= set(texts(lines("t", [Curve("", [(0, 2), (1, 40)])], is_log=True)))
 
 
 def test_a_line_is_broken_where_a_value_is_missing() -> None:
-    plot = lines("CPU", [Line("", [(0.0, 1.0), (1.0, 2.0), (2.0, math.nan), (3.0, 1.0)])])
+    plot = lines("CPU", [Curve("", [(0.0, 1.0), (1.0, 2.0), (2.0, math.nan), (3.0, 1.0)])])
     (line,) = (path for path in drawn(plot, "0", "stroke") if path.get("d", "").count("L"))
     assert line.get("d", "").count("L") == 1
     assert len(list(parsed(plot).iter(f"{SVG}use"))) == 1, "the one that stands alone is a dot"
 
 
 def test_several_lines_have_names() -> None:
-    named = texts(lines("t", [Line("p50", RISING), Line("a name that is long", RISING)]))
+    named = texts(lines("t", [Curve("p50", RISING), Curve("a name that is long", RISING)]))
     assert {"p50", "a name that is long"} <= set(named)
-    assert "p50" not in texts(lines("t", [Line("p50", RISING)]))
+    assert "p50" not in texts(lines("t", [Curve("p50", RISING)]))
 
 
 def test_given_ticks_are_shown_as_far_as_there_is_a_line() -> None:
     ticks = [(0.3, "half"), (1, "most"), (2, "nearly all"), (3, "all")]
-    shown = texts(lines("t", [Line("", [(0.3, 1), (2.5, 2)])], x_ticks=ticks))
+    shown = texts(lines("t", [Curve("", [(0.3, 1), (2.5, 2)])], x_ticks=ticks))
     assert {"half", "most", "nearly all"} <= set(shown)
     assert "all" not in shown
     for x in (0.1, 0.3, 0.5, 99):
-        parsed(lines("t", [Line("", [(x, 1)])], x_ticks=ticks))
+        parsed(lines("t", [Curve("", [(x, 1)])], x_ticks=ticks))
 
 
 @pytest.mark.parametrize("is_log", [True, False])
 def test_strange_values_spoil_no_line(is_log: bool) -> None:
     for value in STRANGE:
         for points in ([(value, value)], [(value, 1.0), (1.0, value)]):
-            parsed(lines("t", [Line("s", points)], is_log=is_log))
+            parsed(lines("t", [Curve("s", points)], is_log=is_log))
     every = [(x, y) for x in STRANGE for y in STRANGE]
-    parsed(lines("t", [Line("s", every), Line("r", [])], is_log=is_log))
+    parsed(lines("t", [Curve("s", every), Curve("r", [])], is_log=is_log))
 
 
 # Both
@@ -152,9 +152,9 @@ def test_strange_values_spoil_no_line(is_log: bool) -> None:
         bars("t", ["a"], [Bars("s", [None])]),
         bars("t", ["a"], [Bars("s", [Spread(-1)])], is_log=True),
         lines("t", []),
-        lines("t", [Line("s", [])]),
-        lines("t", [Line("s", [(1, math.nan)])]),
-        lines("t", [Line("s", [(1, 0)])], is_log=True),
+        lines("t", [Curve("s", [])]),
+        lines("t", [Curve("s", [(1, math.nan)])]),
+        lines("t", [Curve("s", [(1, 0)])], is_log=True),
     ],
 )
 def test_a_plot_of_nothing_says_so(plot: str) -> None:
@@ -165,7 +165,7 @@ def test_hostile_text_stays_text() -> None:
     series = [Bars(HOSTILE, [Spread(1)]), Bars("b", [Spread(2)])]
     for plot in (
         bars(HOSTILE, [HOSTILE], series, label=HOSTILE, strong=[HOSTILE]),
-        lines(HOSTILE, [Line(HOSTILE, RISING), Line("b", RISING)], unit=HOSTILE),
+        lines(HOSTILE, [Curve(HOSTILE, RISING), Curve("b", RISING)], unit=HOSTILE),
     ):
         assert not list(parsed(plot).iter(f"{SVG}script"))
         assert "<script" not in plot
@@ -181,7 +181,7 @@ def test_long_names_are_cut_and_leave_room() -> None:
 
 def test_every_colour_is_one_for_a_light_and_a_dark_screen() -> None:
     series = [Bars(str(index), [Spread(1, 0.5, 2), None]) for index in range(7)]
-    for plot in (bars("t", ["a", "b"], series), lines("t", [Line("a", RISING), Line("b", RISING)])):
+    for plot in (bars("t", ["a", "b"], series), lines("t", [Curve("a", RISING), Curve("b", RISING)])):
         styles = [element.get("style", "") for element in parsed(plot).iter()]
         assert not re.search("#[0-9a-f]{3}", " ".join(styles))
     for name, screens in COLOURS.items():
@@ -191,11 +191,11 @@ def test_every_colour_is_one_for_a_light_and_a_dark_screen() -> None:
 
 def test_only_a_file_brings_its_style() -> None:
     assert STYLE in bars("t", ["a"], [Bars("s", [Spread(1)])])
-    assert "<style" not in lines("t", [Line("a", RISING)])
+    assert "<style" not in lines("t", [Curve("a", RISING)])
 
 
 def test_plots_share_a_page() -> None:
-    plots = [lines("t", [Line("", [(0, value)])]) for value in (1, 2)]
+    plots = [lines("t", [Curve("", [(0, value)])]) for value in (1, 2)]
     first, second = ({element.get("id") for element in parsed(plot).iter()} - {None} for plot in plots)
     assert first
     assert second

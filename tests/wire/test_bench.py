@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from hubbub.bench.results import Result, Run
+from hubbub.bench.results import Run, ScenarioResult
 from servers import ServerProcess, free_port, running
 from wire.clients import wait_until
 from wire.test_check_finds import EchoesAnything, Meddler, NodeLike, serving
@@ -105,11 +105,11 @@ def decoded(result: subprocess.CompletedProcess[str], code: int) -> Run:
     return msgspec.json.decode(result.stdout, type=Run)
 
 
-def figures(result: Result) -> dict[str, float]:
+def figures(result: ScenarioResult) -> dict[str, float]:
     return {figure.name: figure.value for figure in result.figures}
 
 
-def assert_good(result: Result) -> None:
+def assert_good(result: ScenarioResult) -> None:
     # A slow machine may have been the bottleneck, and then it says so.
     notes = [note for note in result.notes if not note.startswith("the load generator")]
     assert (result.is_good, notes, result.not_offered) == (True, [], ""), result

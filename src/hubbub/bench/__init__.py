@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from hubbub.bench.results import Figure, Latency, Result, Run, Sample
+from hubbub.bench.results import Figure, Latency, Run, Sample, ScenarioResult
 
-__all__ = ["Figure", "Latency", "Result", "Run", "Sample"]
+__all__ = ["Figure", "Latency", "Run", "Sample", "ScenarioResult"]

@@ -17,13 +17,13 @@ from picows import WSError
 
 from hubbub.bench.figures import result_of
 from hubbub.bench.link import Body, Link
-from hubbub.bench.orders import Part, Place, Seat, Setup
+from hubbub.bench.orders import Destination, Part, Seat, Setup
 from hubbub.bench.proc import Watched, machine
-from hubbub.bench.results import Result, Run
+from hubbub.bench.results import Run, ScenarioResult
 from hubbub.bench.scenarios import Load, Scenario
-from hubbub.bench.stage import GaveUp, Glimpse, Stage
+from hubbub.bench.stage import GaveUp, Glimpse, ScenarioRun
 from hubbub.bench.target import TicketSource, authorities_of, dial, log_out, reachable, server_at
-from hubbub.bench.workers import Worker, WorkerFailed, start_all, stop_all
+from hubbub.bench.workers import WorkerFailed, WorkerProcess, start_all, stop_all
 from hubbub.errors import ConfigError, HubbubError
 from hubbub.sdk.session import Credentials, Denied, Server
 
@@ -85,7 +85,7 @@ class Ending:
 class Found:
     """What was found out about the server, and the login it was found out with."""
 
-    place: Place
+    place: Destination
     server: Server
     echoes: bool = True
     hears_others: bool = True
@@ -127,14 +127,14 @@ async def conduct(
     ending = Ending(run)
     mark = secrets.token_hex(2)
     setup = Setup(found.place, f"bench {mark} ", max(1, DOORS // processes))
-    workers: list[Worker] = []
+    workers: list[WorkerProcess] = []
 
     try:
         workers += await start_all(processes, setup)
         for scenario, load in chosen:
             viewer.begins(scenario.name)
             prefix = f"bench {mark} {scenario.name}"
-            stage = Stage(
+            stage = ScenarioRun(
                 workers,
                 prefix,
                 has_v1=found.place.dialect == "v1",
@@ -151,12 +151,12 @@ async def conduct(
     return ending
 
 
-async def play(scenario: Scenario, load: Load, found: Found, stage: Stage, ending: Ending) -> None:
+async def play(scenario: Scenario, load: Load, found: Found, stage: ScenarioRun, ending: Ending) -> None:
     """Play one scenario, and add its result to the run."""
     about = scenario.says(load)
     reason = reason_against(scenario, found)
     if reason:
-        ending.run.results.append(Result(scenario.name, about, not_offered=reason))
+        ending.run.results.append(ScenarioResult(scenario.name, about, not_offered=reason))
         return
     trouble = ""
     try:
@@ -185,7 +185,7 @@ def reason_against(scenario: Scenario, found: Found) -> str:
     return ""
 
 
-async def is_gone(place: Place) -> bool:
+async def is_gone(place: Destination) -> bool:
     """Whether no one answers any more."""
     try:
         (await dial(place)).close()
@@ -204,7 +204,7 @@ async def get_in(way: Way, credentials: Credentials) -> Found:
         ConfigError: there is no way in.
     """
     places = [
-        Place(way.url, way.path, family, address, [], credentials.user, credentials.password)
+        Destination(way.url, way.path, family, address, [], credentials.user, credentials.password)
         for family, address in way.addresses
     ]
     server = Server(way.url, way.tls)

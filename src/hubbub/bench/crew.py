@@ -14,17 +14,17 @@ from picows import WSError, WSHandshakeError
 from hubbub.bench.histogram import Histogram
 from hubbub.bench.link import Body, Link
 from hubbub.bench.orders import (
+    Census,
+    Destination,
     Drop,
     Gather,
     Measure,
     Part,
-    Place,
     Rest,
     Return,
     Seat,
     Settle,
     Setup,
-    Standing,
     Talk,
     Tally,
     Tick,
@@ -60,7 +60,7 @@ class Crew:
     """
 
     def __init__(self, setup: Setup, tell: Callable[[Tick], None]) -> None:
-        self._place: Place = setup.place
+        self._place: Destination = setup.place
         self._has_v1 = setup.place.dialect == "v1"
         self._server = server_at(setup.place)
         self._tickets = TicketSource(setup.place, self._server)
@@ -101,12 +101,12 @@ class Crew:
         self._reset()
         return tally
 
-    def standing(self) -> Standing:
+    def standing(self) -> Census:
         """Who is there."""
         there = [link for link in self._links if link.is_open]
         silent = sum(not link.heard for link in there)
         members = Counter(link.seat.room for link in there if not link.seat.is_slow)
-        return Standing(len(there), silent, members, slow=sum(link.seat.is_slow for link in there))
+        return Census(len(there), silent, members, slow=sum(link.seat.is_slow for link in there))
 
     def _how_many(self) -> int:
         return sum(link.is_open for link in self._links)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from hubbub.bench.histogram import Histogram
 from hubbub.bench.orders import Tally
-from hubbub.bench.results import Figure, Latency, Result
-from hubbub.bench.stage import Cost, Stage, cpu_share
+from hubbub.bench.results import Figure, Latency, ScenarioResult
+from hubbub.bench.stage import Cost, ScenarioRun, cpu_share
 
 __all__ = ["result_of"]
 
@@ -31,7 +31,7 @@ SETTINGS = {
 }
 
 
-def result_of(name: str, about: str, stage: Stage, trouble: str) -> Result:
+def result_of(name: str, about: str, stage: ScenarioRun, trouble: str) -> ScenarioResult:
     """The result of a scenario.
 
     Args:
@@ -48,7 +48,7 @@ def result_of(name: str, about: str, stage: Stage, trouble: str) -> Result:
         *idle_figures(name, stage),
         *server_figures(stage),
     ]
-    return Result(
+    return ScenarioResult(
         scenario=name,
         about=about,
         figures=shown,
@@ -63,16 +63,16 @@ def latency(counted: Tally, name: str) -> Latency:
     return Histogram(counted.latencies[name]).latency(name)
 
 
-def losses(stage: Stage) -> int:
+def losses(stage: ScenarioRun) -> int:
     """Deliveries that there should have been and were not."""
     return max(stage.expected - stage.measured.delivered, 0)
 
 
-def losses_of_slow(stage: Stage) -> int:
+def losses_of_slow(stage: ScenarioRun) -> int:
     return max(stage.expected_of_slow - stage.measured.to_slow, 0)
 
 
-def is_troubled(stage: Stage) -> bool:
+def is_troubled(stage: ScenarioRun) -> bool:
     """Whether anything was refused, closed, skipped or repeated."""
     counts = stage.total.counts
     # A classic server can do no better with a slow client than to let it miss something, or to close it.
@@ -86,7 +86,7 @@ def is_troubled(stage: Stage) -> bool:
 # Figures
 
 
-def talk_figures(stage: Stage, lost: int) -> list[Figure]:
+def talk_figures(stage: ScenarioRun, lost: int) -> list[Figure]:
     """Of messages, where there were any."""
     counted = stage.measured
     sent = sum(counted.sent.values())
@@ -111,7 +111,7 @@ def talk_figures(stage: Stage, lost: int) -> list[Figure]:
     return figures
 
 
-def way_in_figures(name: str, stage: Stage) -> list[Figure]:
+def way_in_figures(name: str, stage: ScenarioRun) -> list[Figure]:
     """Of a storm of connections."""
     if name != "connect-storm":
         return []
@@ -124,7 +124,7 @@ def way_in_figures(name: str, stage: Stage) -> list[Figure]:
     return figures + per_connection(stage, opened)
 
 
-def per_connection(stage: Stage, opened: int) -> list[Figure]:
+def per_connection(stage: ScenarioRun, opened: int) -> list[Figure]:
     figures = []
     taken = cpu_s(stage, "before", "opened" if "opened" in stage.costs else "end")
     if taken is not None and opened:
@@ -135,7 +135,7 @@ def per_connection(stage: Stage, opened: int) -> list[Figure]:
     return figures
 
 
-def return_figures(stage: Stage) -> list[Figure]:
+def return_figures(stage: ScenarioRun) -> list[Figure]:
     """Of clients that came back."""
     counts = stage.measured.counts
     if "returned" not in stage.costs:
@@ -148,7 +148,7 @@ def return_figures(stage: Stage) -> list[Figure]:
     return figures
 
 
-def slow_figures(stage: Stage) -> list[Figure]:
+def slow_figures(stage: ScenarioRun) -> list[Figure]:
     """Of clients that did not read."""
     if not stage.expected_of_slow:
         return []
@@ -161,7 +161,7 @@ def slow_figures(stage: Stage) -> list[Figure]:
     return figures
 
 
-def idle_figures(name: str, stage: Stage) -> list[Figure]:
+def idle_figures(name: str, stage: ScenarioRun) -> list[Figure]:
     """Of clients that do nothing."""
     if name != "idle":
         return []
@@ -176,7 +176,7 @@ def idle_figures(name: str, stage: Stage) -> list[Figure]:
     return figures + per_connection(stage, opened)
 
 
-def server_figures(stage: Stage) -> list[Figure]:
+def server_figures(stage: ScenarioRun) -> list[Figure]:
     """Of the server's process as a whole."""
     begin, end = stage.costs.get("begin"), stage.costs.get("end")
     share = cpu_share(begin, end)
@@ -186,14 +186,14 @@ def server_figures(stage: Stage) -> list[Figure]:
     return figures
 
 
-def cpu_s(stage: Stage, from_: str, to: str) -> float | None:
+def cpu_s(stage: ScenarioRun, from_: str, to: str) -> float | None:
     begin, end = stage.costs.get(from_), stage.costs.get(to)
     if begin is None or end is None or begin.cpu_s is None or end.cpu_s is None:
         return None
     return end.cpu_s - begin.cpu_s
 
 
-def growth(stage: Stage) -> int | None:
+def growth(stage: ScenarioRun) -> int | None:
     """Memory that the server has taken on since before the first client."""
     before, end = stage.costs.get("before"), stage.costs.get("end")
     if before is None or end is None or before.rss is None or end.rss is None:
@@ -204,7 +204,7 @@ def growth(stage: Stage) -> int | None:
 # Notes
 
 
-def notes_on(stage: Stage, lost: int) -> list[str]:
+def notes_on(stage: ScenarioRun, lost: int) -> list[str]:
     """What a reader has to know."""
     counts = stage.total.counts
     notes = [f"{count} {SETTINGS.get(what, what_else(what))}" for what, count in sorted(stage.total.troubles.items())]
@@ -234,7 +234,7 @@ def what_else(what: str) -> str:
     return f"times: {what}"
 
 
-def weaknesses(stage: Stage) -> list[str]:
+def weaknesses(stage: ScenarioRun) -> list[str]:
     """Where the load was not what it should have been, and it was not the server's doing."""
     late = Histogram(stage.measured.latencies.get("lateness")).quantile(0.99) or 0.0
     reasons = []

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 import msgspec
 from picows import WSAutoPingStrategy, WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from hubbub.bench.orders import Place, Seat
+from hubbub.bench.orders import Destination, Seat
 from hubbub.bench.target import dial
 from hubbub.errors import ProtocolError
 
@@ -138,7 +138,7 @@ class Link(WSListener):
 
     # In and out
 
-    async def open(self, place: Place, server: Server, otp: str, *, has_v1: bool, is_trial: bool = False) -> None:
+    async def open(self, place: Destination, server: Server, otp: str, *, has_v1: bool, is_trial: bool = False) -> None:
         """Connect; v1 waits for its welcome.
 
         Args:

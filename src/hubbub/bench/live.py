@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-from hubbub.bench.results import Figure, Latency, Result, Run
+from hubbub.bench.results import Figure, Latency, Run, ScenarioResult
 from hubbub.bench.stage import Glimpse
 
 __all__ = ["Live", "live", "show"]
@@ -66,7 +66,7 @@ def show(run: Run) -> None:
             console.print(f"  ! {note}", soft_wrap=True)
 
 
-def verdict(result: Result) -> str:
+def verdict(result: ScenarioResult) -> str:
     if result.not_offered:
         return f"not offered: {result.not_offered}"
     return "good" if result.is_good else "not good"

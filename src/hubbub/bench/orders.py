@@ -11,22 +11,22 @@ import msgspec
 
 __all__ = [
     "Buckets",
+    "Census",
+    "Destination",
     "Done",
     "Drop",
     "End",
-    "Failed",
     "Gather",
     "Measure",
     "Order",
+    "OrderFailed",
     "Part",
-    "Place",
     "Report",
     "Rest",
     "Return",
     "Seat",
     "Settle",
     "Setup",
-    "Standing",
     "Stop",
     "Talk",
     "Tally",
@@ -37,7 +37,7 @@ __all__ = [
 ]
 
 
-class Place(msgspec.Struct, frozen=True):
+class Destination(msgspec.Struct, frozen=True):
     """Where the server is, and how to get in.
 
     Attributes:
@@ -59,7 +59,7 @@ class Place(msgspec.Struct, frozen=True):
     dialect: str = "v1"
 
     def __repr__(self) -> str:
-        return f"<Place {self.url}>"  # the secrets are nobody's business
+        return f"<Destination {self.url}>"  # the secrets are nobody's business
 
 
 class Seat(msgspec.Struct, frozen=True):
@@ -96,7 +96,7 @@ class Setup(msgspec.Struct, frozen=True, tag=True):
         doors: how many connections a worker opens at once.
     """
 
-    place: Place
+    place: Destination
     mark: str
     doors: int
 
@@ -222,7 +222,7 @@ class Tally(msgspec.Struct):
         self.busy = max(self.busy, other.busy)
 
 
-class Standing(msgspec.Struct):
+class Census(msgspec.Struct):
     """Who is there.
 
     Attributes:
@@ -237,7 +237,7 @@ class Standing(msgspec.Struct):
     members: dict[str, int] = {}
     slow: int = 0
 
-    def add(self, other: Standing) -> None:
+    def add(self, other: Census) -> None:
         """Take in the clients of another worker."""
         self.connected += other.connected
         self.silent += other.silent
@@ -266,16 +266,16 @@ class Done(msgspec.Struct, frozen=True, tag=True):
     """An order was carried out, or was stopped."""
 
     tally: Tally
-    standing: Standing
+    standing: Census
 
 
-class Failed(msgspec.Struct, frozen=True, tag=True):
+class OrderFailed(msgspec.Struct, frozen=True, tag=True):
     """An order could not be carried out, through no fault of the server's."""
 
     why: str
 
 
-Report = Tick | Done | Failed
+Report = Tick | Done | OrderFailed
 
 Key = TypeVar("Key", str, int)
 

@@ -8,8 +8,8 @@ from importlib.resources import files
 from pathlib import Path
 from string import Template
 
-from hubbub.bench.plots import STYLE, Line, lines
-from hubbub.bench.results import Figure, Latency, Result, Run, Sample
+from hubbub.bench.plots import STYLE, Curve, lines
+from hubbub.bench.results import Figure, Latency, Run, Sample, ScenarioResult
 from hubbub.bench.text import DASH, escape, known, number
 
 __all__ = ["write_page"]
@@ -68,7 +68,7 @@ def facts(run: Run) -> Iterator[str]:
 # All scenarios
 
 
-def summary(results: list[Result]) -> str:
+def summary(results: list[ScenarioResult]) -> str:
     """A row for each scenario, and a column for each thing that any of them has."""
     if not results:
         return '<p class="about">Nothing was measured.</p>'
@@ -82,16 +82,16 @@ def summary(results: list[Result]) -> str:
     return table("scenario", names, [column for column in columns if any(column[1])])
 
 
-def headline(name: str, results: Iterable[Result]) -> Column:
+def headline(name: str, results: Iterable[ScenarioResult]) -> Column:
     """One figure of all scenarios."""
 
-    def cell(result: Result) -> str:
+    def cell(result: ScenarioResult) -> str:
         return next((quantity(figure) for figure in result.figures if figure.name == name), "")
 
     return escape(name), [cell(result) for result in results]
 
 
-def verdict(result: Result) -> str:
+def verdict(result: ScenarioResult) -> str:
     if result.not_offered:
         return '<span class="verdict">not offered</span>'
     return '<span class="verdict good">good</span>' if result.is_good else '<span class="verdict bad">not good</span>'
@@ -100,7 +100,7 @@ def verdict(result: Result) -> str:
 # One scenario
 
 
-def section(result: Result, index: int) -> str:
+def section(result: ScenarioResult, index: int) -> str:
     """All there is to say about one scenario."""
     parts = [
         f'<section class="card" id="scenario-{index}">',
@@ -117,7 +117,7 @@ def section(result: Result, index: int) -> str:
     return "\n".join([*parts, "</section>"])
 
 
-def callouts(result: Result) -> Iterator[str]:
+def callouts(result: ScenarioResult) -> Iterator[str]:
     """What a reader has to know."""
     notes = [f"Not offered: {result.not_offered}", *result.notes] if result.not_offered else result.notes
     if notes:
@@ -153,16 +153,16 @@ def milliseconds(latency: Latency, value: float) -> str:
 # Plots
 
 
-def plots(result: Result) -> Iterator[str]:
+def plots(result: ScenarioResult) -> Iterator[str]:
     """Where the latencies lie, and what happened in the course of time."""
     if any(latency.curve for latency in result.latencies):
-        curves = [Line(latency.name, curve(latency)) for latency in result.latencies]
+        curves = [Curve(latency.name, curve(latency)) for latency in result.latencies]
         label = "% that took no longer"
         yield lines("Latency", curves, x_label=label, unit="ms", x_ticks=NINES, is_log=True)
     timeline = result.timeline
 
-    def over_time(value: Callable[[Sample], float | None], name: str = "") -> Line:
-        return Line(name, [(sample.at, math.nan if (y := value(sample)) is None else y) for sample in timeline])
+    def over_time(value: Callable[[Sample], float | None], name: str = "") -> Curve:
+        return Curve(name, [(sample.at, math.nan if (y := value(sample)) is None else y) for sample in timeline])
 
     if any(sample.delivered for sample in timeline):
         delivered = over_time(lambda sample: sample.delivered)

@@ -23,7 +23,7 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from hubbub.bench.text import known, number, printable, rounded, short
 
-__all__ = ["STYLE", "Bars", "Line", "Spread", "bars", "lines"]
+__all__ = ["STYLE", "Bars", "Curve", "Spread", "bars", "lines"]
 
 # The CSS variables, each with its colour on a light and on a dark screen. Those with a number are for series: Okabe and
 # Ito's, which the colour-blind can tell apart, darker on white so that text can have them.
@@ -129,7 +129,7 @@ class Bars(NamedTuple):
     values: Sequence[Spread | None]
 
 
-class Line(NamedTuple):
+class Curve(NamedTuple):
     """A line through (x, y) points; a y that is not a number breaks it."""
 
     name: str
@@ -197,7 +197,7 @@ def draw_bar(axes: Axes, y: float, spread: Spread | None, left: float, **look: A
 
 def lines(
     title: str,
-    series: Sequence[Line],
+    series: Sequence[Curve],
     *,
     x_label: str = "",
     unit: str = "",
@@ -255,11 +255,11 @@ def drawable_spread(spread: Spread | None, *, is_log: bool) -> Spread | None:
     return None if value is None else Spread(value, low, high)
 
 
-def drawable_line(line: Line, *, is_log: bool) -> Line:
+def drawable_line(line: Curve, *, is_log: bool) -> Curve:
     """A line of values that can be drawn; it has no points where none of its values can."""
     found = [(known(x), drawable(y, is_log=is_log)) for x, y in line.points]
     points = [(x, math.nan if y is None else y) for x, y in found if x is not None]
-    return Line(line.name, points if any(not math.isnan(y) for _, y in points) else [])
+    return Curve(line.name, points if any(not math.isnan(y) for _, y in points) else [])
 
 
 # Parts
@@ -357,10 +357,10 @@ def describe_bars(categories: Sequence[str], series: Sequence[Bars], label: str)
     return f"{label}. {rows}." if label else f"{rows}."
 
 
-def describe_lines(series: Sequence[Line], x_label: str, unit: str) -> str:
+def describe_lines(series: Sequence[Curve], x_label: str, unit: str) -> str:
     """The lines for those who cannot see them."""
 
-    def range_of(one: Line) -> str:
+    def range_of(one: Curve) -> str:
         ys = [y for _, y in one.points if not math.isnan(y)]
         ends = f"from {number(ys[0])} to {number(ys[-1])}"
         return f"{one.name}: {ends}, at least {number(min(ys))}, at most {number(max(ys))}"

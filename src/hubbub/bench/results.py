@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-__all__ = ["Figure", "Latency", "Result", "Run", "Sample"]
+__all__ = ["Figure", "Latency", "Run", "Sample", "ScenarioResult"]
 
 
 class Figure(msgspec.Struct, frozen=True):
@@ -56,7 +56,7 @@ class Sample(msgspec.Struct, frozen=True):
     rss: int | None = None
 
 
-class Result(msgspec.Struct, frozen=True):
+class ScenarioResult(msgspec.Struct, frozen=True):
     """What one scenario found.
 
     Attributes:
@@ -91,4 +91,4 @@ class Run(msgspec.Struct, frozen=True):
     machine: str
     version: str
     command: str
-    results: list[Result]
+    results: list[ScenarioResult]

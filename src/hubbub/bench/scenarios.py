@@ -11,7 +11,7 @@ import msgspec
 
 from hubbub.bench.orders import Drop, Rest, Return, Seat, Settle, Talk
 from hubbub.bench.schedule import seats_for
-from hubbub.bench.stage import Stage
+from hubbub.bench.stage import ScenarioRun
 
 __all__ = ["SCENARIOS", "Load", "Scenario", "seats_of"]
 
@@ -61,7 +61,7 @@ class Scenario:
 
     name: str
     about: str
-    play: Callable[[Scenario, Load, Stage], Awaitable[None]]
+    play: Callable[[Scenario, Load, ScenarioRun], Awaitable[None]]
     load: Load
     rooms: int = 1
     senders: int = 1
@@ -79,7 +79,7 @@ class Scenario:
         return self.about.format(load=load, rooms=self.rooms_for(load), rate=rate, slow=slow, away=AWAY_MESSAGES)
 
 
-def seats_of(scenario: Scenario, load: Load, stage: Stage, silent: int = 0) -> list[Seat]:
+def seats_of(scenario: Scenario, load: Load, stage: ScenarioRun, silent: int = 0) -> list[Seat]:
     """The seats of a scenario; the last `silent` ones do not send."""
     rooms = [stage.room(number) for number in range(scenario.rooms_for(load))]
     senders = max(scenario.senders, math.ceil(load.rate / len(rooms) / MOST_PER_SENDER))
@@ -90,7 +90,7 @@ def slow_of(clients: int) -> int:
     return max(1, int(clients * SLOW_SHARE))
 
 
-async def assemble(seats: list[Seat], stage: Stage) -> None:
+async def assemble(seats: list[Seat], stage: ScenarioRun) -> None:
     """Bring the clients in, and be sure that each is in its room."""
     await stage.gather(seats)
     if stage.has_v1:
@@ -104,7 +104,7 @@ async def assemble(seats: list[Seat], stage: Stage) -> None:
             return
 
 
-async def converse(load: Load, stage: Stage, parts: tuple[str, ...] = ("delivery",)) -> None:
+async def converse(load: Load, stage: ScenarioRun, parts: tuple[str, ...] = ("delivery",)) -> None:
     """Let the senders send, and count what arrives."""
     begin_ns = stage.begin_ns
     length_ns = int(load.seconds * 1e9)
@@ -122,7 +122,7 @@ async def converse(load: Load, stage: Stage, parts: tuple[str, ...] = ("delivery
     await stage.talk(talk)
 
 
-async def play_talk(scenario: Scenario, load: Load, stage: Stage) -> None:
+async def play_talk(scenario: Scenario, load: Load, stage: ScenarioRun) -> None:
     """Everyone is there; the senders send; everyone hears it."""
     await assemble(seats_of(scenario, load, stage), stage)
     stage.measure(time.monotonic_ns() + LEAD_NS, load.seconds)
@@ -130,7 +130,7 @@ async def play_talk(scenario: Scenario, load: Load, stage: Stage) -> None:
     stage.end()
 
 
-async def play_slow(scenario: Scenario, load: Load, stage: Stage) -> None:
+async def play_slow(scenario: Scenario, load: Load, stage: ScenarioRun) -> None:
     """As `play_talk`, with some that do not read in the middle third."""
     slow = slow_of(load.clients)
     seats = seats_of(scenario, load, stage, slow)
@@ -141,7 +141,7 @@ async def play_slow(scenario: Scenario, load: Load, stage: Stage) -> None:
     stage.end()
 
 
-async def play_storm(_scenario: Scenario, load: Load, stage: Stage) -> None:
+async def play_storm(_scenario: Scenario, load: Load, stage: ScenarioRun) -> None:
     """Connections come at a fixed rate."""
     every_ns = int(1e9 / load.rate)
     seats = [Seat(number, opens_ns=number * every_ns) for number in range(load.clients)]
@@ -150,7 +150,7 @@ async def play_storm(_scenario: Scenario, load: Load, stage: Stage) -> None:
     stage.end()
 
 
-async def play_idle(_scenario: Scenario, load: Load, stage: Stage) -> None:
+async def play_idle(_scenario: Scenario, load: Load, stage: ScenarioRun) -> None:
     """Many connect, then nothing is said."""
     stage.mark("before")
     await stage.gather([Seat(number) for number in range(load.clients)])
@@ -160,7 +160,7 @@ async def play_idle(_scenario: Scenario, load: Load, stage: Stage) -> None:
     stage.end()
 
 
-async def play_resume(scenario: Scenario, load: Load, stage: Stage) -> None:
+async def play_resume(scenario: Scenario, load: Load, stage: ScenarioRun) -> None:
     """All drop at once, miss something, come back within two seconds, and go on."""
     rooms = [stage.room(number) for number in range(scenario.rooms_for(load))]
     seats = [msgspec.structs.replace(seat, every_ns=0) for seat in seats_for(load.clients, rooms, 0, 1)]

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hubbub.bench.histogram import Histogram
-from hubbub.bench.orders import Done, End, Gather, Measure, Order, Seat, Settle, Standing, Stop, Talk, Tally, Tick
+from hubbub.bench.orders import Census, Done, End, Gather, Measure, Order, Seat, Settle, Stop, Talk, Tally, Tick
 from hubbub.bench.proc import Watched
 from hubbub.bench.results import Sample
-from hubbub.bench.workers import Worker, WorkerFailed
+from hubbub.bench.workers import WorkerFailed, WorkerProcess
 
-__all__ = ["Cost", "GaveUp", "Glimpse", "Stage"]
+__all__ = ["Cost", "GaveUp", "Glimpse", "ScenarioRun"]
 
 # What an order may take longer than it should: clients that are not answered, or do not catch up.
 PATIENCE_S = 30.0
@@ -66,7 +66,7 @@ class Interval:
     latencies: Histogram = field(default_factory=Histogram)
 
 
-class Stage:
+class ScenarioRun:
     """A scenario under way.
 
     Args:
@@ -84,7 +84,7 @@ class Stage:
 
     def __init__(
         self,
-        workers: Sequence[Worker],
+        workers: Sequence[WorkerProcess],
         prefix: str,
         *,
         has_v1: bool,
@@ -98,7 +98,7 @@ class Stage:
         self.measured = Tally()
         self.expected = 0
         self.expected_of_slow = 0
-        self.standing = Standing()
+        self.standing = Census()
         self.missing = 0
         self.seconds = 0.0
         self.begin_ns = 0
@@ -190,7 +190,7 @@ class Stage:
                 worker.say(Stop())
             await asyncio.wait(pending, timeout=STOP_S)
         found = Tally()
-        self.standing = Standing()
+        self.standing = Census()
         for answer in answers:
             if answer.done() and answer.exception() is None:
                 found.add(answer.result().tally)

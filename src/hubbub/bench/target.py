@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from hubbub.bench.orders import Place
+from hubbub.bench.orders import Destination
 from hubbub.errors import AuthError, ConfigError, ProtocolError
 from hubbub.sdk.session import Denied, Server, denied, head, read_answer
 
@@ -71,12 +71,12 @@ def address_of(host: str, port: int, *, is_own: bool) -> list[tuple[int, list[st
     return addresses
 
 
-def server_at(place: Place) -> Server:
+def server_at(place: Destination) -> Server:
     """The server as the SDK knows it."""
     return Server(place.url, context_of(place))
 
 
-def context_of(place: Place) -> ssl.SSLContext | None:
+def context_of(place: Destination) -> ssl.SSLContext | None:
     if not place.url.startswith("https:"):
         return None
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -107,7 +107,7 @@ def check_path(path: str) -> str:
     return path
 
 
-async def dial(place: Place, receive_buffer: int = 0) -> socket.socket:
+async def dial(place: Destination, receive_buffer: int = 0) -> socket.socket:
     """A connected socket. `OSError` when no one answers in time."""
     connection = socket.socket(place.family, socket.SOCK_STREAM)
     try:
@@ -140,7 +140,7 @@ class TicketSource:
         token: of the login; empty where the server gives none.
     """
 
-    def __init__(self, place: Place, server: Server) -> None:
+    def __init__(self, place: Destination, server: Server) -> None:
         self.token = place.token
         self._place = place
         self._server = server
@@ -180,7 +180,7 @@ class TicketSource:
             raise ProtocolError(f"{self._server.url}{path} answers, but is no Hubbub server") from None
 
 
-async def log_out(place: Place, server: Server, token: str) -> None:
+async def log_out(place: Destination, server: Server, token: str) -> None:
     """End a login, as far as the server takes it."""
     if token:
         try:
@@ -189,7 +189,7 @@ async def log_out(place: Place, server: Server, token: str) -> None:
             pass
 
 
-async def post(place: Place, server: Server, path: str, token: str, body: bytes = b"") -> bytes:
+async def post(place: Destination, server: Server, path: str, token: str, body: bytes = b"") -> bytes:
     """Send one POST on a connection of its own; the body of the answer."""
     async with asyncio.timeout(REQUEST_S):
         connection = await dial(place)
@@ -205,7 +205,7 @@ async def post(place: Place, server: Server, path: str, token: str, body: bytes 
     return answer.body
 
 
-async def reachable(places: Iterable[Place]) -> Place:
+async def reachable(places: Iterable[Destination]) -> Destination:
     """The first place where someone answers.
 
     Raises:

@@ -14,10 +14,10 @@ from hubbub.bench.orders import (
     Done,
     Drop,
     End,
-    Failed,
     Gather,
     Measure,
     Order,
+    OrderFailed,
     Part,
     Report,
     Rest,
@@ -77,7 +77,7 @@ async def carry_out(crew: Crew, order: Order) -> None:
     except asyncio.CancelledError:
         pass
     except Exception as error:
-        tell(Failed(f"{type(error).__name__}: {error}"))
+        tell(OrderFailed(f"{type(error).__name__}: {error}"))
         return
     tell(Done(crew.report(), crew.standing()))
 

@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 
-from hubbub.bench.orders import Done, Failed, Order, Setup, Tick, decode_report, line
+from hubbub.bench.orders import Done, Order, OrderFailed, Setup, Tick, decode_report, line
 
-__all__ = ["Worker", "WorkerFailed", "start_all", "stop_all"]
+__all__ = ["WorkerFailed", "WorkerProcess", "start_all", "stop_all"]
 
 # A line: the buckets of a few histograms.
 MAX_LINE = 16 * 1024 * 1024
@@ -21,7 +21,7 @@ class WorkerFailed(Exception):
     """A worker died, or could not do what it was told, through no fault of the server's."""
 
 
-class Worker:
+class WorkerProcess:
     """One process, and what it says.
 
     Attributes:
@@ -75,7 +75,7 @@ class Worker:
                     self.on_tick(self.number, report)
                 case Done():
                     self._settle(report)
-                case Failed(why):
+                case OrderFailed(why):
                     self._settle(WorkerFailed(f"a worker process failed: {why}"))
         code = await self._process.wait()
         how = f"was killed by signal {-code}" if code < 0 else f"ended with exit code {code}"
@@ -91,7 +91,7 @@ class Worker:
             self._answer.set_exception(outcome)
 
 
-async def start_all(count: int, setup: Setup) -> list[Worker]:
+async def start_all(count: int, setup: Setup) -> list[WorkerProcess]:
     """Start so many processes."""
     workers = []
     for number in range(count):
@@ -102,12 +102,12 @@ async def start_all(count: int, setup: Setup) -> list[Worker]:
             limit=MAX_LINE,
             start_new_session=True,  # Ctrl-C is for the one that conducts
         )
-        worker = Worker(number, process)
+        worker = WorkerProcess(number, process)
         worker.say(setup)
         workers.append(worker)
     return workers
 
 
-async def stop_all(workers: Sequence[Worker]) -> None:
+async def stop_all(workers: Sequence[WorkerProcess]) -> None:
     """End them all."""
     await asyncio.gather(*(worker.stop() for worker in workers))
