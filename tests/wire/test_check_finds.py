@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from hubbub.check import Outcome, Report, Target, run, runner
+from hubbub.check import Report, Target, Verdict, run, runner
 from hubbub.check.promises import PROMISES
 from hubbub.errors import HubbubError
 from hubbub.sdk.session import Credentials, Denied
@@ -130,14 +130,14 @@ def check(handler: Handler, *names: str) -> Report:
 def assert_finds(report: Report, name: str, *words: str) -> None:
     """This one failed, and its line says these words."""
     (result,) = (result for result in report.results if result.promise.name == name)
-    assert result.outcome is Outcome.FAIL, result
+    assert result.outcome is Verdict.FAIL, result
     for word in words:
         assert word in f"sent: {result.sent}; came: {result.came}; wanted: {result.wanted}", result
 
 
 def test_a_meddler_who_changes_nothing_is_not_noticed(server: ServerProcess) -> None:
     report = check(Meddler(server.port))
-    assert [result for result in report.results if result.outcome is not Outcome.PASS] == []
+    assert [result for result in report.results if result.outcome is not Verdict.PASS] == []
 
 
 # Servers that speak classic only
@@ -169,9 +169,9 @@ class NodeLike(GoLike):
 
 def test_a_server_like_the_go_one_is_judged_by_the_classic_part(server: ServerProcess) -> None:
     report = check(GoLike(server.port))
-    assert report.is_good, [result for result in report.results if result.outcome is Outcome.FAIL]
+    assert report.is_good, [result for result in report.results if result.outcome is Verdict.FAIL]
     assert not report.has_v1
-    left_out = {result.promise.name: result.why for result in report.results if result.outcome is Outcome.NOT_OFFERED}
+    left_out = {result.promise.name: result.why for result in report.results if result.outcome is Verdict.NOT_OFFERED}
     assert "Go" in left_out.pop("classic-no-echo")
     assert set(left_out) == {result.promise.name for result in report.results if result.promise.scope.value == "v1"}
     assert all("hubbub.v1" in why for why in left_out.values())
@@ -180,7 +180,7 @@ def test_a_server_like_the_go_one_is_judged_by_the_classic_part(server: ServerPr
 def test_a_server_like_the_node_one_may_send_no_echo(server: ServerProcess) -> None:
     names = [promise.name for promise in PROMISES if promise.group in ("classic", "closing")]
     report = check(NodeLike(server.port), *names)
-    assert report.is_good, [result for result in report.results if result.outcome is Outcome.FAIL]
+    assert report.is_good, [result for result in report.results if result.outcome is Verdict.FAIL]
     (echo,) = (result for result in report.results if result.promise.name == "classic-echo")
     assert "Node" in echo.why
 
@@ -195,7 +195,7 @@ class EchoesAnything(GoLike):
 
 def test_an_echo_of_anything_is_no_offer_of_v1(server: ServerProcess) -> None:
     report = check(EchoesAnything(server.port), "classic-message", "welcome-first")
-    assert [result.outcome for result in report.results] == [Outcome.NOT_OFFERED, Outcome.PASS]
+    assert [result.outcome for result in report.results] == [Verdict.NOT_OFFERED, Verdict.PASS]
 
 
 # Servers that break a promise
@@ -231,7 +231,7 @@ class SeesNoOrigin(Meddler):
 def test_a_foreign_page_that_is_let_in_is_found(server: ServerProcess) -> None:
     report = check(SeesNoOrigin(server.port), "origin-foreign", "origin-own")
     assert_finds(report, "origin-foreign", "https://elsewhere.invalid", "let in")
-    assert report.count(Outcome.FAIL) == 1
+    assert report.count(Verdict.FAIL) == 1
 
 
 class LiesAboutWho(Meddler):
@@ -245,7 +245,7 @@ def test_a_lie_about_who_is_found(server: ServerProcess) -> None:
     report = check(LiesAboutWho(server.port), "classic-from", "classic-message", "no-lies")
     assert_finds(report, "classic-from", "somebody else", "mallory", "from alice")
     assert_finds(report, "no-lies", "mallory", "'alice'")
-    assert report.count(Outcome.FAIL) == 2
+    assert report.count(Verdict.FAIL) == 2
 
 
 class AcksLate(Meddler):
@@ -263,7 +263,7 @@ class AcksLate(Meddler):
 def test_an_ack_after_the_copy_is_found(server: ServerProcess) -> None:
     report = check(AcksLate(server.port), "ack-first", "order")
     assert_finds(report, "ack-first", "send_message", '"new_message"', "the ack before it")
-    assert report.count(Outcome.FAIL) == 1
+    assert report.count(Verdict.FAIL) == 1
 
 
 class RepeatsSeqs(Meddler):
@@ -306,7 +306,7 @@ def test_another_type_to_a_classic_page_is_found(server: ServerProcess) -> None:
     report = check(AnswersClassic(server.port), *names)
     for name in names[1:]:
         assert_finds(report, name, "bad_json", "nothing of the kind, ever")
-    assert report.count(Outcome.FAIL) == 4
+    assert report.count(Verdict.FAIL) == 4
 
 
 class ForgetsKeys(Meddler):
@@ -325,7 +325,7 @@ def test_a_repeat_and_a_hole_are_found(server: ServerProcess) -> None:
     report = check(ForgetsKeys(server.port), "once", "resume", "other-epoch")
     assert_finds(report, "once", "check 1", "wanted: seq")
     assert_finds(report, "resume")
-    assert report.count(Outcome.FAIL) == 2
+    assert report.count(Verdict.FAIL) == 2
 
 
 class NoPoliteClose(Meddler):
@@ -341,7 +341,7 @@ def test_a_cut_instead_of_a_close_is_found(server: ServerProcess) -> None:
     report = check(NoPoliteClose(server.port), "ping", *names)
     for name, code in zip(names, (1002, 1002, 1003, 1007, 1009), strict=True):
         assert_finds(report, name, "without a close frame", f"a close with {code}")
-    assert report.count(Outcome.FAIL) == 5
+    assert report.count(Verdict.FAIL) == 5
 
 
 def test_what_is_found_is_for_all_to_see(server: ServerProcess, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hubbub.check.runner import Outcome, Report, Result, run
+from hubbub.check.runner import Report, Result, Verdict, run
 from hubbub.check.target import Target
 
-__all__ = ["Outcome", "Report", "Result", "Target", "run"]
+__all__ = ["Report", "Result", "Target", "Verdict", "run"]

@@ -19,7 +19,7 @@ from websockets.exceptions import ConnectionClosed
 
 from hubbub.check.outcome import Failed, Trace, printable
 
-__all__ = ["BINARY", "PING", "TEXT", "Event", "Page", "Peer", "V1Peer", "WatchedConnection", "frame"]
+__all__ = ["BINARY", "PING", "TEXT", "ClassicPeer", "Peer", "ReceivedEvent", "V1Peer", "WatchedConnection", "frame"]
 
 TEXT, BINARY, PING = 0x1, 0x2, 0x9
 
@@ -51,7 +51,7 @@ def frame(opcode: int, payload: bytes = b"", *, fin: bool = True, rsv: int = 0, 
 
 
 @dataclass(frozen=True)
-class Event:
+class ReceivedEvent:
     """An event, as it came."""
 
     text: str
@@ -61,7 +61,7 @@ class Event:
     keys: frozenset[str] = frozenset()
 
 
-def read_event(text: str) -> Event | None:
+def read_event(text: str) -> ReceivedEvent | None:
     """Read an event; None when it is none."""
     try:
         found = json.loads(text)
@@ -72,7 +72,7 @@ def read_event(text: str) -> Event | None:
     type_, payload = found.get("type"), found.get("payload")
     if not isinstance(type_, str) or not isinstance(payload, dict):
         return None
-    return Event(printable(text), type_, payload, found.get("id"), frozenset(found))
+    return ReceivedEvent(printable(text), type_, payload, found.get("id"), frozenset(found))
 
 
 class WatchedConnection(ClientConnection):
@@ -96,7 +96,7 @@ class Peer:
     def __init__(self, connection: WatchedConnection, user: str, trace: Trace) -> None:
         self.connection = connection
         self.user = user
-        self.heard: list[Event] = []
+        self.heard: list[ReceivedEvent] = []
         self.trace = trace
         self._frames = 0
 
@@ -121,7 +121,7 @@ class Peer:
 
     # Receiving
 
-    async def receive(self) -> Event:
+    async def receive(self) -> ReceivedEvent:
         """The next frame, which must be an event."""
         wanted = 'a text frame {"type": ..., "payload": {...}}'
         try:
@@ -182,7 +182,7 @@ class Peer:
         return self.trace.failed(wanted)
 
 
-class Page(Peer):
+class ClassicPeer(Peer):
     """A classic client.
 
     Attributes:
@@ -200,7 +200,7 @@ class Page(Peer):
         """Ask to go to a room; nothing tells when that is done."""
         await self.send(json.dumps({"type": "change_room", "payload": {"name": room}}))
 
-    async def hears(self, text: str) -> Event:
+    async def hears(self, text: str) -> ReceivedEvent:
         """The message with this text, among what comes."""
         while True:
             event = await self.receive()
@@ -235,7 +235,7 @@ class V1Peer(Peer):
     def __init__(self, connection: WatchedConnection, user: str, trace: Trace) -> None:
         super().__init__(connection, user, trace)
         self.welcome: dict[str, Any] = {}
-        self._waiting: deque[Event] = deque()
+        self._waiting: deque[ReceivedEvent] = deque()
 
     def limit(self, name: str) -> int:
         """A limit that the welcome names; 0 for none."""
@@ -248,7 +248,7 @@ class V1Peer(Peer):
         id_member = {} if id_ is None else {"id": id_}
         await self.send(json.dumps({"type": type_, **id_member, "payload": payload}))
 
-    async def answer(self, id_: str | int | None) -> Event:
+    async def answer(self, id_: str | int | None) -> ReceivedEvent:
         """The next ack or error, which must have this id; other events wait to be asked for."""
         while (event := await self.receive()).type not in ("ack", "error"):
             self._waiting.append(event)
@@ -256,7 +256,7 @@ class V1Peer(Peer):
         self.trace.expect(is_mine, f"an answer with the id {id_!r}" if id_ is not None else "an answer without an id")
         return event
 
-    async def ask(self, type_: str, payload: object) -> Event:
+    async def ask(self, type_: str, payload: object) -> ReceivedEvent:
         """Send a request; its ack or error."""
         id_ = f"c{next(numbers)}"
         await self.request(type_, payload, id_)
@@ -268,13 +268,13 @@ class V1Peer(Peer):
         self.trace.expect(answer.type == "ack", "an ack")
         return answer.payload
 
-    async def assert_refused(self, code: str, type_: str, payload: object) -> Event:
+    async def assert_refused(self, code: str, type_: str, payload: object) -> ReceivedEvent:
         """A request is refused with this code."""
         answer = await self.ask(type_, payload)
         self.assert_error(answer, code)
         return answer
 
-    def assert_error(self, answer: Event, code: str) -> None:
+    def assert_error(self, answer: ReceivedEvent, code: str) -> None:
         """This is an error with this code, and a sentence."""
         is_right = answer.type == "error" and answer.payload.get("code") == code
         self.trace.expect(is_right, f"an error with the code {code}", answer.text)
@@ -288,7 +288,7 @@ class V1Peer(Peer):
         """Say something; the payload of the ack."""
         return await self.ack("send_message", {"room": room, "message": text, **more})
 
-    async def next(self, type_: str) -> Event:
+    async def next(self, type_: str) -> ReceivedEvent:
         """The next event of this type; others are passed over."""
         while self._waiting:
             if (event := self._waiting.popleft()).type == type_:

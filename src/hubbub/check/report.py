@@ -6,11 +6,11 @@ import json
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
-from hubbub.check.runner import Outcome, Report, Result
+from hubbub.check.runner import Report, Result, Verdict
 
 __all__ = ["as_json", "line", "summary", "write_junit"]
 
-WIDTH = max(len(outcome) for outcome in Outcome)
+WIDTH = max(len(outcome) for outcome in Verdict)
 
 
 def line(result: Result) -> str:
@@ -20,7 +20,7 @@ def line(result: Result) -> str:
 
 
 def why(result: Result) -> str:
-    if result.outcome is Outcome.FAIL:
+    if result.outcome is Verdict.FAIL:
         wanted = f"; wanted: {result.wanted}" if result.wanted else ""
         return f"sent: {result.sent}; came: {result.came}{wanted}"
     return result.why
@@ -28,7 +28,7 @@ def why(result: Result) -> str:
 
 def summary(report: Report) -> str:
     """The last line."""
-    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in Outcome)
+    counts = ", ".join(f"{report.count(outcome)} {outcome}" for outcome in Verdict)
     dialects = "classic and v1" if report.has_v1 else "classic only"
     return f"{report.url} ({dialects}): {counts}"
 
@@ -40,7 +40,7 @@ def as_json(report: Report) -> str:
             "url": report.url,
             "user": report.user,
             "dialects": ["classic", "v1"] if report.has_v1 else ["classic"],
-            "counts": {str(outcome): report.count(outcome) for outcome in Outcome},
+            "counts": {str(outcome): report.count(outcome) for outcome in Verdict},
             "results": [as_object(result) for result in report.results],
         },
         indent=2,
@@ -55,9 +55,9 @@ def as_object(result: Result) -> dict[str, object]:
         "outcome": str(result.outcome),
         "seconds": round(result.seconds, 3),
     }
-    if result.outcome is Outcome.FAIL:
+    if result.outcome is Verdict.FAIL:
         found |= {"sent": result.sent, "came": result.came, "wanted": result.wanted}
-    elif result.outcome is Outcome.NOT_OFFERED:
+    elif result.outcome is Verdict.NOT_OFFERED:
         found["why"] = result.why
     return found
 
@@ -66,18 +66,18 @@ def write_junit(report: Report, file: Path) -> None:
     """Write the report as JUnit XML. `OSError` when it cannot be written."""
     counts = {
         "tests": len(report.results),
-        "failures": report.count(Outcome.FAIL),
+        "failures": report.count(Verdict.FAIL),
         "errors": 0,
-        "skipped": report.count(Outcome.NOT_OFFERED),
+        "skipped": report.count(Verdict.NOT_OFFERED),
         "time": f"{sum(result.seconds for result in report.results):.3f}",
     }
     suite = ET.Element("testsuite", {"name": "hubbub check"} | {key: str(value) for key, value in counts.items()})
     for result in report.results:
         names = {"classname": result.promise.group, "name": f"{result.promise.name}: {result.promise.says}"}
         case = ET.SubElement(suite, "testcase", names | {"time": f"{result.seconds:.3f}"})
-        if result.outcome is Outcome.FAIL:
+        if result.outcome is Verdict.FAIL:
             ET.SubElement(case, "failure", {"message": why(result)})
-        elif result.outcome is Outcome.NOT_OFFERED:
+        elif result.outcome is Verdict.NOT_OFFERED:
             ET.SubElement(case, "skipped", {"message": result.why})
     root = ET.Element("testsuites")
     root.append(suite)

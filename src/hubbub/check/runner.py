@@ -11,14 +11,14 @@ from hubbub.check.outcome import Failed, NotOffered, printable
 from hubbub.check.promises import PROMISES, Promise, Scope
 from hubbub.check.target import Target
 
-__all__ = ["Outcome", "Report", "Result", "run"]
+__all__ = ["Report", "Result", "Verdict", "run"]
 
 CHECK_S = 5.0
 TOTAL_S = 30.0
 LEARN_S = 8.0
 
 
-class Outcome(StrEnum):
+class Verdict(StrEnum):
     """What came of a check."""
 
     PASS = "pass"  # noqa: S105  # no password
@@ -31,7 +31,7 @@ class Result:
     """What came of holding a server to a promise."""
 
     promise: Promise
-    outcome: Outcome
+    outcome: Verdict
     seconds: float = 0.0
     sent: str = ""
     came: str = ""
@@ -48,14 +48,14 @@ class Report:
     has_v1: bool
     results: Sequence[Result]
 
-    def count(self, outcome: Outcome) -> int:
+    def count(self, outcome: Verdict) -> int:
         """How many checks came to this."""
         return sum(result.outcome is outcome for result in self.results)
 
     @property
     def is_good(self) -> bool:
         """Whether no promise was broken."""
-        return not self.count(Outcome.FAIL)
+        return not self.count(Verdict.FAIL)
 
 
 async def run(
@@ -112,9 +112,9 @@ async def judge_all(target: Target, promises: Sequence[Promise], tell: Callable[
 async def judge(target: Target, promise: Promise, left_s: float) -> Result:
     """Hold the server to one promise; what it does about it never raises."""
     if promise.scope is Scope.V1 and not target.has_v1:
-        return Result(promise, Outcome.NOT_OFFERED, why="this server does not echo hubbub.v1")
+        return Result(promise, Verdict.NOT_OFFERED, why="this server does not echo hubbub.v1")
     if left_s <= 0:
-        return Result(promise, Outcome.FAIL, sent="nothing", came=f"no end of the checks within {TOTAL_S:.0f} s")
+        return Result(promise, Verdict.FAIL, sent="nothing", came=f"no end of the checks within {TOTAL_S:.0f} s")
     deadline_s = promise.patience_s or min(CHECK_S, left_s)
     trace = target.trace
     trace.clear()
@@ -122,13 +122,13 @@ async def judge(target: Target, promise: Promise, left_s: float) -> Result:
     begun = now()
 
     def failed(sent: str, came: str, wanted: str = "") -> Result:
-        return Result(promise, Outcome.FAIL, now() - begun, sent, came, wanted)
+        return Result(promise, Verdict.FAIL, now() - begun, sent, came, wanted)
 
     try:
         async with asyncio.timeout(deadline_s):
             await promise.check(target)
     except NotOffered as not_offered:
-        return Result(promise, Outcome.NOT_OFFERED, now() - begun, why=not_offered.why)
+        return Result(promise, Verdict.NOT_OFFERED, now() - begun, why=not_offered.why)
     except Failed as broken:
         return failed(broken.sent, broken.came, broken.wanted)
     except TimeoutError:
@@ -136,4 +136,4 @@ async def judge(target: Target, promise: Promise, left_s: float) -> Result:
     # Whatever the server has done to a library of ours, it is the server's doing, and has a line in the report.
     except Exception as error:
         return failed(trace.sent, printable(f"{trace.came}, then {type(error).__name__}: {error}"))
-    return Result(promise, Outcome.PASS, now() - begun)
+    return Result(promise, Verdict.PASS, now() - begun)

@@ -17,7 +17,7 @@ from websockets.exceptions import InvalidHandshake, InvalidStatus
 from websockets.typing import Origin, Subprotocol
 
 from hubbub.check.outcome import Failed, NotOffered, Trace, printable
-from hubbub.check.peer import Page, Peer, V1Peer, WatchedConnection, numbers
+from hubbub.check.peer import ClassicPeer, Peer, V1Peer, WatchedConnection, numbers
 from hubbub.errors import AuthError, ProtocolError
 from hubbub.sdk.session import Credentials, Denied, Server, Session, read_answer
 
@@ -216,10 +216,12 @@ class Target:
             yield make(connection, user, self.trace)
 
     @asynccontextmanager
-    async def classic(self, user: str | None = None, otp: str | None = None, **how: Unpack[How]) -> AsyncIterator[Page]:
+    async def classic(
+        self, user: str | None = None, otp: str | None = None, **how: Unpack[How]
+    ) -> AsyncIterator[ClassicPeer]:
         """A classic client."""
         otp = await self.ticket(user) if otp is None else otp
-        async with self._open(Page, user or self.user, otp, **how) as page:
+        async with self._open(ClassicPeer, user or self.user, otp, **how) as page:
             page.echoes = self.echoes
             yield page
 
@@ -249,12 +251,12 @@ class Target:
             raise self.trace.failed("an HTTP answer", printable(str(error))) from None
 
     @asynccontextmanager
-    async def pages(self, *users: str, room: str) -> AsyncIterator[list[Page]]:
+    async def pages(self, *users: str, room: str) -> AsyncIterator[list[ClassicPeer]]:
         """Classic clients of these users, each in the room before the next one comes, with nothing left to hear."""
         if not self.echoes and len(users) > 1:
             self.need_two_users()
         async with AsyncExitStack() as stack:
-            found: list[Page] = []
+            found: list[ClassicPeer] = []
             for user in users:
                 newcomer = await stack.enter_async_context(self.classic(user))
                 await newcomer.enter(room)

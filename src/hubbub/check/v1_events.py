@@ -6,7 +6,7 @@ import asyncio
 import re
 from typing import Any
 
-from hubbub.check.peer import Event, V1Peer
+from hubbub.check.peer import ReceivedEvent, V1Peer
 from hubbub.check.target import SUBPROTOCOL, Target
 from hubbub.check.v1_requests import expect_fields, expect_texts, is_seq
 
@@ -72,7 +72,7 @@ def expect_numbers(peer: V1Peer, field: str, *names: str) -> None:
 # Events
 
 
-def expect_message(peer: V1Peer, event: Event, room: str, text: str, sender: str) -> None:
+def expect_message(peer: V1Peer, event: ReceivedEvent, room: str, text: str, sender: str) -> None:
     payload = event.payload
     peer.trace.came = event.text
     expect_fields(peer, payload, **{"room": room, "message": text, "from": sender})
