@@ -20,7 +20,7 @@ from hubbub.errors import (
 )
 from hubbub.sdk.client import Connection
 from hubbub.sdk.messages import Gap, Heard, MemberJoined, Members, Message, Offline, Online, RoomLost, Signal, Typing
-from hubbub.sdk.session import Denied
+from hubbub.sdk.session import HttpRefused
 from hubbub.sdk.transport import TransportClosed
 from sdk_stage import FakeServer, client, mangling, refusal, run
 
@@ -495,7 +495,7 @@ def test_pauses_grow_with_each_try_and_wait_for_what_the_server_wants() -> None:
             await chat.join("general")
             await asyncio.sleep(10)
             dropped_at = now()
-            server.doors += [OSError("nobody"), Denied(503, "full", 5.0), ProtocolError("a page of a proxy's")]
+            server.doors += [OSError("nobody"), HttpRefused(503, "full", 5.0), ProtocolError("a page of a proxy's")]
             server.doors += [TransportClosed(1006, "")] * 4
             server.drop()
             await chat.send("general", "hi")
@@ -817,8 +817,8 @@ def test_a_wrong_password_is_an_error_at_once() -> None:
 @pytest.mark.parametrize(
     ("door", "error"),
     [
-        (Denied(404, "no such page"), ProtocolError),
-        (Denied(403, "you are banned"), Rejected),
+        (HttpRefused(404, "no such page"), ProtocolError),
+        (HttpRefused(403, "you are banned"), Rejected),
         (ProtocolError("not HTTP"), ProtocolError),
     ],
 )
@@ -837,7 +837,7 @@ def test_what_will_not_get_better_is_an_error_at_once(door: Exception, error: ty
 def test_the_first_connection_is_tried_for_a_while() -> None:
     async def story() -> None:
         server = FakeServer()
-        server.doors += [OSError("nobody"), Denied(401, "too late"), Denied(503, "full", 2.0)]
+        server.doors += [OSError("nobody"), HttpRefused(401, "too late"), HttpRefused(503, "full", 2.0)]
         async with client(server) as chat:
             assert chat.is_online
         server = FakeServer()
@@ -865,7 +865,7 @@ def test_what_does_not_begin_with_a_welcome_is_no_server() -> None:
     run(story())
 
 
-@pytest.mark.parametrize("door", [AuthError("the password was changed"), Denied(403, "you are banned")])
+@pytest.mark.parametrize("door", [AuthError("the password was changed"), HttpRefused(403, "you are banned")])
 def test_a_client_that_is_not_let_in_again_says_so(door: Exception) -> None:
     async def story() -> None:
         server = FakeServer()

@@ -14,7 +14,7 @@ import pytest
 
 from hubbub.errors import AuthError, ProtocolError
 from hubbub.sdk.client import connect
-from hubbub.sdk.session import MAX_ANSWER, Credentials, Denied, Server, Session
+from hubbub.sdk.session import MAX_ANSWER, HttpRefused, Login, ServerAddress, Session
 
 pytestmark = pytest.mark.anyio
 
@@ -45,7 +45,7 @@ class Desk:
         writer.close()
 
     def session(self) -> Session:
-        return Session(Server(f"http://127.0.0.1:{self.port}/chat/"), Credentials("percy", "secret"))
+        return Session(ServerAddress(f"http://127.0.0.1:{self.port}/chat/"), Login("percy", "secret"))
 
 
 @asynccontextmanager
@@ -90,10 +90,10 @@ async def test_a_wrong_password_is_told_from_a_server_that_is_busy() -> None:
     async with desk(lambda path, headers: answers.pop(0)) as at:
         with pytest.raises(AuthError, match="wrong name or password"):
             await at.session().ticket()
-        with pytest.raises(Denied, match="slowly") as busy:
+        with pytest.raises(HttpRefused, match="slowly") as busy:
             await at.session().ticket()
         assert (busy.value.retry_after, busy.value.is_for_now) == (7, True)
-        with pytest.raises(Denied, match="no reason given") as unclear:
+        with pytest.raises(HttpRefused, match="no reason given") as unclear:
             await at.session().ticket()
         assert unclear.value.retry_after == 0
 
@@ -140,7 +140,7 @@ async def test_logging_out_from_a_server_that_is_gone_is_no_error() -> None:
     ],
 )
 def test_the_websocket_is_beside_the_login(url: str, ws_url: str) -> None:
-    assert Server(url).ws_url == ws_url
+    assert ServerAddress(url).ws_url == ws_url
 
 
 @pytest.mark.parametrize("url", ["localhost:8080", "wss://localhost", "https://", "ftp://localhost"])
@@ -163,5 +163,5 @@ def test_a_server_does_not_import_the_client() -> None:
 
 
 def test_nothing_prints_the_password() -> None:
-    assert "secret" not in repr(Credentials("percy", "secret"))
+    assert "secret" not in repr(Login("percy", "secret"))
     assert "secret" not in repr(connect("http://localhost", "percy", "secret"))

@@ -20,7 +20,7 @@ import pytest
 from hubbub.check import Report, Target, Verdict, run, runner
 from hubbub.check.promises import PROMISES
 from hubbub.errors import HubbubError
-from hubbub.sdk.session import Credentials, Denied
+from hubbub.sdk.session import HttpRefused, Login
 from servers import ServerProcess
 
 TEXT = 0x1
@@ -120,7 +120,7 @@ def check(handler: Handler, *names: str) -> Report:
 
     async def main() -> Report:
         async with serving(handler) as url:
-            target = Target(url, None, Credentials("percy", "123"), Credentials("alice", "123"))
+            target = Target(url, None, Login("percy", "123"), Login("alice", "123"))
             chosen = [promise for promise in PROMISES if not names or promise.name in names]
             return await run(target, promises=chosen)
 
@@ -440,5 +440,5 @@ def test_what_gives_no_ticket_is_no_server(answer: bytes) -> None:
         writer.write(answer)
         writer.close()
 
-    with pytest.raises((HubbubError, Denied, OSError)):
+    with pytest.raises((HubbubError, HttpRefused, OSError)):
         check(answering)

@@ -25,7 +25,7 @@ from hubbub.bench.stage import GaveUp, Glimpse, ScenarioRun
 from hubbub.bench.target import TicketSource, authorities_of, dial, log_out, reachable, server_at
 from hubbub.bench.workers import WorkerFailed, WorkerProcess, start_all, stop_all
 from hubbub.errors import ConfigError, HubbubError
-from hubbub.sdk.session import Credentials, Denied, Server
+from hubbub.sdk.session import HttpRefused, Login, ServerAddress
 
 __all__ = ["Ending", "Viewer", "Way", "check_files", "conduct"]
 
@@ -86,7 +86,7 @@ class Found:
     """What was found out about the server, and the login it was found out with."""
 
     place: Destination
-    server: Server
+    server: ServerAddress
     echoes: bool = True
     hears_others: bool = True
 
@@ -108,7 +108,7 @@ def check_files(clients: int, processes: int) -> None:
 
 async def conduct(
     way: Way,
-    credentials: Credentials,
+    credentials: Login,
     chosen: Sequence[tuple[Scenario, Load]],
     *,
     processes: int,
@@ -197,7 +197,7 @@ async def is_gone(place: Destination) -> bool:
 # Getting in
 
 
-async def get_in(way: Way, credentials: Credentials) -> Found:
+async def get_in(way: Way, credentials: Login) -> Found:
     """Log in, and find out what the server speaks.
 
     Raises:
@@ -207,7 +207,7 @@ async def get_in(way: Way, credentials: Credentials) -> Found:
         Destination(way.url, way.path, family, address, [], credentials.user, credentials.password)
         for family, address in way.addresses
     ]
-    server = Server(way.url, way.tls)
+    server = ServerAddress(way.url, way.tls)
     try:
         place = await reachable(places)
         tickets = TicketSource(place, server)
@@ -219,7 +219,7 @@ async def get_in(way: Way, credentials: Credentials) -> Found:
             return found
         found.place = msgspec.structs.replace(place, dialect="classic")
         await listen_for_echoes(found)
-    except (HubbubError, Denied, WSError, OSError, TimeoutError) as error:
+    except (HubbubError, HttpRefused, WSError, OSError, TimeoutError) as error:
         reason = " ".join(str(error).split()) or "no answer in time"
         raise ConfigError(f"cannot log in at {way.url} as {credentials.user}: {reason}") from None
     return found

@@ -33,7 +33,7 @@ from hubbub.bench.proc import occupied_s
 from hubbub.bench.schedule import DUE, PHASE, SENDER, Pacer, due_in, stamp
 from hubbub.bench.target import TicketSource, server_at
 from hubbub.errors import AuthError, ProtocolError
-from hubbub.sdk.session import Denied
+from hubbub.sdk.session import HttpRefused
 
 __all__ = ["Crew"]
 
@@ -147,7 +147,7 @@ class Crew:
                     answer = await link.enter(is_back=is_back)
                     self._tally.counts["not recovered"] += is_back and not answer.recovered
                     self._tally.counts["replayed"] += len(answer.messages)
-        except (WSError, Denied, AuthError, ProtocolError, OSError, TimeoutError) as error:
+        except (WSError, HttpRefused, AuthError, ProtocolError, OSError, TimeoutError) as error:
             self._tally.troubles[trouble_of(error)] += 1
             link.drop()
             return False
@@ -385,7 +385,7 @@ async def sleep_until(at_ns: int) -> None:
 
 def trouble_of(error: Exception) -> str:
     """What kept a client out, in few words that are the same for all whom it kept out."""
-    if isinstance(error, Denied):
+    if isinstance(error, HttpRefused):
         return f"http {error.status}"
     if isinstance(error, WSHandshakeError) and error.response is not None:
         return f"http {int(error.response.status)}"

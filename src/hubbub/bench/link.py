@@ -14,7 +14,7 @@ from hubbub.bench.target import dial
 from hubbub.errors import ProtocolError
 
 if TYPE_CHECKING:
-    from hubbub.sdk.session import Server
+    from hubbub.sdk.session import ServerAddress
 
 __all__ = ["SUBPROTOCOL", "Body", "Link", "Progress"]
 
@@ -138,7 +138,9 @@ class Link(WSListener):
 
     # In and out
 
-    async def open(self, place: Destination, server: Server, otp: str, *, has_v1: bool, is_trial: bool = False) -> None:
+    async def open(
+        self, place: Destination, server: ServerAddress, otp: str, *, has_v1: bool, is_trial: bool = False
+    ) -> None:
         """Connect; v1 waits for its welcome.
 
         Args:

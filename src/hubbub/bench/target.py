@@ -13,7 +13,7 @@ import msgspec
 
 from hubbub.bench.orders import Destination
 from hubbub.errors import AuthError, ConfigError, ProtocolError
-from hubbub.sdk.session import Denied, Server, denied, head, read_answer
+from hubbub.sdk.session import HttpRefused, ServerAddress, denied, head, read_answer
 
 __all__ = [
     "TicketSource",
@@ -71,9 +71,9 @@ def address_of(host: str, port: int, *, is_own: bool) -> list[tuple[int, list[st
     return addresses
 
 
-def server_at(place: Destination) -> Server:
+def server_at(place: Destination) -> ServerAddress:
     """The server as the SDK knows it."""
-    return Server(place.url, context_of(place))
+    return ServerAddress(place.url, context_of(place))
 
 
 def context_of(place: Destination) -> ssl.SSLContext | None:
@@ -140,7 +140,7 @@ class TicketSource:
         token: of the login; empty where the server gives none.
     """
 
-    def __init__(self, place: Destination, server: Server) -> None:
+    def __init__(self, place: Destination, server: ServerAddress) -> None:
         self.token = place.token
         self._place = place
         self._server = server
@@ -150,7 +150,7 @@ class TicketSource:
 
         Raises:
             AuthError: wrong name or password.
-            Denied: not now.
+            HttpRefused: not now.
             ProtocolError: what answers is no such server.
             OSError: no one answers.
             TimeoutError: not in time.
@@ -158,14 +158,14 @@ class TicketSource:
         if self.token:
             try:
                 return (await self._ask("/otp", self.token)).otp
-            except Denied as refused:
+            except HttpRefused as refused:
                 if refused.status not in (401, 404, 405):
                     raise
                 self.token = ""  # ended, or there is no such request here
         body = msgspec.json.encode({"username": self._place.user, "password": self._place.password})
         try:
             answer = await self._ask("/login", "", body)
-        except Denied as refused:
+        except HttpRefused as refused:
             if refused.status == 401:
                 raise AuthError(refused.message) from None
             raise
@@ -180,16 +180,16 @@ class TicketSource:
             raise ProtocolError(f"{self._server.url}{path} answers, but is no Hubbub server") from None
 
 
-async def log_out(place: Destination, server: Server, token: str) -> None:
+async def log_out(place: Destination, server: ServerAddress, token: str) -> None:
     """End a login, as far as the server takes it."""
     if token:
         try:
             await post(place, server, "/logout", token)
-        except (Denied, ProtocolError, OSError, TimeoutError):
+        except (HttpRefused, ProtocolError, OSError, TimeoutError):
             pass
 
 
-async def post(place: Destination, server: Server, path: str, token: str, body: bytes = b"") -> bytes:
+async def post(place: Destination, server: ServerAddress, path: str, token: str, body: bytes = b"") -> bytes:
     """Send one POST on a connection of its own; the body of the answer."""
     async with asyncio.timeout(REQUEST_S):
         connection = await dial(place)

@@ -19,7 +19,7 @@ from websockets.typing import Origin, Subprotocol
 from hubbub.check.outcome import Failed, NotOffered, Trace, printable
 from hubbub.check.peer import ClassicPeer, Peer, V1Peer, WatchedConnection, numbers
 from hubbub.errors import AuthError, ProtocolError
-from hubbub.sdk.session import Credentials, Denied, Server, Session, read_answer
+from hubbub.sdk.session import HttpRefused, Login, ServerAddress, Session, read_answer
 
 __all__ = ["SUBPROTOCOL", "Answer", "Target"]
 
@@ -81,11 +81,11 @@ class Target:
         self,
         url: str,
         tls: ssl.SSLContext | None,
-        user: Credentials,
-        other: Credentials | None = None,
+        user: Login,
+        other: Login | None = None,
         path: str = "/ws",
     ) -> None:
-        self.server = Server(url, tls)
+        self.server = ServerAddress(url, tls)
         self.path = "/" + path.lstrip("/")
         if not PATH.fullmatch(self.path):
             raise ValueError(f"{path!r} is no path; write /ws")
@@ -132,7 +132,7 @@ class Target:
         self.trace.sent = "a request for a one-time password"
         try:
             return await self._sessions[user or self.user].ticket()
-        except (AuthError, Denied, ProtocolError) as refused:
+        except (AuthError, HttpRefused, ProtocolError) as refused:
             raise self.trace.failed("a one-time password", printable(str(refused))) from None
 
     async def ask(self, method: str, path: str, body: bytes = b"", said: str = "", *lines: str) -> Answer:

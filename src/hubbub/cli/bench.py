@@ -148,11 +148,11 @@ def way_to(url: str, path: str, ca_file: Path | None, *, insecure: bool, is_own:
     """Where the server is; refuses one that may be somebody else's."""
     from hubbub.bench.conductor import Way
     from hubbub.bench.target import address_of, check_path
-    from hubbub.sdk.session import Server
+    from hubbub.sdk.session import ServerAddress
 
     try:
         trusted = trust(url, ca_file, insecure=insecure)
-        server = Server(url, trusted)
+        server = ServerAddress(url, trusted)
         path = check_path(path)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -193,13 +193,13 @@ def run(
     """Run the scenarios, and show how it goes."""
     from hubbub.bench.conductor import conduct
     from hubbub.bench.live import live
-    from hubbub.sdk.session import Credentials
+    from hubbub.sdk.session import Login
 
     with live() as viewer:
         return asyncio.run(
             conduct(
                 way,
-                Credentials(user, password),
+                Login(user, password),
                 chosen,
                 processes=processes,
                 watched=watched,

@@ -87,13 +87,13 @@ def target_at(
 ) -> Target:
     """What to examine."""
     from hubbub.check import Target
-    from hubbub.sdk.session import Credentials
+    from hubbub.sdk.session import Login
 
     trusted = trust(url, ca_file, insecure=insecure)
     try:
-        Target(url, trusted, Credentials(user, ""))  # before a password is asked for
-        known = Credentials(user, read_password(user) if password is None else password)
-        second = Credentials(other, read_password(other, "HUBBUB_OTHER_PASSWORD")) if other else None
+        Target(url, trusted, Login(user, ""))  # before a password is asked for
+        known = Login(user, read_password(user) if password is None else password)
+        second = Login(other, read_password(other, "HUBBUB_OTHER_PASSWORD")) if other else None
         return Target(url, trusted, known, second, path)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -104,7 +104,7 @@ async def examine(target: Target, *, is_slow: bool, is_json: bool) -> Report:
     from hubbub.check import run
     from hubbub.check.outcome import printable
     from hubbub.check.report import line
-    from hubbub.sdk.session import Denied
+    from hubbub.sdk.session import HttpRefused
 
     def tell(result: Result) -> None:
         if not is_json:
@@ -112,7 +112,7 @@ async def examine(target: Target, *, is_slow: bool, is_json: bool) -> Report:
 
     try:
         return await run(target, is_slow=is_slow, tell=tell)
-    except (HubbubError, Denied, OSError) as error:
+    except (HubbubError, HttpRefused, OSError) as error:
         reason = printable(str(error)) or "no answer in time"
         raise ConfigError(f"cannot log in at {target.server.url} as {target.user}: {reason}") from None
 

@@ -42,20 +42,20 @@ HSTS_LOCAL_S = 300
 STATUS: dict[str, int] = {ErrorCode.FORBIDDEN: 403, ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503}
 
 
-class Credentials(msgspec.Struct):
+class LoginBody(msgspec.Struct):
     """The body of a login."""
 
     username: str
     password: str
 
 
-class FirstAccount(Credentials):
+class FirstAccount(LoginBody):
     """The body of the first account's making."""
 
     secret: str
 
 
-decode_credentials = msgspec.json.Decoder(Credentials).decode
+decode_credentials = msgspec.json.Decoder(LoginBody).decode
 decode_setup = msgspec.json.Decoder(FirstAccount).decode
 
 T = TypeVar("T")

@@ -27,7 +27,7 @@ from hubbub.sdk.messages import Gap, Heard, Joined, Message, Page, Receipt, Sign
 from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
 from hubbub.sdk.reading import Present, read_entered, read_page, read_payload, read_present
 from hubbub.sdk.rooms import Membership, RoomCursor
-from hubbub.sdk.session import Credentials, Server
+from hubbub.sdk.session import Login, ServerAddress
 from hubbub.sdk.uplink import now
 from hubbub.sdk.way_in import NetworkWayIn, WayIn
 
@@ -81,7 +81,7 @@ def connect(
     Raises:
         ValueError: `url` is none, or `ssl` or `ca_file` is given for plain HTTP, or both are given.
     """
-    way_in = NetworkWayIn(Server(url, trusting(ca_file, ssl)), Credentials(user, password))
+    way_in = NetworkWayIn(ServerAddress(url, trusting(ca_file, ssl)), Login(user, password))
     return Connection(
         way_in,
         max_incoming=max_incoming,

@@ -14,7 +14,7 @@ from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.messages import Offline, Online
 from hubbub.sdk.reading import Frame, Welcome, read_frame, read_payload
-from hubbub.sdk.session import Denied
+from hubbub.sdk.session import HttpRefused
 from hubbub.sdk.transport import TransportClosed
 from hubbub.sdk.uplink import Uplink, now
 from hubbub.sdk.way_in import WayIn, raise_lasting
@@ -133,7 +133,7 @@ class Keeper:
                         return await self._open()
                     except ssl_module.SSLCertVerificationError as error:
                         raise Unreachable(self._way_in.url, error.verify_message or str(error)) from error
-                    except (Denied, OSError, TransportClosed) as error:
+                    except (HttpRefused, OSError, TransportClosed) as error:
                         raise_lasting(error)
                         why = str(error) or type(error).__name__
                         await asyncio.sleep(self._pause(error))
@@ -162,16 +162,16 @@ class Keeper:
                 return await self._open()
             except AuthError:
                 raise
-            except (Denied, ProtocolError, OSError, TransportClosed) as error:
+            except (HttpRefused, ProtocolError, OSError, TransportClosed) as error:
                 # A page of a proxy's, for one, is what a server that restarts looks like: worth another try.
-                if isinstance(error, Denied) and error.status == 403:
+                if isinstance(error, HttpRefused) and error.status == 403:
                     raise_lasting(error)
                 log.info("not connected: %s", error)
                 await asyncio.sleep(self._pause(error))
 
     def _pause(self, error: Exception) -> float:
         """Seconds until the next try, and not before the server wants it."""
-        return self._backoff.next() + (error.retry_after if isinstance(error, Denied) else 0.0)
+        return self._backoff.next() + (error.retry_after if isinstance(error, HttpRefused) else 0.0)
 
     # Keeping
 

@@ -12,7 +12,7 @@ import msgspec
 
 from hubbub.errors import AuthError, ProtocolError
 
-__all__ = ["Credentials", "Denied", "Server", "Session"]
+__all__ = ["HttpRefused", "Login", "ServerAddress", "Session"]
 
 # One request, from the first packet to the last byte of the answer.
 REQUEST_S = 10.0
@@ -20,7 +20,7 @@ LOGOUT_S = 2.0
 MAX_ANSWER = 64 * 1024
 
 
-class Denied(Exception):
+class HttpRefused(Exception):
     """The server answered no, for now or for good.
 
     Attributes:
@@ -44,14 +44,14 @@ class Denied(Exception):
 
 
 @dataclass(frozen=True)
-class Credentials:
+class Login:
     """A name and a password, which nothing prints."""
 
     user: str
     password: str = field(repr=False)
 
 
-class Server:
+class ServerAddress:
     """Where a server is, and what to trust it with.
 
     Args:
@@ -105,7 +105,7 @@ class ErrorBody(msgspec.Struct):
 class Session:
     """One login, made when it is needed and again when it has run out."""
 
-    def __init__(self, server: Server, credentials: Credentials) -> None:
+    def __init__(self, server: ServerAddress, credentials: Login) -> None:
         self._server = server
         self._credentials = credentials
         self._token = ""
@@ -115,14 +115,14 @@ class Session:
 
         Raises:
             AuthError: wrong name or password.
-            Denied: not now.
+            HttpRefused: not now.
             ProtocolError: what answers is no such server.
             OSError: no one answers.
         """
         if self._token:
             try:
                 return (await self._ask("/otp")).otp
-            except Denied as denied:
+            except HttpRefused as denied:
                 if denied.status != 401:
                     raise
                 self._token = ""  # ended, or the server has forgotten it
@@ -132,7 +132,7 @@ class Session:
         body = {"username": self._credentials.user, "password": self._credentials.password}
         try:
             tickets = await self._ask("/login", body)
-        except Denied as denied:
+        except HttpRefused as denied:
             if denied.status == 401:
                 raise AuthError(denied.message) from None
             raise
@@ -150,7 +150,7 @@ class Session:
         """End the login, if there is one and the server can be told."""
         token, self._token = self._token, ""
         if token:
-            with contextlib.suppress(Denied, ProtocolError, OSError, TimeoutError):
+            with contextlib.suppress(HttpRefused, ProtocolError, OSError, TimeoutError):
                 async with asyncio.timeout(LOGOUT_S):
                     await request(self._server, "/logout", b"", token)
 
@@ -176,11 +176,11 @@ class HttpAnswer:
         self.is_complete = True
 
 
-async def request(server: Server, path: str, body: bytes, token: str = "") -> bytes:
+async def request(server: ServerAddress, path: str, body: bytes, token: str = "") -> bytes:
     """Send one POST on a connection of its own; the body of the answer.
 
     Raises:
-        Denied: the answer is not a good one.
+        HttpRefused: the answer is not a good one.
         ProtocolError: it is no HTTP.
         OSError: there is none.
     """
@@ -197,7 +197,7 @@ async def request(server: Server, path: str, body: bytes, token: str = "") -> by
     return answer.body
 
 
-def head(server: Server, path: str, size: int, token: str) -> bytes:
+def head(server: ServerAddress, path: str, size: int, token: str) -> bytes:
     lines = [
         f"POST {server.path}{path} HTTP/1.1",
         f"Host: {server.netloc}",
@@ -232,11 +232,11 @@ async def read_answer(reader: asyncio.StreamReader) -> tuple[int, HttpAnswer]:
     return parser.get_status_code(), answer
 
 
-def denied(status: int, body: bytes | bytearray, retry_after: str) -> Denied:
+def denied(status: int, body: bytes | bytearray, retry_after: str) -> HttpRefused:
     """The refusal that an answer with this status is."""
     try:
         message = msgspec.json.decode(body, type=ErrorBody).error.message
     except (msgspec.DecodeError, UnicodeError):
         message = ""
     # A date is the header's other form (RFC 9110 section 10.2.3); no Hubbub server sends it.
-    return Denied(status, message or "no reason given", float(retry_after) if retry_after.isdecimal() else 0.0)
+    return HttpRefused(status, message or "no reason given", float(retry_after) if retry_after.isdecimal() else 0.0)

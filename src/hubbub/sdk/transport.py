@@ -11,7 +11,7 @@ from websockets.typing import Subprotocol
 
 from hubbub.errors import ProtocolError
 from hubbub.sdk.closing import LOST
-from hubbub.sdk.session import Server, denied
+from hubbub.sdk.session import ServerAddress, denied
 
 __all__ = ["Transport", "TransportClosed", "open_transport"]
 
@@ -105,11 +105,11 @@ class WebSocketTransport:
         return TransportClosed(end.code, end.reason) if end else TransportClosed(LOST, "the connection was lost")
 
 
-async def open_transport(server: Server, otp: str) -> Transport:
+async def open_transport(server: ServerAddress, otp: str) -> Transport:
     """Open a connection with a one-time password.
 
     Raises:
-        Denied: the server does not let this client in.
+        HttpRefused: the server does not let this client in.
         ProtocolError: what answers is no such server.
         OSError: no one answers.
     """

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from hubbub.errors import ErrorCode, ProtocolError, Rejected
-from hubbub.sdk.session import Credentials, Denied, Server, Session
+from hubbub.sdk.session import HttpRefused, Login, ServerAddress, Session
 from hubbub.sdk.transport import Transport, open_transport
 
 __all__ = ["NetworkWayIn", "WayIn", "raise_lasting"]
@@ -21,7 +21,7 @@ class WayIn(Protocol):
 
         Raises:
             AuthError: wrong name or password.
-            Denied: the server does not let this client in.
+            HttpRefused: the server does not let this client in.
             ProtocolError: what answers is no such server.
             OSError: no one answers.
         """
@@ -35,7 +35,7 @@ class WayIn(Protocol):
 class NetworkWayIn:
     """The way in to a real server: log in, ask for a ticket, open a WebSocket with it."""
 
-    def __init__(self, server: Server, credentials: Credentials) -> None:
+    def __init__(self, server: ServerAddress, credentials: Login) -> None:
         self.url = server.url
         self._server = server
         self._session = Session(server, credentials)
@@ -49,8 +49,8 @@ class NetworkWayIn:
 
 def raise_lasting(error: Exception) -> None:
     """Raise where trying again cannot help."""
-    if isinstance(error, Denied) and error.status == 403:
+    if isinstance(error, HttpRefused) and error.status == 403:
         raise Rejected(ErrorCode.FORBIDDEN, error.message)
     # A ticket that came too late (401) is worth another.
-    if isinstance(error, Denied) and not error.is_for_now and error.status != 401:
+    if isinstance(error, HttpRefused) and not error.is_for_now and error.status != 401:
         raise ProtocolError(f"the server answers {error}")
