@@ -14,7 +14,7 @@ from hubbub.handlers import Handlers
 from hubbub.policy import check_text
 from hubbub.posting import Posting
 from hubbub.recent import HISTORY, RECENT
-from hubbub.rooms import Joined, Rooms
+from hubbub.rooms import EnteredRoom, Rooms
 from hubbub.settings import Settings
 
 __all__ = ["NewMessage", "install"]
@@ -76,7 +76,7 @@ class WhoIsThere(msgspec.Struct, tag="presence", frozen=True):
     room: str | None = None
 
 
-class Typing(msgspec.Struct, tag="typing", frozen=True):
+class SetTyping(msgspec.Struct, tag="typing", frozen=True):
     """Says that its user types, or has stopped."""
 
     on: bool
@@ -164,7 +164,7 @@ def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
         return {"room": room, "members": msgspec.Raw(listing.names), "count": listing.total}
 
     @handlers.offer
-    def typing(request: Typing, client: Participant) -> None:
+    def typing(request: SetTyping, client: Participant) -> None:
         rooms.type(client, rooms.name_of(client, request.room), is_on=request.on)
 
     @handlers.offer
@@ -176,7 +176,7 @@ def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
         return {"room": room, "seq": seq}
 
 
-def join_answer(joined: Joined) -> msgspec.Raw:
+def join_answer(joined: EnteredRoom) -> msgspec.Raw:
     """The payload of the ack to a join."""
     return msgspec.Raw(
         b'{"room":%b,"epoch":%b,"seq":%d,"recovered":%b,"messages":%b,"members":%b,"count":%d,"read":%d}'

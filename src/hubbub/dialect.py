@@ -15,10 +15,10 @@ import msgspec
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import Message, decode_envelope, encode, request_id, rfc3339
 
-__all__ = ["CLASSIC", "SUBPROTOCOLS", "V1", "Classic", "Dialect", "Request", "V1Dialect", "dialect_of"]
+__all__ = ["CLASSIC", "SUBPROTOCOLS", "V1", "Classic", "Dialect", "EventRequest", "V1Dialect", "dialect_of"]
 
 
-class Request(Protocol):
+class EventRequest(Protocol):
     """What a client of any dialect asks for."""
 
     @property
@@ -54,7 +54,7 @@ class Dialect(Protocol):
     may_mute_own: bool
     is_greeted: bool
 
-    def decode(self, text: str) -> Request:
+    def decode(self, text: str) -> EventRequest:
         """Read a request.
 
         Raises:

@@ -12,7 +12,7 @@ from typing import Any
 import structlog
 
 from hubbub.client import Participant
-from hubbub.dialect import Request
+from hubbub.dialect import EventRequest
 from hubbub.errors import CloseCode, EngineError, ErrorCode, NotKnown, Refused
 from hubbub.events import decode_payload
 from hubbub.handlers import Handler, Handlers, ack_payload
@@ -216,7 +216,7 @@ class Dispatch:
         finally:
             rooms.postings = outer
 
-    def _answer(self, client: Participant, request: Request, result: Any, postings: list[Posting]) -> None:
+    def _answer(self, client: Participant, request: EventRequest, result: Any, postings: list[Posting]) -> None:
         """Acknowledge a request, as soon as all that it posted is kept, and the posting that it returned."""
         if isinstance(result, Posting) and not (postings and postings[-1] is result):
             postings = with_result(postings, result)
@@ -229,7 +229,7 @@ class Dispatch:
         else:
             self._reply(client, request, result, postings[0])
 
-    def _reply(self, client: Participant, request: Request, result: Any, posting: Posting) -> None:
+    def _reply(self, client: Participant, request: EventRequest, result: Any, posting: Posting) -> None:
         """Answer a request whose posting is settled."""
         if isinstance(posting.outcome, EngineError):
             client.error(request.id, unavailable(posting.outcome))
@@ -239,7 +239,7 @@ class Dispatch:
     def _answer_all(
         self,
         client: Participant,
-        request: Request,
+        request: EventRequest,
         result: Any,
         postings: list[Posting],
         held: Sequence[str] = (),
@@ -271,7 +271,7 @@ class Dispatch:
             self._rooms.hold(client, room)
         return held
 
-    def _ack(self, client: Participant, request: Request, result: Any) -> None:
+    def _ack(self, client: Participant, request: EventRequest, result: Any) -> None:
         if request.id is None:
             return
         try:
@@ -282,7 +282,7 @@ class Dispatch:
             client.write_text(client.dialect.ack(request.id, payload))
 
     async def _handle_async(
-        self, client: Participant, line: Line, request: Request, handler: Handler, event: Any
+        self, client: Participant, line: Line, request: EventRequest, handler: Handler, event: Any
     ) -> None:
         is_answered = request.id is not None and client.dialect.resumes
         call = Call(functools.partial(self._rooms.hold, client) if is_answered else None)
@@ -295,7 +295,7 @@ class Dispatch:
                 self._rooms.release(client, [posting.room for posting in call.postings])
             self._move(client, line)
 
-    async def _finish(self, client: Participant, request: Request, call: Call, work: Awaitable[Any]) -> None:
+    async def _finish(self, client: Participant, request: EventRequest, call: Call, work: Awaitable[Any]) -> None:
         try:
             result = await work
             for posting in with_result(call.postings, result):
@@ -324,7 +324,7 @@ class Dispatch:
         log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)
         client.error(id_, refused)
 
-    def _failed(self, client: Participant, request: Request) -> None:
+    def _failed(self, client: Participant, request: EventRequest) -> None:
         log.exception("handler failed", type=request.type, user=client.user)
         client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
 

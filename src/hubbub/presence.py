@@ -63,14 +63,14 @@ class Listing(NamedTuple):
     total: int
 
 
-class Typing(msgspec.Struct):
+class TypingNotice(msgspec.Struct):
     """The payload of `typing`, as it comes from the engine."""
 
     user: str
     on: bool
 
 
-decode_typing = msgspec.json.Decoder(Typing).decode
+decode_typing = msgspec.json.Decoder(TypingNotice).decode
 
 
 class Attended(Protocol):

@@ -24,7 +24,7 @@ from hubbub.room import LiveRoom
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
-__all__ = ["Joined", "Rooms"]
+__all__ = ["EnteredRoom", "Rooms"]
 
 log = structlog.get_logger("hubbub")
 
@@ -32,7 +32,7 @@ log = structlog.get_logger("hubbub")
 ABOUT_USERS = frozenset({"typing", "read"})
 
 
-class Joined(NamedTuple):
+class EnteredRoom(NamedTuple):
     """What a client is told of a room that it has entered.
 
     Attributes:
@@ -183,7 +183,7 @@ class Rooms:
             self._end_arrival(room)
         return room.name
 
-    async def join_with_history(self, client: Participant, name: str, since: Head | None, history: int) -> Joined:
+    async def join_with_history(self, client: Participant, name: str, since: Head | None, history: int) -> EnteredRoom:
         """Let a client into a room, and tell it what it has missed since it was last there.
 
         Args:
@@ -208,7 +208,7 @@ class Rooms:
         finally:
             self._end_arrival(room)
         read = min(read, max(caught.heard, room.recent.last_seq))
-        return Joined(room.name, caught.epoch, caught.heard, caught.is_recovered, caught.messages, listing, read)
+        return EnteredRoom(room.name, caught.epoch, caught.heard, caught.is_recovered, caught.messages, listing, read)
 
     async def _arrive(self, client: Participant, name: str) -> LiveRoom:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""

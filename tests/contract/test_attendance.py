@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from contract.told import Told
-from hubbub.engine import Account, Engine, Members
+from hubbub.engine import Account, Engine, UserList
 
 pytestmark = pytest.mark.anyio
 
@@ -29,18 +29,18 @@ async def test_nobody_is_told_of_a_room_that_is_not_subscribed_to(engine: Engine
     engine.leave("a", "percy")
     engine.enter("a", "alice")
     await told.exactly()
-    assert await engine.members("a", 10) == Members(["alice"], 1)
+    assert await engine.members("a", 10) == UserList(["alice"], 1)
 
 
 async def test_members_are_the_first_names_and_their_number(engine: Engine) -> None:
-    assert await engine.members("a", 10) == Members([], 0)
+    assert await engine.members("a", 10) == UserList([], 0)
     for name in ("percy", "alice", "Zoë", "bob"):
         engine.enter("a", name)
     engine.enter("b", "carol")
-    assert await engine.members("a", 10) == Members(["Zoë", "alice", "bob", "percy"], 4)
-    assert await engine.members("a", 4) == Members(["Zoë", "alice", "bob", "percy"], 4)
-    assert await engine.members("a", 2) == Members(["Zoë", "alice"], 4)
-    assert await engine.members("a", 0) == Members([], 4)
+    assert await engine.members("a", 10) == UserList(["Zoë", "alice", "bob", "percy"], 4)
+    assert await engine.members("a", 4) == UserList(["Zoë", "alice", "bob", "percy"], 4)
+    assert await engine.members("a", 2) == UserList(["Zoë", "alice"], 4)
+    assert await engine.members("a", 0) == UserList([], 4)
 
 
 async def test_members_are_right_after_any_change(engine: Engine) -> None:
@@ -54,13 +54,13 @@ async def test_members_are_right_after_any_change(engine: Engine) -> None:
             names.add(name)
             engine.enter("a", name)
         limit = step * 7 % 13
-        assert await engine.members("a", limit) == Members(sorted(names)[:limit], len(names))
+        assert await engine.members("a", limit) == UserList(sorted(names)[:limit], len(names))
 
 
 async def test_a_room_is_empty_when_the_last_one_has_left(engine: Engine) -> None:
     engine.enter("a", "percy")
     engine.leave("a", "percy")
-    assert await engine.members("a", 10) == Members([], 0)
+    assert await engine.members("a", 10) == UserList([], 0)
 
 
 # Read marks

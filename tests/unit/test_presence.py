@@ -8,7 +8,7 @@ import pytest
 
 from gates import Gate
 from hubbub import presence
-from hubbub.engine import Members
+from hubbub.engine import UserList
 from hubbub.engine.memory import MemoryEngine
 from hubbub.events import encode
 from hubbub.presence import Attended, Presence, Roster
@@ -188,7 +188,7 @@ class Pausing(MemoryEngine):
         super().__init__(clock=clock, wall=clock)
         self.gate = Gate()
 
-    async def members(self, room: str, limit: int) -> Members:
+    async def members(self, room: str, limit: int) -> UserList:
         found = await super().members(room, limit)
         await self.gate.enter()
         return found

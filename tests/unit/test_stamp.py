@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from hubbub.engine import Draft, Receipt
-from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Place, stamp
+from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Position, stamp
 
 
 def draft(room: str = "a", sender: str | None = "percy", key: str | None = None) -> Draft:
     return Draft(room, "new_message", b"{}", sender, key)
 
 
-class Places(dict[str, Place]):
-    def __missing__(self, room: str) -> Place:
-        place = self[room] = Place()
+class Places(dict[str, Position]):
+    def __missing__(self, room: str) -> Position:
+        place = self[room] = Position()
         return place
 
 
 def test_each_draft_gets_the_next_seq_of_its_room() -> None:
-    places = Places(a=Place(7))
+    places = Places(a=Position(7))
     stamped = stamp([draft("a"), draft("b"), draft("a")], places.__getitem__, Keys(), 1000)
     assert stamped.receipts == [Receipt(8, 1000), Receipt(1, 1000), Receipt(9, 1000)]
     assert {room: [each.seq for each in fresh] for room, fresh in stamped.fresh.items()} == {"a": [8, 9], "b": [1]}
@@ -34,7 +34,7 @@ def test_a_known_key_adds_nothing() -> None:
 
 
 def test_a_batch_that_is_undone_leaves_no_seq_and_no_key() -> None:
-    places, keys = Places(a=Place(7)), Keys()
+    places, keys = Places(a=Position(7)), Keys()
     stamp([draft(key="before")], places.__getitem__, keys, 1000)
     undone = stamp([draft(key="before"), draft(key="k"), draft(), draft("b", key="k")], places.__getitem__, keys, 1000)
     undone.undo(places.__getitem__, keys)

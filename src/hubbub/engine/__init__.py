@@ -25,11 +25,11 @@ __all__ = [
     "Head",
     "Listener",
     "Log",
-    "Members",
     "OtpLimit",
     "Page",
     "Receipt",
     "Resumed",
+    "UserList",
     "Vault",
 ]
 
@@ -79,7 +79,7 @@ class Resumed(msgspec.Struct, frozen=True):
     is_recovered: bool
 
 
-class Members(msgspec.Struct, frozen=True):
+class UserList(msgspec.Struct, frozen=True):
     """Users in a room: the first names in alphabetical order, up to the limit asked for, and how many there are."""
 
     users: list[str]
@@ -238,7 +238,7 @@ class Attendance(Protocol):
         """Note that a user's last connection of this process has left a room; listeners are told by `went`."""
         ...
 
-    async def members(self, room: str, limit: int) -> Members:
+    async def members(self, room: str, limit: int) -> UserList:
         """The users in a room.
 
         Raises:

@@ -6,7 +6,7 @@ import heapq
 from bisect import bisect_left, insort
 from collections.abc import Mapping, Sequence
 
-from hubbub.engine import Head, Listener, Log, Members, Page, Resumed
+from hubbub.engine import Head, Listener, Log, Page, Resumed, UserList
 from hubbub.events import Message
 
 __all__ = ["LocalEngine", "Silent", "Users", "resume"]
@@ -116,9 +116,9 @@ class LocalEngine:
         if room in self._subscribed:
             self._listener.went(room, user)
 
-    async def members(self, room: str, limit: int) -> Members:
+    async def members(self, room: str, limit: int) -> UserList:
         users = self._users.get(room)
-        return Members(users.first(limit), len(users)) if users is not None else Members([], 0)
+        return UserList(users.first(limit), len(users)) if users is not None else UserList([], 0)
 
 
 async def resume(log: Log, room: str, since: Head, limit: int) -> Resumed:

@@ -11,7 +11,7 @@ import msgspec
 
 from hubbub.engine import Receipt
 from hubbub.engine.schema import snapshot, transaction
-from hubbub.engine.stamp import Place
+from hubbub.engine.stamp import Position
 from hubbub.engine.tail import Row
 from hubbub.errors import ConfigError
 
@@ -38,7 +38,7 @@ encode_rows = msgspec.msgpack.Encoder().encode
 decode_rows = msgspec.msgpack.Decoder(list[Row]).decode
 
 
-class RoomPlace(Place):
+class RoomPlace(Position):
     """Where a room stands in the file.
 
     Attributes:

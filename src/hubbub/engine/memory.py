@@ -10,7 +10,7 @@ from itertools import islice
 from hubbub.engine import Account, Draft, Grant, Head, Listener, OtpLimit, Page, Receipt, Resumed
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.otps import Otps
-from hubbub.engine.stamp import Keys, Place, stamp
+from hubbub.engine.stamp import Keys, Position, stamp
 from hubbub.events import Message
 
 __all__ = ["MemoryEngine"]
@@ -19,7 +19,7 @@ __all__ = ["MemoryEngine"]
 MOST_KEPT = 10_000
 
 
-class RoomLog(Place):
+class RoomLog(Position):
     """One room's newest messages."""
 
     __slots__ = ("messages",)

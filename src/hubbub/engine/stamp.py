@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from hubbub.engine import Draft, Receipt
 from hubbub.events import Message
 
-__all__ = ["DEDUPE_WINDOW_MS", "Keys", "Place", "Stamped", "stamp"]
+__all__ = ["DEDUPE_WINDOW_MS", "Keys", "Position", "Stamped", "stamp"]
 
 DEDUPE_WINDOW_MS = 300_000
 
@@ -44,7 +44,7 @@ class Keys:
             del self._receipts[oldest]
 
 
-class Place:
+class Position:
     """Where a room stands: its last seq."""
 
     __slots__ = ("seq",)
@@ -68,7 +68,7 @@ class Stamped:
         self.fresh: dict[str, list[Message]] = {}
         self.keys: dict[tuple[str, int], str] = {}
 
-    def undo(self, places: Callable[[str], Place], keys: Keys) -> None:
+    def undo(self, places: Callable[[str], Position], keys: Keys) -> None:
         """Take the places back: the batch was not kept."""
         for room, messages in self.fresh.items():
             places(room).seq = messages[0].seq - 1
@@ -78,7 +78,7 @@ class Stamped:
                     keys.drop(room, message.sender, key)
 
 
-def stamp(batch: Sequence[Draft], places: Callable[[str], Place], keys: Keys, now: int) -> Stamped:
+def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys, now: int) -> Stamped:
     """Give each draft the next seq of its room at `now`, in milliseconds; one with a known key gets the first one's."""
     keys.forget(now)
     stamped = Stamped()

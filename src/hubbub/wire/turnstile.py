@@ -24,7 +24,7 @@ TURN_S = 0.0005
 MIN_READ_S = 0.00005
 
 
-class Guest(Protocol):
+class Waiter(Protocol):
     """A connection that may have to wait."""
 
     def read_on(self) -> None:
@@ -44,17 +44,17 @@ class Turnstile:
 
     def __init__(self, clock: Callable[[], float] = time.perf_counter) -> None:
         self.clock = clock
-        self._waiting: deque[tuple[Guest, float]] = deque()
+        self._waiting: deque[tuple[Waiter, float]] = deque()
         self._is_turning = False
 
-    def wait(self, guest: Guest, seconds: float) -> None:
+    def wait(self, waiter: Waiter, seconds: float) -> None:
         """Let a connection wait that has stopped reading; its next read is expected to take as long as its last one.
 
         Args:
-            guest: one that does not wait already.
+            waiter: one that does not wait already.
             seconds: what its last read took.
         """
-        self._waiting.append((guest, max(seconds, MIN_READ_S)))
+        self._waiting.append((waiter, max(seconds, MIN_READ_S)))
         self._turn_soon()
 
     def _turn_soon(self) -> None:
@@ -68,8 +68,8 @@ class Turnstile:
         for _ in range(len(self._waiting)):  # whoever comes back meanwhile waits for another turn
             if left <= 0:
                 break
-            guest, seconds = self._waiting.popleft()
+            waiter, seconds = self._waiting.popleft()
             left -= seconds
-            guest.read_on()
+            waiter.read_on()
         if self._waiting:
             self._turn_soon()
