@@ -316,3 +316,28 @@ def test_engines_are_known_to_the_one_who_opens_them() -> None:
         if place_of(name, engines) and name != f"{ROOT}.engine.urls"
     ]
     assert not found, "\n".join(found)
+
+
+# Names
+
+
+# What the engine keeps, and what the Python client makes of it: public on both sides.
+ON_BOTH_SIDES = {"Message", "Page", "Receipt"}
+
+
+def classes() -> Iterator[tuple[str, str]]:
+    """Every class of the project, with its module."""
+    for module, file in modules_under(SRC, ROOT).items():
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.ClassDef):
+                yield node.name, module
+
+
+def test_no_two_classes_have_one_name() -> None:
+    places: dict[str, list[str]] = {}
+    for name, module in classes():
+        places.setdefault(name, []).append(module)
+    found = {name: modules for name, modules in places.items() if len(modules) > 1}
+    told = [f"{name} is in {', '.join(found[name])}" for name in found.keys() - ON_BOTH_SIDES]
+    assert not told, "\n".join(told)
+    assert found.keys() == ON_BOTH_SIDES
