@@ -197,7 +197,7 @@ class Participant(Client):
             try:
                 self.write(self.frame(text))
             except RuntimeError:
-                pass  # as in `write_frames`, which this does without: every answer comes this way
+                pass  # as in `write_frames`; written out here, because every answer comes this way
 
     def write_texts(self, texts: Iterable[bytes]) -> None:
         """Write several texts at once."""

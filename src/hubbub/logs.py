@@ -64,5 +64,5 @@ def configure_logging(style: str, level: str) -> None:
 
 
 def is_debugging() -> bool:
-    """Whether a debug line would be written; to be asked first where making one for every connection would tell."""
+    """Whether debug lines are written; asked before one is made for every connection, which takes time."""
     return OURS.isEnabledFor(logging.DEBUG)

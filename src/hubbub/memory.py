@@ -27,6 +27,6 @@ def keep_large_buffers_apart() -> None:
 
 
 def give_back_memory() -> None:
-    """Return what is free in the heap to the kernel, or the next buffers are made from it (malloc_trim(3))."""
+    """Return the heap's free memory to the kernel, so that the next buffers are not made from it (malloc_trim(3))."""
     if hasattr(LIBC, "malloc_trim"):
         LIBC.malloc_trim(0)

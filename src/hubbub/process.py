@@ -22,7 +22,7 @@ __all__ = ["serve"]
 
 log = structlog.get_logger("hubbub")
 
-# Messages make few cycles: the collector need not look as often as Python's 700 new objects.
+# New objects before the garbage collector runs.  Messages make few reference cycles, so Python's 700 are too few.
 GC_THRESHOLD = 10_000
 
 # After a stop, what is left of handlers has this long to end.
@@ -69,7 +69,7 @@ async def serve_until_signal(hub: Hub, settings: Settings) -> None:
 
 
 def on_signal(number: int, stop: asyncio.Event) -> None:
-    """Begin to stop; asked twice, someone is waiting, and the process ends at once."""
+    """Begin to stop; a second signal ends the process at once."""
     if stop.is_set():
         os._exit(128 + number)
     stop.set()

@@ -280,12 +280,12 @@ async def tidy_memory(http: HttpServer) -> None:
         await asyncio.sleep(TIDY_S)
         if http.accepted - tidied > TIDY_AFTER:
             tidied = http.accepted
-            with contextlib.suppress(RuntimeError):  # no thread to be had: it was worth a try
+            with contextlib.suppress(RuntimeError):  # no thread can be started; it is tried again later
                 await asyncio.to_thread(give_back_memory)
 
 
 async def end_dead_sessions(core: Core) -> None:
-    """Look every few seconds for sessions that have ended by another's hand: `hubbub user`, or time."""
+    """Look every few seconds for sessions that another process (`hubbub user`) has ended, or that have expired."""
     while True:
         await asyncio.sleep(SESSIONS_S)
         try:

@@ -72,5 +72,5 @@ class Once:
         try:
             await work()
         except BaseException:
-            self._doing = None  # before the task has ended: nobody may take it for done in between
+            self._doing = None  # before the task ends, so that nobody takes a failed one for done
             raise

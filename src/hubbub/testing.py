@@ -130,7 +130,7 @@ class Guest:
     # The connection
 
     def hang_up(self) -> None:
-        """Be gone."""
+        """End the connection, as a client that goes away does."""
         self._core.disconnect(self._participant)
         self._participant.detach()
 

@@ -29,19 +29,20 @@ log = structlog.get_logger("hubbub.http")
 
 VERSIONS = ("1.0", "1.1")
 BACKLOG = 2048
-# Of a client's bytes that the kernel holds for us, and doubles.  By itself it would hold megabytes, and a flood would
-# bring them all in one turn of the loop.
+# Bytes of the kernel's receive buffer for a connection, which it doubles.  The default grows to megabytes, and a flood
+# would bring them all in one turn of the loop.
 RECEIVE_BUFFER = 32 * 1024
-# Of a whole request on the wire.  The parser has no limit of its own, not even to what may follow the last chunk.
+# Bytes of a whole request on the wire.  The parser has no limit of its own, not even for what follows the last chunk.
 MAX_REQUEST = 64 * 1024
 MAX_TARGET = 8 * 1024
 MAX_HEADERS = 100
 MAX_BODY = 8 * 1024
-# What a client may go on to send after its last answer; closing at the first byte could lose it the answer.
+# Bytes that a client may send after its last answer.  Closing at the first of them would reset the connection, and the
+# client could lose the answer.
 MAX_DROPPED = 256 * 1024
 # Requests that one client may send before it has an answer; then its connection is not read.
 MAX_WAITING = 16
-# What the parser is given at once, and in one turn of the loop: as requests it takes ten times the memory.
+# Bytes given to the parser in one turn of the loop.  The requests in them take ten times the memory.
 PIECE = 4096
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -378,7 +379,7 @@ class HttpConnection(asyncio.Protocol):
             message = "frames came before the answer to the upgrade request"
             self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
         elif self._task is not None or self._waiting or self._is_writing_paused:
-            # Its outbox would begin full, and a WebSocket hear nothing of it.
+            # A new WebSocket would not be told that its transport has paused writing.
             message = "an upgrade request came before the answer to the request before it"
             self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
         else:
@@ -441,13 +442,13 @@ class HttpConnection(asyncio.Protocol):
     # Ends
 
     def _leave(self) -> None:
-        """Be a connection no more: it has ended, or another protocol has its transport."""
+        """Stop reading and answering: the connection has ended, or another protocol has its transport."""
         if self._intake is not GONE:
             self._intake = GONE
             self._unparsed.clear()
             self._stop_deadline()
             self._server.connections.discard(self)
-            del self._parser  # they hold each other
+            del self._parser  # a reference cycle
 
     def _start_deadline(self) -> None:
         self._stop_deadline()

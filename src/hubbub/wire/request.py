@@ -12,7 +12,7 @@ from hubbub.wire.denial import Denied
 __all__ = ["Request", "Response", "path_and_query"]
 
 MAX_QUERY_FIELDS = 64
-# Of members in a header that is a list.
+# Members of a header that is a list.
 MAX_TOKENS = 64
 
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}

@@ -69,7 +69,7 @@ class Upgrade(asyncio.Protocol):
 
     def connection_lost(self, _error: Exception | None) -> None:
         if self._timer is not None:
-            self._timer.cancel()  # it would keep what TLS needed for a connection
+            self._timer.cancel()  # it refers to the transport, and with it to the memory of TLS
 
     async def _open(self, request: Request) -> None:
         door = self._upgrades.door
