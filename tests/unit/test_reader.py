@@ -160,6 +160,8 @@ async def test_one_that_was_narrowed_is_given_back_as_it_was() -> None:
         readers.give_back(reader)
         assert readers.take() is reader
         assert len(reader.buffer) == ONE_READ
+    feed(reader, Owner(), frame(b"half")[:3])
+    assert len(reader.buffer) == ONE_READ
     assert owner.payloads == [b"x" * 100] * 2
 
 

@@ -733,6 +733,16 @@ async def test_one_that_is_closing_is_read_once_in_a_turn() -> None:
     assert transport.reads == 1
 
 
+async def test_one_that_is_gone_when_its_turn_comes_takes_no_reader() -> None:
+    transport, _, socket = hasty()
+    transport.feed(frame(1, b"x" * 100) * 100)
+    socket.connection_lost(None)
+    transport.is_closed = True
+    await transport.settle()
+    assert socket._reader is None
+    assert transport.is_paused
+
+
 async def test_after_its_turn_one_reads_like_everybody_else() -> None:
     transport, listener, socket = hasty()
     transport.feed(frame(1, b"x" * 100) * 10)
