@@ -60,9 +60,9 @@ def run(words: list[str], **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def measured(folder: Path, *arguments: str) -> dict[str, Any]:
+def measured(folder: Path, *arguments: str, seconds: float = 1) -> dict[str, Any]:
     """What a run has written."""
-    ended = run(command(folder, "--seconds", "1", *arguments))
+    ended = run(command(folder, "--seconds", f"{seconds:g}", *arguments))
     assert ended.returncode == 0, ended.stderr
     return written(folder)
 
@@ -109,7 +109,7 @@ def test_the_report_has_every_load_and_no_path_of_this_machine(tmp_path: Path) -
 
 def test_peers_are_measured_or_it_is_said_why_not(tmp_path: Path) -> None:
     names = ["go", "floor", "node-tls", "hubbub-tls"]
-    found = measured(tmp_path, "--servers", ",".join(names), "--only", "fanout-100,half-of-go")
+    found = measured(tmp_path, "--servers", ",".join(names), "--only", "fanout-100,half-of-go", seconds=4)
     assert [server["name"] for server in found["servers"]] == names
     absent = {name for name in names if note(found, "fanout-100", name).startswith(NO_PEER)}
     assert not absent & {"floor", "hubbub-tls"}

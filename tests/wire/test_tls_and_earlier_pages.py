@@ -203,9 +203,14 @@ def test_the_go_page_works_unmodified(tls_server: ServerProcess) -> None:
         assert alice.route() == ("percy", "hello")
         alice.say("hello yourself")
         assert percy.route() == alice.route() == ("alice", "hello yourself")
-        for someone in (percy, alice):
-            someone.send_event("change_room", name="football")
+        # Nothing tells a page that it has changed rooms but what it hears there.
+        alice.send_event("change_room", name="football")
+        alice.say("kick-off")
+        assert alice.route() == ("alice", "kick-off")
+        percy.send_event("change_room", name="football")
         percy.send_event("a_type_of_the_future", x="y")
+        percy.say("here I am")
+        assert percy.route() == alice.route() == ("percy", "here I am")
         alice.say("goal")
         assert alice.route() == ("alice", "goal")
         assert percy.route() == ("alice", "goal")

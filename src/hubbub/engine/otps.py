@@ -12,6 +12,9 @@ from hubbub.engine import Grant, OtpLimit
 
 __all__ = ["Otps"]
 
+# Used ones whose ends are remembered; with more, and more than twice those that are outstanding, they are forgotten.
+MOST_USED = 64
+
 
 class Otps:
     """The outstanding one-time passwords, by their hashes.
@@ -24,7 +27,7 @@ class Otps:
         self._clock = clock
         self._grants: dict[str, Grant] = {}
         self._of_user: dict[str, set[str]] = {}
-        # When each expires, the next one first; those that were used stay here until then.
+        # When each expires, the next one first; of those that were used some stay here until then.
         self._ends: list[tuple[float, str]] = []
 
     def issue(self, otp: str, grant: Grant, ttl_s: float, *, per_account: int, in_all: int) -> OtpLimit | None:
@@ -42,6 +45,9 @@ class Otps:
     def take(self, otp: str) -> Grant | None:
         """Use one up."""
         self._expire()
+        if len(self._ends) > MOST_USED + 2 * len(self._grants):
+            self._ends = [end for end in self._ends if end[1] in self._grants]
+            heapq.heapify(self._ends)
         return self._drop(otp)
 
     def end(self, user: str, sessions: Collection[str]) -> None:
