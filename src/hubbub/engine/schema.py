@@ -50,7 +50,7 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         create_file(path)
-        connection = sqlite3.connect(path, BUSY_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
         migrate(connection, path)
