@@ -50,10 +50,13 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         create_file(path)
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
-        migrate(connection, path)
+        with contextlib.ExitStack() as undo:
+            connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+            undo.callback(connection.close)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
+            migrate(connection, path)
+            undo.pop_all()
     except OSError as error:
         raise ConfigError(f"--engine sqlite:///{path}: {error.strerror}; name a file in a folder of yours") from None
     except sqlite3.Error as error:
