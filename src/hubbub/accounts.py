@@ -16,8 +16,8 @@ from hubbub.policy import check_password, check_user_name
 
 __all__ = ["Accounts"]
 
-# argon2id at the library's default cost takes tens of milliseconds and 64 MiB: two at once keep a core
-# and most of the memory free, and a queue much longer than this would time out at the client anyway.
+# argon2id at the library's default cost takes tens of milliseconds and 64 MiB.  Two at once keep a core and most of the
+# memory free.  A client at the end of a much longer queue would have given up before its turn.
 HASHERS = 2
 MAX_WAITING_LOGINS = 64
 

@@ -232,7 +232,7 @@ async def set_up(credentials: Credentials | None = None) -> AsyncIterator[Scene]
     engine = MemoryEngine(clock=clock, wall=clock, keep=RECENT)
     loop = asyncio.get_running_loop()
     is_debugging = loop.get_debug()
-    loop.set_debug(False)  # or it would note where each callback comes from
+    loop.set_debug(False)  # in debug mode it notes where each callback comes from
     async with at_work(engine=engine, clock=clock, max_clients=10_000, client_rate=1e6, client_burst=1e6) as stage:
         yield Scene(stage, credentials)
     loop.set_debug(is_debugging)
