@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from hubbub.engine import Draft, Page, Receipt
+from hubbub.engine import Draft, Outcome, Page
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import NotKept
 from hubbub.testing import Clock
@@ -81,7 +81,7 @@ class GatedEngine(MemoryEngine):
     def lane(self, room: str) -> int:
         return int(self.lanes > 1 and room.startswith("right"))
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         await self.appends[self.lane(batch[0].room)].enter()
         self._fail("append")
         return await super().append(batch)
@@ -109,12 +109,12 @@ class FullDisk(MemoryEngine):
         clock = clock or Clock()
         super().__init__(clock=clock, wall=clock)
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         raise NotKept("the disk is full")
 
 
 class BrokenEngine(FullDisk):
     """A log with a bug."""
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         raise ZeroDivisionError

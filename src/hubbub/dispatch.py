@@ -13,7 +13,7 @@ import structlog
 
 from hubbub.client import Participant
 from hubbub.dialect import EventRequest
-from hubbub.errors import CloseCode, EngineError, ErrorCode, NotKnown, Refused
+from hubbub.errors import CloseCode, EngineError, ErrorCode, KeyConflict, NotKnown, Refused
 from hubbub.events import decode_payload
 from hubbub.handlers import Handler, Handlers, ack_payload
 from hubbub.permissions import may
@@ -232,7 +232,7 @@ class Dispatch:
     def _reply(self, client: Participant, request: EventRequest, result: Any, posting: Posting) -> None:
         """Answer a request whose posting is settled."""
         if isinstance(posting.outcome, EngineError):
-            client.error(request.id, unavailable(posting.outcome))
+            client.error(request.id, not_kept(posting.outcome))
         else:
             self._ack(client, request, result)
 
@@ -303,7 +303,7 @@ class Dispatch:
         except Refused as refused:
             self._refuse(client, request.id, refused, request.type)
         except EngineError as error:
-            self._refuse(client, request.id, unavailable(error), request.type)
+            self._refuse(client, request.id, not_kept(error), request.type)
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is None or task.cancelling():
@@ -341,8 +341,10 @@ def rate_limited(rate: Rate) -> Refused:
     return Refused(ErrorCode.RATE_LIMITED, "too many events a second", round(rate.retry_after, 3))
 
 
-def unavailable(error: EngineError) -> Refused:
+def not_kept(error: EngineError) -> Refused:
     """Tell a client that nothing was kept, or that nobody knows."""
+    if isinstance(error, KeyConflict):
+        return Refused(ErrorCode.CONFLICT, str(error))
     if isinstance(error, NotKnown):
         return Refused(ErrorCode.UNAVAILABLE, f"not known whether it was kept: {error}; repeat it with the same key")
     return Refused(ErrorCode.UNAVAILABLE, f"not kept: {error}")

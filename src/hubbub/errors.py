@@ -4,7 +4,8 @@ HubbubError
 ├── ConfigError      the operator asked for something impossible
 ├── EngineError      shared state could not be reached or changed
 │   ├── NotKept      nothing of what was to be kept was
-│   └── NotKnown     it was kept, or not: the answer did not come
+│   ├── NotKnown     it was kept, or not: the answer did not come
+│   └── KeyConflict  its key is that of another message: it was not kept
 ├── Refused          a request was understood and turned down; carries a code for the client
 │
 │   What a program meets that uses a server through `hubbub.connect`:
@@ -32,6 +33,7 @@ __all__ = [
     "ErrorCode",
     "Flooding",
     "HubbubError",
+    "KeyConflict",
     "Kicked",
     "NotKept",
     "NotKnown",
@@ -56,7 +58,7 @@ class ErrorCode(StrEnum):
     FORBIDDEN = "forbidden"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"  # again after `retry_after` seconds
-    CONFLICT = "conflict"
+    CONFLICT = "conflict"  # the key is that of another message: mend the client
     UNAVAILABLE = "unavailable"  # nothing was kept; again later, with the same key
     INTERNAL = "internal"  # our fault; the log has the details
 
@@ -100,6 +102,23 @@ class NotKept(EngineError):
 
 class NotKnown(EngineError):
     """What was to be kept may have been kept, or not; trying again with the same key does nothing twice."""
+
+
+class KeyConflict(EngineError):
+    """A message was not kept: its sender has given the same key to another one in this room.
+
+    Attributes:
+        key: what both have.
+        seq: the place of the one that was kept.
+    """
+
+    def __init__(self, key: str, seq: int) -> None:
+        super().__init__(key, seq)
+        self.key = key
+        self.seq = seq
+
+    def __str__(self) -> str:
+        return f"the key {self.key[:80]!r} is that of another message (seq {self.seq}); give each message its own key"
 
 
 class Refused(HubbubError):

@@ -1,7 +1,8 @@
 """Every engine, one after the other.
 
-A test asks for `engine`, perhaps for `told`, what the engine's listener was told, and for `break_appends`, which makes
-the engine fail; a test of failures is skipped for an engine that has no way to fail.
+A test asks for `engine`, perhaps for `told`, what the engine's listener was told, for `break_appends`, which makes the
+engine fail, and for `restart`; a test of failures is skipped for an engine that has no way to fail, and a test of
+restarts for one that keeps nothing.  Time goes by `clock`; `wall` goes with it, and jumps.
 """
 
 from __future__ import annotations
@@ -11,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from contract.told import BreakAppends, Told
+from contract.told import BreakAppends, Lives, Restart, Told
 from hubbub.engine import Engine, sqlite
 from hubbub.engine.logfile import LogFile
 from hubbub.engine.urls import open_engine
 from hubbub.testing import Clock
+from walls import Wall
 
 
 @pytest.fixture
@@ -26,6 +28,11 @@ def anyio_backend() -> str:
 @pytest.fixture
 def clock() -> Clock:
     return Clock()
+
+
+@pytest.fixture
+def wall(clock: Clock) -> Wall:
+    return Wall(clock)
 
 
 @pytest.fixture
@@ -53,12 +60,31 @@ def keep() -> int:
 
 
 @pytest.fixture
-async def engine(url: str, keep: int, clock: Clock, told: Told) -> AsyncIterator[Engine]:
+def keep_s() -> float:
+    """How many seconds a message is kept; a test parametrizes it where that matters."""
+    return 0
+
+
+@pytest.fixture
+async def lives(url: str, keep: int, keep_s: float, clock: Clock, wall: Wall, told: Told) -> AsyncIterator[Lives]:
+    lives = Lives(lambda: open_engine(url, clock=clock, wall=wall, keep=keep, keep_s=keep_s), told)
+    await lives.engine.open(told)
+    yield lives
+    await lives.close()
+
+
+@pytest.fixture
+def engine(lives: Lives) -> Engine:
     """An open engine that tells `told`."""
-    engine = open_engine(url, clock=clock, wall=clock, keep=keep)
-    await engine.open(told)
-    yield engine
-    await engine.close()
+    return lives.engine
+
+
+@pytest.fixture
+def restart(url: str, lives: Lives) -> Restart:
+    """`await restart()` closes the engine and opens another one on what it has kept."""
+    if url.startswith("memory"):
+        pytest.skip("it keeps nothing")
+    return lives.restart
 
 
 @pytest.fixture

@@ -109,6 +109,8 @@ class Person:
             elif event["type"] in ("ack", "error") and event["id"] in self.relayed:
                 self.relayed.remove(event["id"])
                 assert event["type"] == "ack" or payload["code"] in ("forbidden", "internal"), event
+            elif event.get("id") == "changed":
+                assert (event["type"], payload["code"]) == ("error", "conflict"), event
             elif event["type"] == "ack":
                 self._ack(event["id"], payload["seq"])
             elif event["type"] in ("new_message", "relayed"):
@@ -219,7 +221,14 @@ class Promises(RuleBasedStateMachine):
         person = self.people[name]
         if person.guest is not None and person.acked:
             text = list(person.acked)[-1]
-            self.ask(person.guest, "send_message", {"message": "changed", "key": text}, text)
+            self.ask(person.guest, "send_message", {"message": text, "key": text}, text)
+
+    @rule(name=names)
+    def say_another_thing_with_its_key(self, name: str) -> None:
+        person = self.people[name]
+        if person.guest is not None and person.acked:
+            text = list(person.acked)[-1]
+            self.ask(person.guest, "send_message", {"message": "changed", "key": text}, "changed")
 
     @rule(name=names, way=st.sampled_from(WAYS))
     def ask_the_application_to_say(self, name: str, way: str) -> None:

@@ -1,20 +1,45 @@
-"""What a listener was told, and how an engine is made to fail."""
+"""What a listener was told, how an engine is made to fail, and how it is started again."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
-from hubbub.engine import Head
+from hubbub.engine import Engine, Head, Listener
 from hubbub.events import Message
 
-__all__ = ["BreakAppends", "Told"]
+__all__ = ["BreakAppends", "Lives", "Restart", "Told"]
 
 # Makes the next appends fail, as many as it is told.
 BreakAppends = Callable[[int], None]
 
+# Closes the engine, and opens another one in its place.
+Restart = Callable[[], Awaitable[Engine]]
+
 
 DEADLINE_S = 20.0
+
+
+class Lives:
+    """An engine, and what it becomes when it is closed and opened again as by another process."""
+
+    def __init__(self, make: Callable[[], Engine], listener: Listener) -> None:
+        self._make = make
+        self._listener = listener
+        self._is_open = True
+        self.engine = make()
+
+    async def close(self) -> None:
+        if self._is_open:
+            self._is_open = False
+            await self.engine.close()
+
+    async def restart(self) -> Engine:
+        await self.close()
+        self.engine = self._make()
+        await self.engine.open(self._listener)
+        self._is_open = True
+        return self.engine
 
 
 class Told:

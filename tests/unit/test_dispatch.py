@@ -285,6 +285,27 @@ async def test_what_is_not_kept_is_not_acked(engine: Callable[[], MemoryEngine])
         assert codes(await percy.hear()) == [("c1", "unavailable"), ("c2", "unavailable")]
 
 
+@pytest.mark.parametrize("way", ["returns it", "awaits it", "posts another"])
+async def test_a_handler_that_posts_in_conflict_is_answered_so(way: str) -> None:
+    hub = Hub()
+
+    @hub.on
+    async def count(vote: Vote, client: Client) -> Posting | None:
+        posting = hub.room("lunch").post(Tally(poll=vote.poll), sender=client, key="k")
+        if way == "awaits it":
+            await posting
+        elif way == "posts another":
+            hub.room("lunch").post(Tally(poll=vote.poll))
+            return None
+        return posting
+
+    async with at_work(hub) as stage:
+        percy = await stage.client("percy")
+        await percy.ask("vote", {"poll": "one"})
+        percy.say("vote", {"poll": "two"}, "v2")
+        assert codes(await percy.hear()) == [("v2", "conflict")]
+
+
 async def test_an_asynchronous_handlers_ack_waits_for_what_it_posted() -> None:
     hub = Hub()
 

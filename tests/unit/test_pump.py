@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from gates import GatedEngine, turns
-from hubbub.engine import Draft, Receipt
+from hubbub.engine import Draft, Outcome
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting, PostingState
 from hubbub.pump import Pump
@@ -24,7 +24,7 @@ class Counting(GatedEngine):
         super().__init__(lanes)
         self.batches: list[list[str]] = []
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         self.batches.append([draft.room for draft in batch])
         return await super().append(batch)
 

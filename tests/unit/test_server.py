@@ -25,7 +25,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from hubbub import Client, CloseCode, Event, Hub, listening
 from hubbub import server as server_module
 from hubbub.accounts import Accounts
-from hubbub.engine import Account, Draft, Listener, Receipt
+from hubbub.engine import Account, Draft, Listener, Outcome
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import ConfigError, NotKept
 from hubbub.server import DEMO_PASSWORD, Server, serving
@@ -199,7 +199,7 @@ class Slow(MemoryEngine):
         self.begun = asyncio.Event()
         self._go_on = asyncio.Event()
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         self.begun.set()
         await self._go_on.wait()
         return await super().append(batch)

@@ -13,6 +13,7 @@ from typing import Protocol
 
 import msgspec
 
+from hubbub.errors import KeyConflict
 from hubbub.events import Message
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "Listener",
     "Log",
     "OtpLimit",
+    "Outcome",
     "Page",
     "Receipt",
     "Resumed",
@@ -50,6 +52,10 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     seq: int
     sent: int
     repeated: bool = False
+
+
+# What became of a draft of a batch that was kept.
+Outcome = Receipt | KeyConflict
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -166,8 +172,12 @@ class Log(Protocol):
         """The lane of a room, from 0 up to `lanes`.  Rooms of different lanes do not wait for each other."""
         ...
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        """Keep a batch; one receipt for each draft, in order.
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
+        """Keep a batch; one outcome for each draft, in order.
+
+        A draft whose key is known adds nothing: it gets a repeated receipt where it has the type and the body of the
+        first one, a `KeyConflict` where it has others.  A key is known for `DEDUPE_WINDOW_MS` of a clock that never
+        goes back, and counts only while the log is open.  `sent` is wall time, and never goes back in a room.
 
         On return the messages are as durable as the engine promises, and each subscribed room's new messages have been
         handed to the listener, in the order of their seqs.  A room's seq rises by exactly one from 1.  Several calls

@@ -9,9 +9,8 @@ from typing import Any
 
 import msgspec
 
-from hubbub.engine import Receipt
 from hubbub.engine.schema import snapshot, transaction
-from hubbub.engine.stamp import Position
+from hubbub.engine.stamp import KeyEntry, Position, digest_of
 from hubbub.engine.tail import Row
 from hubbub.errors import ConfigError
 
@@ -50,8 +49,8 @@ class RoomPlace(Position):
 
     __slots__ = ("first", "id", "is_new", "kept")
 
-    def __init__(self, id_: int, seq: int, first: int, *, is_new: bool) -> None:
-        super().__init__(seq)
+    def __init__(self, id_: int, seq: int, sent: int, first: int, *, is_new: bool) -> None:
+        super().__init__(seq, sent)
         self.id = id_
         self.kept = seq
         self.first = first
@@ -127,30 +126,38 @@ class LogFile:
                 self.insert_rows([row for row in rows if row.seq >= firsts[row.room]])
             self._connection.execute("DELETE FROM journal")
 
-    def find_rooms(
-        self, rooms: set[str], since: int
-    ) -> tuple[dict[str, RoomPlace], list[tuple[str, str | None, str, Receipt]]]:
-        """Where the rooms in the file stand, and the keys of their messages sent after `since`, newest first."""
+    def find_rooms(self, rooms: set[str], since: int, at: int) -> tuple[dict[str, RoomPlace], list[KeyEntry]]:
+        """Where the rooms in the file stand, and the keys of their messages sent after `since`, newest first.
+
+        Args:
+            at: the log's own time, from which on the keys are remembered.
+        """
         found: dict[str, RoomPlace] = {}
-        keys: list[tuple[str, str | None, str, Receipt]] = []
+        keys: list[KeyEntry] = []
         with snapshot(self._connection):
             for room in rooms:
                 row = self._connection.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
                 if row is not None:
                     number, first = row
-                    found[room] = RoomPlace(number, self.last_seq(number, first), first, is_new=False)
-                    keys += self._keys_of(room, number, since)
+                    found[room] = RoomPlace(number, *self._last(number, first), first, is_new=False)
+                    keys += self._keys_of(room, number, since, at)
         return found, keys
 
-    def _keys_of(self, room: str, number: int, since: int) -> list[tuple[str, str | None, str, Receipt]]:
+    def _keys_of(self, room: str, number: int, since: int, at: int) -> list[KeyEntry]:
         keys = []
-        sql = "SELECT sender, key, seq, sent FROM messages WHERE room = ? ORDER BY seq DESC"
-        for sender, key, seq, sent in self._connection.execute(sql, (number,)):
+        sql = "SELECT sender, key, seq, sent, type, body FROM messages WHERE room = ? ORDER BY seq DESC"
+        for sender, key, seq, sent, type_, body in self._connection.execute(sql, (number,)):
             if sent <= since:
                 break
             if key is not None:
-                keys.append((room, sender, key, Receipt(seq, sent)))
+                keys.append(KeyEntry(room, sender, key, seq, sent, at, digest_of(type_, body)))
         return keys
+
+    def _last(self, room: int, first: int) -> tuple[int, int]:
+        """The seq of a room's newest message in the table, and when it was sent; 0 where that is not known any more."""
+        sql = "SELECT seq, sent FROM messages WHERE room = ? ORDER BY seq DESC LIMIT 1"
+        row = self._connection.execute(sql, (room,)).fetchone()
+        return (row[0], row[1]) if row is not None else (first - 1, 0)
 
     def last_seq(self, room: int, first: int) -> int:
         """The seq of a room's newest message in the table."""

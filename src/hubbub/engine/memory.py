@@ -7,10 +7,10 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
-from hubbub.engine import Account, Draft, Grant, Head, Listener, OtpLimit, Page, Receipt, Resumed
+from hubbub.engine import Account, Draft, Grant, Head, Listener, OtpLimit, Outcome, Page, Resumed
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.otps import Otps
-from hubbub.engine.stamp import Keys, Position, stamp
+from hubbub.engine.stamp import Keys, LogTime, Position, stamp
 from hubbub.events import Message
 
 __all__ = ["MemoryEngine"]
@@ -33,7 +33,7 @@ class MemoryEngine(LocalEngine):
     """Everything in dictionaries.
 
     Args:
-        clock: seconds that never go back, for one-time passwords.
+        clock: seconds that never go back, for one-time passwords and the dedupe window.
         wall: seconds since 1970, for everything else.
         keep: messages kept of a room; 0 for as many as it keeps of any.
         keep_s: seconds that a message is kept; 0 for ever.
@@ -50,6 +50,7 @@ class MemoryEngine(LocalEngine):
         self._keep = min(keep or MOST_KEPT, MOST_KEPT)
         self._epoch = secrets.token_hex(8)
         self._keys = Keys()
+        self._log_time = LogTime(clock)
         self._logs: dict[str, RoomLog] = {}
         self._marks: dict[str, dict[str, int]] = {}
         self._accounts: dict[str, Account] = {}
@@ -65,12 +66,12 @@ class MemoryEngine(LocalEngine):
 
     # Log
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
-        stamped = stamp(batch, self._log, self._keys, int(self._wall() * 1000))
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
+        stamped = stamp(batch, self._log, self._keys, now=int(self._wall() * 1000), at=self._log_time())
         for room, messages in stamped.fresh.items():
             self._logs[room].messages += messages
         self._deliver(stamped.fresh)
-        return stamped.receipts
+        return stamped.outcomes
 
     def _log(self, room: str) -> RoomLog:
         log = self._logs.get(room)

@@ -23,14 +23,14 @@ from typing import IO, Any
 
 import structlog
 
-from hubbub.engine import Draft, Head, Listener, Page, Receipt, Resumed
+from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed
 from hubbub.engine.database import Database, failure
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.logfile import END, TRIM_ROWS, Fields, LogFile, RoomPlace, encode_rows
 from hubbub.engine.marks import Marks
 from hubbub.engine.schema import connect_file, lock_file
 from hubbub.engine.sqlite_vault import SqliteVault
-from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, Stamped, stamp
+from hubbub.engine.stamp import DEDUPE_WINDOW_MS, Keys, LogTime, Stamped, stamp
 from hubbub.engine.tail import Row, Tail
 from hubbub.engine.turns import Turns
 from hubbub.engine.worker import Worker
@@ -74,7 +74,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
 
     Args:
         path: the file; made when there is none.
-        clock: seconds that never go back, for one-time passwords.
+        clock: seconds that never go back, for one-time passwords and the dedupe window.
         wall: seconds since 1970, for everything else.
         durability: `normal` survives the death of the process, `full` also that of the machine, by an fsync a batch.
         keep: messages kept of a room; 0 for all.
@@ -101,6 +101,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
         self._epoch = ""
         self._next_room = 1
         self._keys = Keys()
+        self._log_time = LogTime(clock)
         self._places: dict[str, RoomPlace] = {}
         self._marks = Marks(self._database)
         self._lock: IO[str] | None = None
@@ -165,7 +166,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
 
     # Log
 
-    async def append(self, batch: Sequence[Draft]) -> list[Receipt]:
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         # One batch at a time, so that one that fails takes its seqs back before the next one is given any.
         if not self._appending.take():
             await self._appending.wait()
@@ -177,10 +178,11 @@ class SqliteEngine(LocalEngine, SqliteVault):
             unknown = {draft.room for draft in batch if draft.room not in self._places}
             if unknown:
                 await self._find_places(unknown)
-            stamped = stamp(batch, self._places.__getitem__, self._keys, int(self._wall() * 1000))
+            now, at = int(self._wall() * 1000), self._log_time()
+            stamped = stamp(batch, self._places.__getitem__, self._keys, now=now, at=at)
             if stamped.fresh:
                 await self._keep_batch(stamped)
-            return stamped.receipts
+            return stamped.outcomes
         finally:
             self._appending.give()
 
@@ -218,7 +220,8 @@ class SqliteEngine(LocalEngine, SqliteVault):
             if place.is_new:
                 new_rooms.append((number, room))
             for each in messages:
-                key = keys.get((room, each.seq)) if keys else None
+                entry = keys.get((room, each.seq)) if keys else None
+                key = entry.key if entry is not None else None
                 rows.append(make_row((number, each.seq, each.sent, each.sender, each.type, each.body, key)))
         return new_rooms, rows
 
@@ -246,15 +249,16 @@ class SqliteEngine(LocalEngine, SqliteVault):
     async def _find_places(self, rooms: set[str]) -> None:
         since = int(self._wall() * 1000) - DEDUPE_WINDOW_MS
         try:
-            found, keys = await self._database.read(self._reading.find_rooms, rooms, since)
+            found, keys = await self._database.read(self._reading.find_rooms, rooms, since, self._log_time())
         except EngineError as error:
             raise NotKept(str(error)) from error
-        for room, sender, key, receipt in reversed(keys):
-            self._keys.add(room, sender, key, receipt)
+        for entry in reversed(keys):
+            if self._keys.find(entry.room, entry.sender, entry.key, entry.at) is None:
+                self._keys.add(entry)
         for room in rooms:
             place = found.get(room)
             if place is None:
-                place = RoomPlace(self._next_room, 0, 1, is_new=True)
+                place = RoomPlace(self._next_room, 0, 0, 1, is_new=True)
                 self._next_room += 1
             self._places[room] = place
 

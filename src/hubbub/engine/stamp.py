@@ -1,104 +1,183 @@
 """Giving drafts their place: the seq in a room, and the one place of a key.
 
 Both engines of one process know where each room stands, and stamp a batch before they keep it.
+
+Keys are remembered by the log's own time, which no change of the wall clock touches: milliseconds that the log was
+open, over all the processes that had it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from zlib import crc32
 
-from hubbub.engine import Draft, Receipt
+import msgspec
+
+from hubbub.engine import Draft, Outcome, Receipt
+from hubbub.errors import KeyConflict
 from hubbub.events import Message
 
-__all__ = ["DEDUPE_WINDOW_MS", "Keys", "Position", "Stamped", "stamp"]
+__all__ = ["DEDUPE_WINDOW_MS", "KeyEntry", "Keys", "LogTime", "Position", "Stamped", "digest_of", "stamp"]
 
 DEDUPE_WINDOW_MS = 300_000
 
 
+class LogTime:
+    """The time that a log has been open, in whole milliseconds; it never goes back.
+
+    Args:
+        clock: seconds that never go back.
+    """
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._began = clock()
+        self._base = 0
+
+    def __call__(self) -> int:
+        return self._base + int((self._clock() - self._began) * 1000)
+
+    def go_on_from(self, at: int) -> None:
+        """Go on where an earlier process has stopped.  What was between is not counted: a key lives longer for it."""
+        self._base, self._began = at, self._clock()
+
+
+class KeyEntry(msgspec.Struct, frozen=True, gc=False):
+    """What a sender's key in a room stands for.
+
+    Attributes:
+        at: when it was kept, by the log's own time.
+        digest: of the message's type and body; the same key with another one is a conflict.
+    """
+
+    room: str
+    sender: str | None
+    key: str
+    seq: int
+    sent: int
+    at: int
+    digest: int
+
+
 class Keys:
-    """What was sent with which key within the dedupe window, of all rooms."""
+    """What was sent with which key within the dedupe window, of all rooms; iterated over from the oldest on."""
 
     def __init__(self) -> None:
-        self._receipts: dict[tuple[str, str, str], Receipt] = {}
+        self._entries: dict[tuple[str, str, str], KeyEntry] = {}
 
     def __len__(self) -> int:
-        return len(self._receipts)
+        return len(self._entries)
 
-    def add(self, room: str, sender: str | None, key: str, receipt: Receipt) -> None:
-        self._receipts[room, sender or "", key] = receipt
+    def __iter__(self) -> Iterator[KeyEntry]:
+        return iter(self._entries.values())
 
-    def find(self, draft: Draft, now: int) -> Receipt | None:
-        """What the draft's key was first kept with, if that is within the window before `now`."""
-        found = self._receipts.get((draft.room, draft.sender or "", draft.key or ""))
-        return found if found is not None and found.sent + DEDUPE_WINDOW_MS > now else None
+    def add(self, entry: KeyEntry) -> None:
+        """Remember a key.  Entries are added in the order of their `at`, which is the order they are forgotten in."""
+        self._entries[entry.room, entry.sender or "", entry.key] = entry
 
-    def drop(self, room: str, sender: str | None, key: str) -> None:
-        self._receipts.pop((room, sender or "", key), None)
+    def find(self, room: str, sender: str | None, key: str, at: int) -> KeyEntry | None:
+        """What the key was first kept with, if that is within the window before `at`."""
+        found = self._entries.get((room, sender or "", key))
+        return found if found is not None and found.at + DEDUPE_WINDOW_MS > at else None
 
-    def forget(self, now: int) -> None:
-        """Drop what is past the window.  They are in about the order of time, so only those are touched."""
-        while self._receipts:
-            oldest = next(iter(self._receipts))
-            if self._receipts[oldest].sent + DEDUPE_WINDOW_MS > now:
+    def drop(self, entry: KeyEntry) -> None:
+        """Forget a key at once."""
+        self._entries.pop((entry.room, entry.sender or "", entry.key), None)
+
+    def forget(self, at: int) -> None:
+        """Drop what is past the window.  Only those are touched."""
+        while self._entries:
+            oldest = next(iter(self._entries))
+            if self._entries[oldest].at + DEDUPE_WINDOW_MS > at:
                 return
-            del self._receipts[oldest]
+            del self._entries[oldest]
 
 
 class Position:
-    """Where a room stands: its last seq."""
+    """Where a room stands: the seq of its last message, and when that was sent; no later one is sent before that."""
 
-    __slots__ = ("seq",)
+    __slots__ = ("sent", "seq")
 
-    def __init__(self, seq: int = 0) -> None:
+    def __init__(self, seq: int = 0, sent: int = 0) -> None:
         self.seq = seq
+        self.sent = sent
 
 
 class Stamped:
     """A batch that has its places.
 
     Attributes:
-        receipts: one for each draft.
-        fresh: the new messages of each room, in order, with the key of each that has one.
+        outcomes: one for each draft.
+        fresh: the new messages of each room, in order.
+        keys: the keys of the new messages that have one, by room and seq.
     """
 
-    __slots__ = ("fresh", "keys", "receipts")
+    __slots__ = ("_sent_before", "fresh", "keys", "outcomes")
 
     def __init__(self) -> None:
-        self.receipts: list[Receipt] = []
+        self.outcomes: list[Outcome] = []
         self.fresh: dict[str, list[Message]] = {}
-        self.keys: dict[tuple[str, int], str] = {}
+        self.keys: dict[tuple[str, int], KeyEntry] = {}
+        self._sent_before: dict[str, int] = {}
+
+    def begin(self, room: str, place: Position, now: int) -> list[Message]:
+        """Begin with a room's new messages, which are all sent at `now`, or when its last one was if that is later."""
+        self._sent_before[room] = place.sent
+        place.sent = max(now, place.sent)
+        messages = self.fresh[room] = []
+        return messages
 
     def undo(self, places: Callable[[str], Position], keys: Keys) -> None:
         """Take the places back: the batch was not kept."""
         for room, messages in self.fresh.items():
-            places(room).seq = messages[0].seq - 1
-            for message in messages:
-                key = self.keys.get((room, message.seq))
-                if key is not None:
-                    keys.drop(room, message.sender, key)
+            place = places(room)
+            place.seq = messages[0].seq - 1
+            place.sent = self._sent_before[room]
+        for entry in self.keys.values():
+            keys.drop(entry)
 
 
-def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys, now: int) -> Stamped:
-    """Give each draft the next seq of its room at `now`, in milliseconds; one with a known key gets the first one's."""
-    keys.forget(now)
+def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys, *, now: int, at: int) -> Stamped:
+    """Give each draft the next seq of its room; one with a known key gets the first one's, or is in conflict with it.
+
+    Args:
+        now: milliseconds since 1970.
+        at: the log's own time.
+    """
+    keys.forget(at)
     stamped = Stamped()
-    receipts, fresh = stamped.receipts, stamped.fresh
+    outcomes, fresh = stamped.outcomes, stamped.fresh
     for draft in batch:
-        place = places(draft.room)
+        room = draft.room
+        place = places(room)
+        digest = 0
         if draft.key is not None:
-            known = keys.find(draft, now)
+            digest = digest_of(draft.type, draft.body)
+            known = keys.find(room, draft.sender, draft.key, at)
             if known is not None:
-                receipts.append(Receipt(known.seq, known.sent, repeated=True))
+                outcomes.append(repeated(known, digest))
                 continue
         seq = place.seq = place.seq + 1
-        receipt = Receipt(seq, now)
-        receipts.append(receipt)
+        messages = fresh.get(room)
+        if messages is None:
+            messages = stamped.begin(room, place, now)
+        sent = place.sent
+        outcomes.append(Receipt(seq, sent))
         if draft.key is not None:
-            keys.add(draft.room, draft.sender, draft.key, receipt)
-            stamped.keys[draft.room, seq] = draft.key
-        message = Message(draft.room, seq, now, draft.sender, draft.type, draft.body)
-        if draft.room in fresh:
-            fresh[draft.room].append(message)
-        else:
-            fresh[draft.room] = [message]
+            entry = KeyEntry(room, draft.sender, draft.key, seq, sent, at, digest)
+            keys.add(entry)
+            stamped.keys[room, seq] = entry
+        messages.append(Message(room, seq, sent, draft.sender, draft.type, draft.body))
     return stamped
+
+
+def digest_of(type_: str, body: bytes) -> int:
+    """What tells messages with one key apart.  Who makes two of them meet deceives nobody but their own sender."""
+    return crc32(body, crc32(type_.encode()))
+
+
+def repeated(known: KeyEntry, digest: int) -> Outcome:
+    """What a draft gets whose key is known."""
+    if digest != known.digest:
+        return KeyConflict(known.key, known.seq)
+    return Receipt(known.seq, known.sent, repeated=True)
