@@ -11,7 +11,7 @@ from hubbub.engine import Engine, Head
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import Event, encode
 from hubbub.handlers import Handlers
-from hubbub.policy import check_text
+from hubbub.policy import check_key, check_text
 from hubbub.posting import Posting
 from hubbub.recent import HISTORY, RECENT
 from hubbub.rooms import EnteredRoom, Rooms
@@ -23,16 +23,13 @@ __all__ = ["NewMessage", "install"]
 # More than any room will see, and what every log can count to.
 MAX_SEQ = 1 << 62
 
-# A key is a name like a UUID, and is remembered for a while.
-MAX_KEY_CHARS = 128
-
 
 class SendMessage(msgspec.Struct, tag="send_message", frozen=True):
-    """Asks to say something in a room.  What a classic page writes into `from` is ignored."""
+    """Asks to say something in a room.  What a classic page writes into `from`, or into a `key`, is ignored."""
 
     message: str
     room: str | None = None
-    key: Annotated[str, msgspec.Meta(max_length=MAX_KEY_CHARS)] | None = None
+    key: str | None = None
 
 
 class Since(Head, frozen=True):
@@ -112,7 +109,10 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
         names_rooms = client.dialect.names_rooms
         room = rooms.name_of(client, request.room if names_rooms else None)
         check_text(request.message, settings.max_message)
-        return rooms.say(room, NewMessage(request.message), client.user, request.key if names_rooms else None)
+        key = request.key if names_rooms else None
+        if key is not None:
+            check_key(key)
+        return rooms.say(room, NewMessage(request.message), client.user, key)
 
     @handlers.offer
     async def history(request: History, client: Participant) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from typing import Protocol
 
 from hubbub.client import Client
 from hubbub.events import Event, encode_payload
+from hubbub.policy import check_key
 from hubbub.posting import Posting
 
 __all__ = ["Floor", "Room"]
@@ -61,11 +62,17 @@ class Room:
 
         Args:
             sender: the client on whose behalf it is said; its user becomes the message's `from`.
-            key: a name for this message, given by its sender: within the dedupe window one key is kept once.
+            key: a name for this message, given by its sender: within the dedupe window one key is kept once, and with
+                another event it fails with `KeyConflict`.  1 to 128 characters.
 
         Returns:
             The message on its way: await it, or return it from a handler, to know that it was kept.
+
+        Raises:
+            Refused: `bad_payload` for a key that is empty or too long.
         """
+        if key is not None:
+            check_key(key)
         return self._floor().say(self.name, event, sender.user if sender else None, key)
 
     def cast(self, event: Event) -> None:

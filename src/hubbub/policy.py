@@ -15,6 +15,7 @@ __all__ = [
     "Rate",
     "RateLimit",
     "check_dm",
+    "check_key",
     "check_password",
     "check_room_name",
     "check_text",
@@ -29,6 +30,9 @@ FLOOD_FACTOR = 10
 FLOOD_S = 5.0
 
 MAX_PASSWORD_CHARS = 1024
+
+# A key is a name like a UUID, and is remembered for a while.
+MAX_KEY_CHARS = 128
 
 # What the name of a room of two users begins with.
 DM = "dm:"
@@ -132,6 +136,14 @@ def check_text(text: str, longest: int) -> None:
         raise Refused(ErrorCode.BAD_PAYLOAD, "a message has at least 1 character - at `payload.message`")
     if longest and len(text) > longest:
         raise Refused(ErrorCode.TOO_LARGE, f"a message has at most {longest} characters, this one {len(text)}")
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that names no message, or is longer than a name (`bad_payload`)."""
+    if not 1 <= len(key) <= MAX_KEY_CHARS:
+        raise Refused(
+            ErrorCode.BAD_PAYLOAD, f"a key has 1 to {MAX_KEY_CHARS} characters, this one {len(key)} - at `payload.key`"
+        )
 
 
 class RateLimit:

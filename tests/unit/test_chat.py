@@ -117,10 +117,36 @@ async def test_requests_name_their_room_where_there_are_several(stage: Stage) ->
     assert (await percy.ask("send_message", {"message": "hi"}))["room"] == "b"
 
 
+async def test_a_key_with_another_text_is_a_conflict(stage: Stage) -> None:
+    percy = await stage.client("percy")
+    await percy.join("general")
+    first = await percy.ask("send_message", {"message": "hi", "key": "k"})
+    assert types(percy.take()) == ["new_message"]
+    percy.say("send_message", {"message": "another", "key": "k"}, 1)
+    percy.say("send_message", {"message": "hi", "key": "k"}, 2)
+    percy.say("send_message", {"message": "another", "key": "l"}, 3)
+    refused, repeated, kept, copy = await percy.hear()
+    assert (refused["type"], refused["id"], refused["payload"]["code"]) == ("error", 1, "conflict")
+    assert "'k'" in refused["payload"]["message"]
+    assert (repeated["id"], repeated["payload"]) == (2, first)
+    assert (kept["id"], kept["payload"]["seq"]) == (3, 2)
+    assert (copy["payload"]["seq"], copy["payload"]["message"]) == (2, "another")
+
+
+@pytest.mark.parametrize("key", ["", "k" * 129])
+async def test_a_key_is_a_name(stage: Stage, key: str) -> None:
+    percy = await stage.client("percy")
+    await percy.join("general")
+    with pytest.raises(Refused, match=r"payload\.key") as refused:
+        await percy.ask("send_message", {"message": "hi", "key": key})
+    assert refused.value.code == "bad_payload"
+    assert (await percy.ask("send_message", {"message": "hi", "key": "k" * 128}))["seq"] == 1
+
+
 async def test_what_a_classic_page_adds_to_its_requests_means_nothing(stage: Stage) -> None:
     percy = await stage.client("percy", CLASSIC)
-    for _ in range(2):
-        percy.say("send_message", {"message": "hi", "room": "elsewhere", "key": "k", "from": "alice"})
+    for key in ("k", "k", ""):
+        percy.say("send_message", {"message": "hi", "room": "elsewhere", "key": key, "from": "alice"})
     events = await percy.hear()
-    assert types(events) == ["new_message", "new_message"]
+    assert types(events) == ["new_message"] * 3
     assert {event["payload"]["from"] for event in events} == {"percy"}

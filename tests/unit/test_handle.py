@@ -6,7 +6,7 @@ import pytest
 
 from heard import types
 from hubbub import Event, Hub, Refused, Room
-from hubbub.errors import ConfigError
+from hubbub.errors import ConfigError, KeyConflict
 from hubbub.testing import Stage, at_work
 
 pytestmark = pytest.mark.anyio
@@ -84,6 +84,22 @@ async def test_one_key_of_one_sender_is_kept_once(stage: Stage) -> None:
     again = await room.post(Tally(), sender=percy.client, key="k")
     other = await room.post(Tally(), key="k")
     assert (first.seq, again.seq, again.repeated, other.seq) == (1, 1, True, 2)
+
+
+async def test_a_key_with_another_event_is_a_conflict(stage: Stage) -> None:
+    room = stage.hub.room("lunch")
+    await room.post(Tally(), key="k")
+    with pytest.raises(KeyConflict, match=r"'k'.*seq 1") as raised:
+        await room.post(Cursor(), key="k")
+    assert (raised.value.key, raised.value.seq) == ("k", 1)
+    assert (await room.post(Cursor(), key="l")).seq == 2
+
+
+@pytest.mark.parametrize("key", ["", "k" * 129])
+async def test_a_key_is_a_name(stage: Stage, key: str) -> None:
+    with pytest.raises(Refused, match=r"1 to 128 characters.*payload\.key"):
+        stage.hub.room("lunch").post(Tally(), key=key)
+    assert (await stage.hub.room("lunch").post(Tally(), key="k" * 128)).seq == 1
 
 
 async def test_a_sender_is_named_and_nobody_else_is(stage: Stage) -> None:

@@ -653,6 +653,20 @@ def test_what_is_refused_for_now_is_sent_again_with_the_same_key() -> None:
     run(story())
 
 
+def test_a_key_that_is_given_is_sent_as_it_is() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        async with client(server) as chat:
+            await chat.join("general")
+            server.refusals["send_message"] = [refusal("bad_payload")]
+            with pytest.raises(Rejected):
+                await chat.send("general", "hi", key="")
+            await chat.send("general", "hi", key="mine")
+            assert [payload["key"] for payload in server.asked("send_message")] == ["", "mine"]
+
+    run(story())
+
+
 def test_after_the_deadline_and_for_other_reasons_a_refusal_is_raised() -> None:
     async def story() -> None:
         server = FakeServer()

@@ -228,10 +228,11 @@ class Connection:
         """Say something in a room; returns when the server has kept it.
 
         Args:
-            key: names this message for its sender: within five minutes it is kept once, however often it is sent.
+            key: names this message for its sender: within five minutes it is kept once, however often it is sent, and
+                with another text it is rejected (`conflict`).  1 to 128 characters.
                 Without one it gets a new one, with which it is sent again after a lost connection.
         """
-        payload = {"room": spelled(room), "message": text, "key": key or str(uuid.uuid4())}
+        payload = {"room": spelled(room), "message": text, "key": str(uuid.uuid4()) if key is None else key}
         return read_payload(await self._ask("send_message", payload, Kind.KEYED), Receipt)
 
     async def join(self, room: str, *, history: int = HISTORY) -> Joined:
