@@ -7,14 +7,16 @@ restarts for one that keeps nothing.  Time goes by `clock`; `wall` goes with it,
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
 from contract.told import BreakAppends, Lives, Restart, Told
-from hubbub.engine import Engine, sqlite
-from hubbub.engine.logfile import LogFile
+from hubbub.engine import Engine, folding
+from hubbub.engine.journal import JournalFile
 from hubbub.engine.urls import open_engine
 from hubbub.testing import Clock
 from walls import Wall
@@ -48,8 +50,8 @@ ENGINES = ["memory://", "sqlite:///{}/log.db", "sqlite:///{}/log.db?durability=f
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The engine's URL; what it names is empty."""
     if "folding" in request.param:
-        monkeypatch.setattr(sqlite, "FOLD_MESSAGES", 1)
-        monkeypatch.setattr(sqlite, "FOLD_ROWS", 1)
+        monkeypatch.setattr(folding, "FOLD_MESSAGES", 1)
+        monkeypatch.setattr(folding, "FOLD_ROWS", 1)
     return str(request.param).format(tmp_path)
 
 
@@ -92,18 +94,18 @@ def break_appends(url: str, monkeypatch: pytest.MonkeyPatch) -> BreakAppends:
     """`break_appends(count)` makes the next batches fail."""
     if not url.startswith("sqlite"):
         pytest.skip("it cannot fail")
-    failing, journal = 0, LogFile.journal
+    failing, write = 0, JournalFile.write
 
-    def journal_or_fail(self: LogFile, new_rooms: list[tuple[int, str]], batch: bytes) -> int:
+    def write_or_fail(self: JournalFile, payload: bytes) -> None:
         nonlocal failing
         if failing:
             failing -= 1
-            new_rooms = [(1, "one number"), (1, "for two rooms")]
-        return journal(self, new_rooms, batch)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        write(self, payload)
 
     def break_appends(count: int) -> None:
         nonlocal failing
         failing = count
 
-    monkeypatch.setattr(LogFile, "journal", journal_or_fail)
+    monkeypatch.setattr(JournalFile, "write", write_or_fail)
     return break_appends

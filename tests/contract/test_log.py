@@ -15,8 +15,6 @@ from walls import DAY_S, Wall
 
 pytestmark = pytest.mark.anyio
 
-not_yet = pytest.mark.xfail(strict=True, reason="the file has keys with their messages, and by the wall clock")
-
 # When all is sent while no time passes.
 SENT = 1_000_000
 
@@ -244,7 +242,6 @@ async def test_keys_from_while_the_wall_clock_was_ahead_are_forgotten_in_time(
     assert len(vars(engine)["_keys"]) == 2, "the first ones hold no memory any more"
 
 
-@pytest.mark.parametrize("jump_s", [0, pytest.param(600, marks=not_yet), -600])
 async def test_a_key_is_known_after_a_restart_whatever_the_wall_clock_does(
     engine: Engine, restart: Restart, clock: Clock, wall: Wall, jump_s: float
 ) -> None:
@@ -258,7 +255,6 @@ async def test_a_key_is_known_after_a_restart_whatever_the_wall_clock_does(
     assert not await is_repeated(engine)
 
 
-@not_yet
 async def test_time_in_which_the_log_is_closed_does_not_count(
     lives: Lives, engine: Engine, restart: Restart, clock: Clock
 ) -> None:
@@ -282,7 +278,6 @@ async def test_a_key_outlives_its_message(engine: Engine) -> None:
     assert await is_repeated(engine)
 
 
-@not_yet
 @pytest.mark.parametrize("keep", [10])
 async def test_a_key_outlives_its_message_and_the_process(engine: Engine, restart: Restart) -> None:
     await engine.append([draft(key="k")])

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gates import Gate, turns
 from hubbub import Client, Event, Hub, Posting, Refused
 from hubbub.chat import NewMessage
-from hubbub.engine import sqlite
+from hubbub.engine import folding
 from hubbub.engine.urls import open_engine
 from hubbub.recent import RECENT
 from hubbub.testing import CLASSIC, Clock, Guest, Stage, at_work
@@ -345,8 +345,8 @@ class FoldingPromises(SqlitePromises):
     """The same, while the journal is folded at every other moment, a message at a time."""
 
     async def start(self) -> Stage:
-        self.life.enter_context(patch.object(sqlite, "FOLD_MESSAGES", 2))
-        self.life.enter_context(patch.object(sqlite, "FOLD_ROWS", 1))
+        self.life.enter_context(patch.object(folding, "FOLD_MESSAGES", 2))
+        self.life.enter_context(patch.object(folding, "FOLD_ROWS", 1))
         return await super().start()
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import os
 import sqlite3
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -15,13 +17,30 @@ from typing import Any
 import pytest
 
 from contract.told import Told
-from hubbub.engine import Account, Draft, Grant, Head, Receipt, Vault, database, marks, sqlite_vault
+from hubbub.engine import (
+    Account,
+    Draft,
+    Grant,
+    Head,
+    Receipt,
+    Vault,
+    health,
+    lock,
+    marks,
+    retention,
+    sqlite_vault,
+)
+from hubbub.engine import folding as folding_module
 from hubbub.engine import sqlite as sqlite_module
 from hubbub.engine.database import Database
+from hubbub.engine.folding import Folding
+from hubbub.engine.journal import JournalFile
 from hubbub.engine.local import Silent
 from hubbub.engine.logfile import TRIM_ROWS, LogFile
+from hubbub.engine.retention import Retention
 from hubbub.engine.schema import MIGRATIONS, connect_file
 from hubbub.engine.sqlite import SqliteEngine
+from hubbub.engine.tail import Row
 from hubbub.engine.urls import open_engine, vault_at
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
 from hubbub.testing import Clock
@@ -54,8 +73,23 @@ async def seqs(engine: SqliteEngine, room: str = "general", limit: int = 10_000)
 async def settled(engine: SqliteEngine) -> None:
     """Wait until the engine has nothing left to do by itself."""
     async with asyncio.timeout(60):
-        while tasks := vars(engine)["_tasks"]:
+        while tasks := [*vars(retention_of(engine))["_tasks"], *running(folding_of(engine))]:
             await asyncio.wait(tasks)
+
+
+def running(folding: Folding) -> list[asyncio.Task[None]]:
+    task = vars(folding)["_running"]
+    return [task] if task is not None else []
+
+
+def folding_of(engine: SqliteEngine) -> Folding:
+    folding: Folding = vars(engine)["_folding"]
+    return folding
+
+
+def retention_of(engine: SqliteEngine) -> Retention:
+    retention: Retention = vars(engine)["_retention"]
+    return retention
 
 
 def database_of(engine: SqliteEngine) -> Database:
@@ -167,6 +201,24 @@ def test_two_processes_may_migrate_a_file_at_once(tmp_path: Path) -> None:
     assert [process.wait(60) for process in both] == [0, 0]
 
 
+async def test_a_file_is_not_migrated_under_a_server_of_an_earlier_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock, "PATIENCE_S", 0)
+    earlier = sqlite3.connect(tmp_path / "log.db")
+    earlier.executescript(";".join([*MIGRATIONS[:-1], f"PRAGMA user_version = {len(MIGRATIONS) - 1}"]))
+    earlier.execute("INSERT INTO facts VALUES ('epoch', 'the epoch')")
+    earlier.commit()
+    earlier.close()
+    server = lock.Lock(tmp_path / "log.db")
+    with pytest.raises(ConfigError, match="has this file"):
+        async with outside(tmp_path / "log.db"):
+            pass
+    server.release()
+    async with outside(tmp_path / "log.db") as vault:
+        assert await vault.accounts() == []
+
+
 async def test_a_newer_file_than_the_program_knows_is_refused(tmp_path: Path) -> None:
     connect_file(tmp_path / "log.db").close()
     with sqlite3.connect(tmp_path / "log.db") as connection:
@@ -223,7 +275,7 @@ async def pages(engine: SqliteEngine, last: int) -> None:
 async def test_a_page_may_be_partly_of_the_table_and_partly_of_the_journal(tmp_path: Path, folded: int) -> None:
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(folded) + drafts(1, "other"))
-        await engine.fold()
+        await folding_of(engine).fold()
         await engine.append(drafts(9 - folded) + drafts(1, "other"))
         await pages(engine, 9)
 
@@ -231,7 +283,7 @@ async def test_a_page_may_be_partly_of_the_table_and_partly_of_the_journal(tmp_p
 async def test_reading_and_writing_go_on_while_the_journal_is_folded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 1)
+    monkeypatch.setattr(folding_module, "FOLD_ROWS", 1)
     insert_rows = LogFile.insert_rows
 
     async with opened(tmp_path / "log.db") as engine:
@@ -249,7 +301,7 @@ async def test_reading_and_writing_go_on_while_the_journal_is_folded(
         await engine.append(drafts(3, "other") + drafts(3))
         with monkeypatch.context() as watched:
             watched.setattr(LogFile, "insert_rows", look)
-            await engine.fold()
+            await folding_of(engine).fold()
         found = [await each for each in seen]
         assert len(found) == 6
         assert all(each == list(range(1, len(each) + 1)) for each in found)
@@ -261,10 +313,11 @@ async def test_reading_and_writing_go_on_while_the_journal_is_folded(
 async def test_a_journal_left_behind_is_folded_when_the_file_is_opened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def leave(_self: SqliteEngine) -> None: ...
+    async def leave(_self: Folding) -> bool:
+        return False
 
     with monkeypatch.context() as killed:
-        killed.setattr(SqliteEngine, "fold", leave)
+        killed.setattr(Folding, "fold", leave)
         async with opened(tmp_path / "log.db") as engine:
             await engine.append(drafts(3) + drafts(1, "other"))
             await engine.append(drafts(1, key="k"))
@@ -277,14 +330,15 @@ async def test_a_journal_left_behind_is_folded_when_the_file_is_opened(
 async def test_a_caller_that_gives_up_does_not_have_its_seq_given_to_another(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def leave(_self: SqliteEngine) -> None: ...
+    async def leave(_self: Folding) -> bool:
+        return False
 
     with monkeypatch.context() as killed:
-        killed.setattr(SqliteEngine, "fold", leave)
-        async with opened(tmp_path / "log.db") as engine:
+        killed.setattr(Folding, "fold", leave)
+        async with opened(tmp_path / "log.db", durability="full") as engine:
             await engine.append(drafts(1))
             go = Event()
-            database_of(engine).writer.do(go.wait)
+            vars(engine)["_journaling"].do(go.wait)
             given_up = asyncio.ensure_future(engine.append([Draft("general", "given up", b"{}")]))
             await asyncio.sleep(0)
             given_up.cancel()
@@ -299,10 +353,10 @@ async def test_a_caller_that_gives_up_does_not_have_its_seq_given_to_another(
 
 async def test_half_a_fold_is_finished_when_the_file_is_opened(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as full:
-        full.setattr(LogFile, "clear_journal", failing(LogFile.clear_journal, 1, 2, 3))
+        full.setattr(LogFile, "end_fold", failing(LogFile.end_fold, 1, 2, 3))
         async with opened(tmp_path / "log.db") as engine:
             await engine.append(drafts(3))
-            assert not await engine.fold()
+            assert not await folding_of(engine).fold()
             assert await seqs(engine) == [1, 2, 3], "not twice"
             await engine.append(drafts(2))
             assert await seqs(engine) == [1, 2, 3, 4, 5]
@@ -311,9 +365,9 @@ async def test_half_a_fold_is_finished_when_the_file_is_opened(tmp_path: Path, m
 
 
 async def test_a_fold_that_fails_half_way_is_retried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
-    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 10)
-    monkeypatch.setattr(sqlite_module, "FOLD_RETRY_S", 0)
+    monkeypatch.setattr(folding_module, "FOLD_MESSAGES", 50)
+    monkeypatch.setattr(folding_module, "FOLD_ROWS", 10)
+    monkeypatch.setattr(folding_module, "FOLD_RETRY_S", 0)
     monkeypatch.setattr(LogFile, "insert", failing(LogFile.insert, 3, 5, 9))
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(60) + drafts(20, "other"))
@@ -327,13 +381,13 @@ async def test_a_fold_that_fails_half_way_is_retried(tmp_path: Path, monkeypatch
 
 
 async def test_one_fold_is_under_way_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 1)
+    monkeypatch.setattr(folding_module, "FOLD_ROWS", 1)
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(20))
-        first = asyncio.ensure_future(engine.fold())
+        first = asyncio.ensure_future(folding_of(engine).fold())
         await asyncio.sleep(0)
         await engine.append(drafts(5))
-        assert all(await asyncio.gather(first, engine.fold(), engine.fold()))
+        assert all(await asyncio.gather(first, folding_of(engine).fold(), folding_of(engine).fold()))
         assert unfolded(engine) == 0
         assert await seqs(engine) == list(range(1, 26))
     assert in_table(tmp_path / "log.db") == 25
@@ -354,19 +408,8 @@ async def test_a_tail_that_cannot_be_folded_takes_no_more_at_its_bound(
         assert unfolded(engine) == 1
 
 
-async def test_a_damaged_journal_is_named(tmp_path: Path) -> None:
-    async with opened(tmp_path / "log.db") as engine:
-        await engine.append(drafts(1))
-    with sqlite3.connect(tmp_path / "log.db") as other:
-        other.execute("INSERT INTO journal (batch) VALUES (x'c1')")
-    other.close()
-    with pytest.raises(ConfigError, match="journal is damaged"):
-        async with opened(tmp_path / "log.db"):
-            pass
-
-
 async def test_the_tail_is_folded_by_itself_and_does_not_grow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
+    monkeypatch.setattr(folding_module, "FOLD_MESSAGES", 50)
     async with opened(tmp_path / "log.db") as engine:
         for _ in range(20):
             await engine.append(drafts(20))
@@ -376,7 +419,7 @@ async def test_the_tail_is_folded_by_itself_and_does_not_grow(tmp_path: Path, mo
 
 
 async def test_what_comes_during_a_fold_is_folded_after_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
+    monkeypatch.setattr(folding_module, "FOLD_MESSAGES", 50)
     async with opened(tmp_path / "log.db") as engine:
         go = Event()
         checkpoint = LogFile.checkpoint
@@ -388,17 +431,23 @@ async def test_what_comes_during_a_fold_is_folded_after_it(tmp_path: Path, monke
         assert unfolded(engine) < 50
 
 
-async def test_large_batches_do_not_outrun_the_folding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 64)
-    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 4)
-    monkeypatch.setattr(LogFile, "checkpoint", lambda _self: None)  # it waits for the disk, which may be busy
+async def test_a_large_tail_is_folded_in_as_few_portions_as_a_small_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folding_module, "FOLD_MESSAGES", 64)
+    monkeypatch.setattr(folding_module, "FOLD_ROWS", 4)
+    insert, portions = LogFile.insert, []
+
+    def note(self: LogFile, rows: Sequence[Row]) -> None:
+        portions.append(len(rows))
+        insert(self, rows)
+
+    monkeypatch.setattr(LogFile, "insert", note)
     async with opened(tmp_path / "log.db") as engine:
-        tail, most = vars(engine)["_tail"], 0
-        for _ in range(300):
-            await engine.append(drafts(40))
-            if "general" in tail:
-                most = max(most, tail.last("general") - tail.first("general"))
-        assert most < 300 * 40 / 2
+        await engine.append(drafts(64 * 20))
+        await settled(engine)
+        assert sum(portions) == 64 * 20
+        assert len(portions) == 16
 
 
 async def test_a_place_is_not_forgotten_while_the_table_lags_behind_it(
@@ -410,16 +459,25 @@ async def test_a_place_is_not_forgotten_while_the_table_lags_behind_it(
             await engine.append(drafts(2))
             await engine.append(drafts(1, "other"))
         assert await seqs(engine) == [1, 2, 3, 4, 5, 6]
-        await engine.fold()
+        await folding_of(engine).fold()
         await engine.append(drafts(1, "other"))
         assert "general" not in vars(engine)["_places"]
         assert (await engine.append(drafts(1, key="k")))[0].seq == 7
-        await engine.fold()
+        await folding_of(engine).fold()
         await engine.append(drafts(1, "other"))
         assert (await kept(engine.append(drafts(1, key="k"))))[0].repeated
 
 
 # Retention
+
+
+async def test_a_room_that_is_in_the_journal_alone_is_trimmed_for_good(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        await engine.append(drafts(650))
+        await settled(engine)
+        assert in_table(tmp_path / "log.db") == 100
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        assert await seqs(engine) == list(range(551, 651))
 
 
 async def test_a_room_keeps_its_newest_messages(tmp_path: Path) -> None:
@@ -436,18 +494,20 @@ async def test_a_room_keeps_its_newest_messages(tmp_path: Path) -> None:
 
 
 async def test_a_trim_that_a_stop_comes_upon_leaves_no_hole(tmp_path: Path) -> None:
-    async with opened(tmp_path / "log.db", keep=100) as engine:
-        await engine.append(drafts(100))
-        await engine.fold()
-        await engine.append(drafts(550))
-        go = Event()
-        database_of(engine).writer.do(go.wait)
-        await asyncio.sleep(0)  # the trim has begun, and what it deletes is deleted when the thread comes to it
-        closing = asyncio.create_task(engine.close())
-        for _ in range(10):
-            await asyncio.sleep(0)
-        go.set()
-        await closing
+    clock = Clock()
+    engine = SqliteEngine(tmp_path / "log.db", clock=clock, wall=clock, keep=100)
+    await engine.open(Silent())
+    await engine.append(drafts(100))
+    await folding_of(engine).fold()
+    await engine.append(drafts(550))
+    go = Event()
+    database_of(engine).writer.do(go.wait)
+    await asyncio.sleep(0)  # the trim has begun, and what it deletes is deleted when the thread comes to it
+    closing = asyncio.create_task(engine.close())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go.set()
+    await closing
     async with opened(tmp_path / "log.db", keep=100) as engine:
         assert await seqs(engine) == list(range(501, 651))
 
@@ -455,14 +515,14 @@ async def test_a_trim_that_a_stop_comes_upon_leaves_no_hole(tmp_path: Path) -> N
 async def test_a_trim_that_fails_leaves_no_hole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path / "log.db", keep=100) as engine:
         await engine.append(drafts(100))
-        await engine.fold()
+        await folding_of(engine).fold()
         monkeypatch.setattr(LogFile, "delete", failing(LogFile.delete, 1))
         await engine.append(drafts(550))
         await settled(engine)
         found = await seqs(engine)
         assert found == list(range(501, 651))
         assert [each.seq for each in (await engine.read("general", before=651, limit=999)).messages] == found
-        await engine.fold()
+        await folding_of(engine).fold()
         assert await seqs(engine) == found
         assert [each.seq for each in (await engine.read("general", before=651, limit=999)).messages] == found
         await engine.append(drafts(5))  # the table has 1 to 100 and 501 to 650, the tail the rest
@@ -480,12 +540,15 @@ async def test_a_trim_that_fails_leaves_no_hole(tmp_path: Path, monkeypatch: pyt
 async def test_what_was_trimmed_is_not_taken_from_the_journal_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def leave(_self: SqliteEngine) -> None: ...
+    async def leave(_self: Folding) -> bool:
+        return False
 
+    async with opened(tmp_path / "log.db", keep=100) as engine:
+        await engine.append(drafts(1))
     with monkeypatch.context() as killed:
-        killed.setattr(SqliteEngine, "fold", leave)
+        killed.setattr(Folding, "fold", leave)
         async with opened(tmp_path / "log.db", keep=100) as engine:
-            await engine.append(drafts(650))
+            await engine.append(drafts(649))
             await settled(engine)
     async with opened(tmp_path / "log.db", keep=100) as engine:
         assert await seqs(engine) == list(range(551, 651))
@@ -493,9 +556,9 @@ async def test_what_was_trimmed_is_not_taken_from_the_journal_again(
 
 
 async def test_a_room_is_trimmed_while_it_is_folded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_MESSAGES", 50)
-    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 20)
-    monkeypatch.setattr(sqlite_module, "TRIM_PAUSE_S", 0)
+    monkeypatch.setattr(folding_module, "FOLD_MESSAGES", 50)
+    monkeypatch.setattr(folding_module, "FOLD_ROWS", 20)
+    monkeypatch.setattr(retention, "TRIM_PAUSE_S", 0)
     async with opened(tmp_path / "log.db", keep=100) as engine:
         for _ in range(60):
             await engine.append(drafts(70) + drafts(30, "other"))
@@ -516,15 +579,15 @@ async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path) -> None:
         await engine.append(drafts(700) + drafts(1, "other"))
         clock.go(50)
         await engine.append(drafts(5))
-        await engine.trim_old()
+        await retention_of(engine).trim_old()
         assert len(await seqs(engine)) == 705
         clock.go(11)
-        await engine.trim_old()
+        await retention_of(engine).trim_old()
         assert await seqs(engine) == [701, 702, 703, 704, 705]
         assert await seqs(engine, "other") == []
         assert (await engine.head("other")).seq == 1
         clock.go(60)
-        await engine.trim_old()
+        await retention_of(engine).trim_old()
         assert await seqs(engine) == []
         assert (await engine.head("general")).seq == 705
     assert in_table(tmp_path / "log.db") == 0
@@ -536,19 +599,19 @@ async def test_old_messages_are_deleted_and_seqs_go_on(tmp_path: Path) -> None:
 async def test_old_messages_are_looked_for_in_every_room_from_the_start_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite_module, "OLD_ROOMS", 3)
+    monkeypatch.setattr(retention, "OLD_ROOMS", 3)
     clock = Clock()
     async with opened(tmp_path / "log.db", clock) as engine:
         await engine.append([draft for number in range(10) for draft in drafts(2, f"room {number}")])
     clock.go(61)
     trimmed = asyncio.Event()
-    trim_old = SqliteEngine.trim_old
+    trim_old = Retention.trim_old
 
-    async def note(self: SqliteEngine) -> None:
+    async def note(self: Retention) -> None:
         await trim_old(self)
         trimmed.set()
 
-    monkeypatch.setattr(SqliteEngine, "trim_old", note)
+    monkeypatch.setattr(Retention, "trim_old", note)
     async with opened(tmp_path / "log.db", clock, keep_s=60), asyncio.timeout(60):
         await trimmed.wait()
         assert in_table(tmp_path / "log.db") == 0
@@ -559,14 +622,14 @@ async def test_a_fold_that_is_retried_brings_nothing_old_back(tmp_path: Path, mo
     async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
         await engine.append(drafts(600))
         monkeypatch.setattr(LogFile, "insert", failing(LogFile.insert, 2, 3))
-        assert not await engine.fold()  # the table has the first portion
+        assert not await folding_of(engine).fold()  # the table has the first portion
         clock.go(61)
         with monkeypatch.context() as interrupted:
             interrupted.setattr(LogFile, "find_old", failing(LogFile.find_old, 2))
             with pytest.raises(EngineError):
-                await engine.trim_old()  # its fold fails, and the first portion goes
+                await retention_of(engine).trim_old()  # its fold fails, and the first portion goes
         assert await seqs(engine) == list(range(257, 601))
-        assert await engine.fold()
+        assert await folding_of(engine).fold()
         assert await seqs(engine) == list(range(257, 601))
     assert in_table(tmp_path / "log.db") == 600 - 256
 
@@ -574,37 +637,49 @@ async def test_a_fold_that_is_retried_brings_nothing_old_back(tmp_path: Path, mo
 async def test_a_journal_whose_messages_are_all_too_old_is_cleared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(LogFile, "clear_journal", failing(LogFile.clear_journal, 1, 2))
+    monkeypatch.setattr(LogFile, "end_fold", failing(LogFile.end_fold, 1, 2))
     clock = Clock()
     async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
         await engine.append(drafts(60))
-        assert not await engine.fold()  # the table has all
+        assert not await folding_of(engine).fold()  # the table has all
         clock.go(61)
-        await engine.trim_old()
+        await retention_of(engine).trim_old()
         assert await seqs(engine) == []
         assert unfolded(engine) == 0
 
 
 async def test_a_trim_by_age_waits_for_the_fold_under_way(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_module, "FOLD_ROWS", 7)
+    monkeypatch.setattr(folding_module, "FOLD_ROWS", 7)
     clock = Clock()
     async with opened(tmp_path / "log.db", clock, keep_s=60) as engine:
         await engine.append(drafts(50))
         clock.go(61)
         await engine.append(drafts(50))
-        folding = asyncio.ensure_future(engine.fold())
-        await asyncio.gather(folding, engine.trim_old(), engine.append(drafts(50)), engine.trim_old())
+        folding = asyncio.ensure_future(folding_of(engine).fold())
+        await asyncio.gather(
+            folding, retention_of(engine).trim_old(), engine.append(drafts(50)), retention_of(engine).trim_old()
+        )
         assert await seqs(engine) == list(range(51, 151))
 
 
 # A disk that is full
 
 
-def fill_disk(engine: SqliteEngine, *, is_full: bool) -> None:
-    """Let the file grow no more: SQLite's own way to pretend a full disk."""
-    connection = database_of(engine).writing
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    connection.execute(f"PRAGMA max_page_count = {pages if is_full else 1 << 30}")
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """A disk on which each write finds room for half of it, and then none."""
+    pwrite, halves = os.pwrite, set[int]()
+
+    def write_half(descriptor: int, data: bytes, offset: int) -> int:
+        if offset in halves:
+            raise OSError(errno.ENOSPC, FULL)
+        written = pwrite(descriptor, data[: len(data) // 2], offset)
+        halves.add(offset + written)
+        return written
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "pwrite", write_half)
+        yield
 
 
 async def test_a_full_disk_refuses_writers_lets_readers_go_on_and_heals(tmp_path: Path) -> None:
@@ -613,13 +688,11 @@ async def test_a_full_disk_refuses_writers_lets_readers_go_on_and_heals(tmp_path
     await engine.open(told)
     await engine.subscribe("general")
     await engine.append(drafts(10))
-    fill_disk(engine, is_full=True)
-    with pytest.raises(NotKept, match="full"):
+    with full_disk(), pytest.raises(NotKept, match="full"):
         await engine.append(drafts(2000, key=None) + drafts(1, key="k") + drafts(1, "new room"))
     assert await seqs(engine) == list(range(1, 11))
     assert (await engine.head("general")).seq == 10
     assert (await engine.head("new room")).seq == 0
-    fill_disk(engine, is_full=False)
     receipts = await kept(engine.append(drafts(1, key="k") + drafts(1, "new room")))
     assert [(receipt.seq, receipt.repeated) for receipt in receipts] == [(11, False), (1, False)]
     assert told.delivered == {"general": list(range(1, 12))}
@@ -629,36 +702,41 @@ async def test_a_full_disk_refuses_writers_lets_readers_go_on_and_heals(tmp_path
 async def test_it_is_down_from_a_failed_write_until_one_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(database, "PROBE_S", 0)
+    monkeypatch.setattr(health, "PROBE_S", 0)
     async with opened(tmp_path / "log.db") as engine:
         up = [engine.is_up]
-        fill_disk(engine, is_full=True)
-        with pytest.raises(NotKept, match="full"):
+        with full_disk(), pytest.raises(NotKept, match="full"):
             await engine.append(drafts(2000))
         up.append(engine.is_up)
         assert up == [True, False]
-        fill_disk(engine, is_full=False)
         async with asyncio.timeout(60):
             while not engine.is_up:  # it looks by itself: a server that is not ready may be sent nothing to write
                 await asyncio.sleep(0)
         assert await seqs(engine) == []
 
 
-async def test_an_error_of_the_disk_leaves_open_what_a_crash_would_leave(
+async def test_a_write_that_the_disk_does_not_confirm_is_not_known_and_the_next_goes_to_another_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_args: object) -> None:
-        error = sqlite3.OperationalError("disk I/O error")
-        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_FSYNC
-        raise error
+    monkeypatch.setattr(health, "PROBE_S", 0)
 
-    async with opened(tmp_path / "log.db") as engine:
+    def fail(_descriptor: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with opened(tmp_path / "log.db", durability="full") as engine:
+        await engine.append(drafts(1))
         with monkeypatch.context() as broken:
-            broken.setattr(LogFile, "journal", fail)
-            with pytest.raises(NotKnown):
+            broken.setattr(os, "fdatasync", fail)
+            with pytest.raises(NotKnown, match="Input/output"):
                 await engine.append(drafts(1, key="k"))
+            with pytest.raises(NotKept):
+                await engine.append(drafts(1))
+        async with asyncio.timeout(60):
+            while not engine.is_up:
+                await asyncio.sleep(0)
         (receipt,) = await kept(engine.append(drafts(1, key="k")))
-        assert (receipt.seq, receipt.repeated) == (1, False)
+        assert (receipt.seq, receipt.repeated) == (2, False)
+        assert await seqs(engine) == [1, 2]
 
 
 # The vault, and another process
@@ -787,7 +865,9 @@ async def test_marks_of_many_readers_are_few_transactions(tmp_path: Path, monkey
 
 async def test_who_waits_for_a_mark_that_is_not_kept_is_told_so(tmp_path: Path) -> None:
     async with opened(tmp_path / "log.db") as engine:
-        fill_disk(engine, is_full=True)
+        connection = database_of(engine).writing
+        (pages,) = connection.execute("PRAGMA page_count").fetchone()
+        connection.execute(f"PRAGMA max_page_count = {pages}")  # SQLite's own way to pretend a full disk
         waiting = [engine.mark_read("general", f"user {number}", 1) for number in range(2000)]
         found = await asyncio.gather(*waiting, return_exceptions=True)
         assert any(isinstance(each, EngineError) for each in found)
@@ -799,12 +879,12 @@ async def test_who_waits_for_a_mark_that_is_not_kept_is_told_so(tmp_path: Path) 
 async def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(5))
-        await engine.fold()
+        await folding_of(engine).fold()
         last_seq = LogFile.last_seq
 
         def late(self: LogFile, room: int, first: int) -> int:
             with sqlite3.connect(tmp_path / "log.db") as other:
-                other.execute("INSERT INTO messages VALUES (1, 6, 0, NULL, 'x', x'7b7d', NULL)")
+                other.execute("INSERT INTO messages (room, seq, sent, type, body) VALUES (1, 6, 0, 'x', x'7b7d')")
             other.close()
             return last_seq(self, room, first)
 
@@ -822,7 +902,7 @@ async def test_whatever_goes_wrong_leaves_no_seq_and_no_key_behind(
     async with opened(tmp_path / "log.db") as engine:
         await engine.append(drafts(1))
         with monkeypatch.context() as broken:
-            broken.setattr(LogFile, "journal", fail)
+            broken.setattr(JournalFile, "write", fail)
             with pytest.raises(MemoryError):
                 await engine.append(drafts(1, key="k"))
         (receipt,) = await kept(engine.append(drafts(1, key="k")))

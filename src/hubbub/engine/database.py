@@ -9,16 +9,16 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+from hubbub.engine.health import Health
 from hubbub.engine.schema import connect_file, transaction
 from hubbub.engine.worker import Worker
 from hubbub.errors import EngineError, NotKept, NotKnown
 
-__all__ = ["Database", "failure"]
+__all__ = ["PROBE_BYTES", "Database"]
 
 T = TypeVar("T")
 
-# After a failed write, whether another one would succeed is looked at this often.
-PROBE_S = 2.0
+# Written to find out whether a write would succeed.
 PROBE_BYTES = 1 << 16
 
 
@@ -30,7 +30,7 @@ class Database:
         durability: `full` for an fsync with each transaction, `normal` for none.
 
     Attributes:
-        is_up: whether the last write succeeded.
+        health: whether the last write succeeded.
         writing: the connection of the writer's thread.
         reading: the connection of the reader's thread.
     """
@@ -41,10 +41,9 @@ class Database:
     def __init__(self, path: Path, durability: str) -> None:
         self._path = path
         self._durability = durability
-        self.is_up = True
+        self.health = Health(self._probe)
         self.writer = Worker("sqlite-write")
         self.reader = Worker("sqlite-read")
-        self._probing: asyncio.Task[None] | None = None
 
     def open(self) -> None:
         """Open the file.
@@ -60,9 +59,7 @@ class Database:
 
     async def close(self) -> None:
         """Wait for what was asked for, and close the file."""
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
+        await self.health.close()
         for worker in (self.writer, self.reader):
             await asyncio.to_thread(worker.close)
         for connection in (self.reading, self.writing):
@@ -78,9 +75,9 @@ class Database:
         try:
             result = await self.writer.do(work, *args)
         except sqlite3.Error as error:
-            self.note_failure()
+            self.health.note_failure()
             raise failure(error) from error
-        self.is_up = True
+        self.health.is_up = True
         return result
 
     async def read(self, work: Callable[..., T], *args: object) -> T:
@@ -94,26 +91,15 @@ class Database:
         except sqlite3.Error as error:
             raise EngineError(str(error)) from error
 
-    def note_failure(self) -> None:
-        """A write has failed: the database is down until one succeeds, and somebody has to try."""
-        self.is_up = False
-        if self._probing is None or self._probing.done():
-            self._probing = asyncio.get_running_loop().create_task(self._probe())
-
     async def _probe(self) -> None:
-        # A server that is not ready may be sent nothing to write, so waiting for the next write is not enough.
-        while not self.is_up:
-            await asyncio.sleep(PROBE_S)
-            with contextlib.suppress(EngineError):
-                await self.write(probe, self.writing)
+        await self.write(probe, self.writing)
 
 
 def probe(connection: sqlite3.Connection) -> None:
     """Write some pages, and take them back."""
     with transaction(connection):
-        insert = "INSERT INTO journal (batch) VALUES (zeroblob(?))"
-        row = connection.execute(insert, (PROBE_BYTES,)).lastrowid
-        connection.execute("DELETE FROM journal WHERE id = ?", (row,))
+        connection.execute("INSERT OR REPLACE INTO facts VALUES ('probe', hex(zeroblob(?)))", (PROBE_BYTES // 2,))
+        connection.execute("DELETE FROM facts WHERE name = 'probe'")
 
 
 def failure(error: sqlite3.Error) -> EngineError:

@@ -1,19 +1,17 @@
-"""The SQLite file itself: opened, migrated, locked."""
+"""The SQLite file itself: opened and migrated."""
 
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
 
 from hubbub.errors import ConfigError
 
-__all__ = ["connect_file", "lock_file", "snapshot", "transaction"]
+__all__ = ["FIRST_GENERATION", "connect_file", "is_outdated", "snapshot", "transaction"]
 
 # Each script brings a file from the version of its place in this list to the next.
 MIGRATIONS = [
@@ -36,7 +34,27 @@ MIGRATIONS = [
     CREATE INDEX sessions_by_user ON sessions (user);
     CREATE INDEX sessions_by_expiry ON sessions (expires);
     """,
+    # What was in the table `journal` is folded by the next server.  `messages.key` is not used any more.
+    """
+    CREATE TABLE generations (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE);
+    INSERT INTO generations SELECT 1, value FROM facts WHERE name = 'epoch';
+    CREATE TABLE ends (
+        room INTEGER NOT NULL, generation INTEGER NOT NULL, seq INTEGER NOT NULL, PRIMARY KEY (room, generation)
+    ) WITHOUT ROWID;
+    CREATE TABLE keys (
+        at INTEGER NOT NULL, room INTEGER NOT NULL, seq INTEGER NOT NULL, sent INTEGER NOT NULL,
+        sender TEXT, key TEXT NOT NULL, digest INTEGER, PRIMARY KEY (at, room, seq)
+    ) WITHOUT ROWID;
+    INSERT INTO keys SELECT 0, room, seq, sent, sender, key, NULL FROM messages
+        WHERE key IS NOT NULL AND sent > (SELECT max(sent) FROM messages) - 300000;
+    ALTER TABLE messages ADD COLUMN crc INTEGER
+    """,
 ]
+
+FIRST_GENERATION = 1
+
+# The first bytes of a WAL that is kept for the next transactions; a larger one is cut off.
+MOST_IDLE_WAL_BYTES = 4 << 20
 
 BUSY_S = 5.0
 
@@ -54,6 +72,7 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
             connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             undo.callback(connection.close)
             connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA journal_size_limit = {MOST_IDLE_WAL_BYTES}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")
             migrate(connection, path)
             undo.pop_all()
@@ -74,6 +93,18 @@ def create_file(path: Path) -> None:
         os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
+def is_outdated(path: Path) -> bool:
+    """Whether a file has an earlier schema than this program's, or is not there; False for what is no database."""
+    if not path.exists():
+        return True
+    try:
+        with contextlib.closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as connection:
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+    except sqlite3.Error:
+        return False  # whoever opens it says what it is
+    return bool(version < len(MIGRATIONS))
+
+
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a file forward to this program's schema."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
@@ -89,7 +120,7 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
         for number in range(version, len(MIGRATIONS)):
             for statement in MIGRATIONS[number].split(";"):
                 connection.execute(statement)
-        connection.execute("INSERT OR IGNORE INTO facts VALUES ('epoch', ?)", (secrets.token_hex(8),))
+        connection.execute("INSERT OR IGNORE INTO generations VALUES (?, ?)", (FIRST_GENERATION, secrets.token_hex(8)))
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
 
 
@@ -114,30 +145,3 @@ def snapshot(connection: sqlite3.Connection) -> Iterator[None]:
         yield
     finally:
         connection.execute("COMMIT")
-
-
-def lock_file(path: Path) -> IO[str]:
-    """Make this the one server on a database file; its lock goes with the process, however that ends.
-
-    Raises:
-        ConfigError: another server has it.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        lock = path.with_name(f"{path.name}.lock").open("a+")
-    except OSError as error:
-        raise ConfigError(f"--engine sqlite:///{path}: {error.strerror}; name a file in a folder of yours") from None
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        lock.seek(0)
-        owner = lock.read().strip() or "unknown"
-        lock.close()
-        raise ConfigError(
-            f"--engine sqlite:///{path}: the server with process id {owner} has this file; one server to a file"
-        ) from None
-    # For people to read, and not worth failing for: a full disk is found by whoever opens the database.
-    with contextlib.suppress(OSError):
-        os.truncate(lock.fileno(), 0)
-        os.write(lock.fileno(), str(os.getpid()).encode())
-    return lock

@@ -18,7 +18,6 @@ class Row(NamedTuple):
     sender: str | None
     type: str
     body: bytes
-    key: str | None
 
 
 def seq_of(row: Row) -> int:
@@ -31,6 +30,7 @@ class Tail:
     Attributes:
         count: messages in the journal, without those of the fold that has begun.
         size: bytes in their bodies.
+        folding_count: messages of that fold.
     """
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class Tail:
         self.size = 0
         # The fold that has begun: the last seq of each room, and what it takes off `count` and `size`.
         self._folding: dict[str, int] = {}
-        self._folding_count = 0
+        self.folding_count = 0
         self._folding_size = 0
 
     def __contains__(self, room: str) -> bool:
@@ -47,7 +47,7 @@ class Tail:
 
     def is_larger_than(self, count: int, size: int) -> bool:
         """Whether there are more messages here, those of the fold that has begun included, or bytes in them."""
-        return self.count + self._folding_count > count or self.size + self._folding_size > size
+        return self.count + self.folding_count > count or self.size + self._folding_size > size
 
     def add(self, room: str, rows: list[Row]) -> None:
         """Add messages to a room."""
@@ -90,11 +90,15 @@ class Tail:
 
     # Folding
 
+    @property
+    def is_folding(self) -> bool:
+        """Whether a fold has begun and not ended; one that failed goes on with the same messages."""
+        return bool(self._folding)
+
     def begin_fold(self) -> None:
         """Note all that is here now: it is about to be copied to the table."""
         self._folding = {room: rows[-1].seq for room, rows in self._rooms.items()}
-        self._folding_count += self.count
-        self._folding_size += self.size
+        self.folding_count, self._folding_size = self.count, self.size
         self.count = self.size = 0
 
     def portions(self, size: int) -> Iterator[list[Row]]:
@@ -117,14 +121,5 @@ class Tail:
         """Drop what the fold took: the table has it."""
         for room, seq in self._folding.items():
             self.trim(room, seq + 1)
-        self._forget_fold()
-
-    def fail_fold(self) -> None:
-        """The fold has failed: what it took waits for the next one, which copies all of it again."""
-        self.count += self._folding_count
-        self.size += self._folding_size
-        self._forget_fold()
-
-    def _forget_fold(self) -> None:
         self._folding = {}
-        self._folding_count = self._folding_size = 0
+        self.folding_count = self._folding_size = 0

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from hubbub.engine import Engine, Vault
 from hubbub.engine.database import Database
+from hubbub.engine.lock import Lock
 from hubbub.engine.memory import MemoryEngine
+from hubbub.engine.schema import is_outdated
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.errors import ConfigError
@@ -56,8 +59,12 @@ async def vault_at(url: str, *, clock: Callable[[], float], wall: Callable[[], f
     if url == MEMORY:
         raise ConfigError(f"--engine {url}: its accounts live in the server's memory; name a sqlite:///FILE")
     path, durability = split_sqlite(url)
-    database = Database(path.resolve(), durability)
-    database.open()
+    path = path.resolve()
+    database = Database(path, durability)
+    with contextlib.ExitStack() as undo:
+        if is_outdated(path):  # a server of an earlier version may be running on it, and would not know it again
+            undo.callback(Lock(path).release)
+        database.open()
     try:
         yield SqliteVault(database, clock=clock, wall=wall)
     finally:

@@ -1,0 +1,211 @@
+"""The end of the log: in the journal and in memory, until it is folded into the table."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable
+from pathlib import Path
+
+import structlog
+
+from hubbub.engine.database import Database
+from hubbub.engine.journal import Journal
+from hubbub.engine.logfile import JournalBatch, LogFile, RoomPlace
+from hubbub.engine.stamp import DEDUPE_WINDOW_MS
+from hubbub.engine.tail import Tail
+from hubbub.engine.turns import Turns
+from hubbub.engine.worker import Worker
+from hubbub.errors import EngineError
+
+__all__ = ["Folding"]
+
+log = structlog.get_logger("hubbub.engine")
+
+# The journal is folded when the tail has this many messages or bytes; a transaction takes some, then others pass.
+FOLD_MESSAGES = 4096
+FOLD_BYTES = 1 << 20
+FOLD_ROWS = 256
+
+# After a fold that failed.
+FOLD_RETRY_S = 2.0
+
+
+class Pending:
+    """What else of the batches in the journal the file does not have."""
+
+    __slots__ = ("ends", "keys", "rooms")
+
+    def __init__(self) -> None:
+        self.rooms: dict[str, int] = {}
+        self.ends: list[tuple[int, int, int]] = []
+        self.keys: list[tuple[int, int, int, int, str | None, str, int | None]] = []
+
+
+class Folding:
+    """Moves what the journal has to the table, many messages of a room at a time.
+
+    Args:
+        path: the database.
+        journal: its files; the current one is changed between two batches.
+        appending: who may append to the journal.
+        worker: the thread that makes and removes files of the journal.
+        log_time: the log's own time, in milliseconds.
+
+    Attributes:
+        tail: the messages.
+        unfiled: places whose `first` is not in the file yet, by their number.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        database: Database,
+        journal: Journal,
+        appending: Turns,
+        worker: Worker,
+        log_time: Callable[[], int],
+    ) -> None:
+        self._path = path
+        self._database = database
+        self._journal = journal
+        self._appending = appending
+        self._worker = worker
+        self._log_time = log_time
+        self._checkpointer = Worker("sqlite-checkpoint")
+        self._turn = asyncio.Lock()
+        self._running: asyncio.Task[None] | None = None
+        self._pending = Pending()
+        self._taken = Pending()
+        self.tail = Tail()
+        self.unfiled: dict[int, RoomPlace] = {}
+
+    def open(self, writing: LogFile, checking: LogFile) -> None:
+        """Begin, with the log as the writer's and the checkpointer's connections see it."""
+        self._writing = writing
+        self._checking = checking
+
+    async def close(self) -> bool:
+        """Fold all there is; whether it could be done."""
+        if self._running is not None:
+            self._running.cancel()
+            await asyncio.gather(self._running, return_exceptions=True)
+        is_done = True
+        while is_done and (self.tail.count or self.tail.is_folding):
+            is_done = await self.fold()
+        await asyncio.to_thread(self._checkpointer.close)
+        return is_done
+
+    def note(self, room: str, place: RoomPlace) -> None:
+        """Note a room that is in the journal alone."""
+        self._pending.rooms[room] = place.id
+
+    def add(self, batch: JournalBatch) -> None:
+        """Add what a batch in the journal has besides its messages, and fold if it is time."""
+        if batch.ends:
+            self._pending.ends += batch.ends
+        if batch.keys:
+            self._pending.keys += batch.keys
+        if self._running is None and self._is_due():
+            self._running = asyncio.get_running_loop().create_task(self._fold_while_due())
+
+    def has(self, room: str) -> bool:
+        """Whether anything of a room is in the journal alone."""
+        return room in self.tail or self.is_new(room)
+
+    def is_new(self, room: str) -> bool:
+        """Whether a room is in the journal alone, number and name."""
+        return room in self._pending.rooms or room in self._taken.rooms
+
+    def note_filed(self, number: int, first: int) -> None:
+        """The file has the `first` of a room."""
+        place = self.unfiled.get(number)
+        if place is not None and place.first <= first:
+            del self.unfiled[number]
+
+    async def fold(self) -> bool:
+        """Copy all that is in the journal to the table.  One fold at a time: another call waits for its turn.
+
+        Returns:
+            Whether it could be done.  If not, the next call goes on with the same messages.
+        """
+        async with self._turn:
+            tail = self.tail
+            if not tail.is_folding:
+                if not tail.count and not self._journal.current.is_spoiled:
+                    return True
+                if not await self._begin():
+                    return False
+            try:
+                await self._copy_to_table()
+            except EngineError as error:
+                log.warning("the journal is not folded yet", error=str(error))
+                return False
+            tail.end_fold()
+            self._taken = Pending()
+            await self._checkpoint()
+            return True
+
+    async def _begin(self) -> bool:
+        """Take what there is, and have the next batches go to another file of the journal."""
+        journal = self._journal
+        try:
+            file = await self._worker.do(journal.make, journal.current.number + 1)
+        except OSError as error:
+            log.warning("the journal is not folded yet", error=error.strerror)
+            return False
+        if not self._appending.take():
+            await self._appending.wait()
+        journal.turn_to(file)
+        self.tail.begin_fold()
+        self._taken, self._pending = self._pending, Pending()
+        self._appending.give()
+        return True
+
+    async def _copy_to_table(self) -> None:
+        write, writing, taken = self._database.write, self._writing, self._taken
+        if taken.rooms:
+            await write(writing.insert_rooms, [(number, room) for room, number in taken.rooms.items()])
+        # A vault's write may pass after each portion.  With more portions for more messages, batches would outrun it.
+        rows = max(FOLD_ROWS, self.tail.folding_count * FOLD_ROWS // FOLD_MESSAGES)
+        for portion in self.tail.portions(rows):
+            await write(writing.insert, portion)
+        firsts = [(number, place.first) for number, place in self.unfiled.items()]
+        oldest_key = self._log_time() - DEDUPE_WINDOW_MS
+        keys = [key for key in taken.keys if key[0] >= oldest_key]
+        await write(writing.end_fold, self._journal.current.number - 1, firsts, taken.ends, keys, oldest_key)
+        for number, first in firsts:
+            self.note_filed(number, first)
+
+    async def _checkpoint(self) -> None:
+        """Make what was folded as durable as a disk makes it; then the files that it came from go."""
+        try:
+            await self._checkpointer.do(sync_wal, self._path)
+            await self._checkpointer.do(self._checking.checkpoint)
+        except (OSError, sqlite3.Error) as error:
+            log.warning("no checkpoint", error=str(error))
+        else:
+            await self._worker.do(self._journal.remove_retired)
+
+    def _is_due(self) -> bool:
+        return self.tail.is_folding or self.tail.count >= FOLD_MESSAGES or self.tail.size >= FOLD_BYTES
+
+    async def _fold_while_due(self) -> None:
+        try:
+            while self._is_due():
+                if not await self.fold():
+                    await asyncio.sleep(FOLD_RETRY_S)
+        finally:
+            self._running = None
+
+
+def sync_wal(path: Path) -> None:
+    """Wait until the disk has SQLite's write-ahead log, which `synchronous = NORMAL` leaves to the kernel."""
+    with contextlib.suppress(FileNotFoundError):
+        descriptor = os.open(path.with_name(f"{path.name}-wal"), os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fdatasync(descriptor)
+        finally:
+            os.close(descriptor)

@@ -1,0 +1,305 @@
+"""When a log goes on under another epoch, and what a client that names an earlier one is told."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import sqlite3
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from hubbub.engine import Draft, Head, lock
+from hubbub.engine.folding import Folding
+from hubbub.engine.local import Silent
+from hubbub.engine.lock import ServerRun, is_continued
+from hubbub.engine.logfile import MOST_GENERATIONS
+from hubbub.engine.sqlite import SqliteEngine
+from hubbub.errors import ConfigError
+from hubbub.testing import Clock
+
+pytestmark = pytest.mark.anyio
+
+BOOT = "this boot"
+
+
+@pytest.fixture(autouse=True)
+def boot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The machine's boot; a test changes it to let the machine die."""
+    boots = [BOOT]
+    monkeypatch.setattr("hubbub.engine.lock.read_boot", lambda: boots[-1])
+    monkeypatch.setattr("hubbub.engine.recovery.read_boot", lambda: boots[-1])
+    return boots
+
+
+@asynccontextmanager
+async def opened(path: Path, *, killed: bool = False) -> AsyncIterator[SqliteEngine]:
+    """An engine; `killed`: what it leaves is what a process leaves that is killed."""
+    clock = Clock()
+    engine = SqliteEngine(path, clock=clock, wall=clock)
+    await engine.open(Silent())
+    try:
+        yield engine
+    finally:
+        with pytest.MonkeyPatch.context() as patch:
+            if killed:
+                patch.setattr(Folding, "fold", not_folded)
+            await engine.close()
+
+
+async def not_folded(_self: Folding) -> bool:
+    return False
+
+
+async def say(engine: SqliteEngine, *texts: str, room: str = "general") -> Head:
+    await engine.append([Draft(room, "new_message", f'{{"message":"{text}"}}'.encode()) for text in texts])
+    return await engine.head(room)
+
+
+async def texts(engine: SqliteEngine, since: Head, room: str = "general") -> list[str] | None:
+    """What a client at a place is told that it missed, None if it is told that it may have missed more."""
+    resumed = await engine.resume(room, since, 100)
+    if not resumed.is_recovered:
+        return None
+    return [message.body.decode()[12:-2] for message in resumed.page.messages]
+
+
+def cut(folder: Path, count: int) -> None:
+    """Take the last bytes from the journal: what a machine that dies has not written yet."""
+    (journal,) = folder.glob("*.journal.*")
+    os.truncate(journal, journal.stat().st_size - count)
+
+
+async def test_a_clean_end_keeps_the_epoch(tmp_path: Path, boot: list[str]) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        before = await say(engine, "one")
+    boot.append("another")
+    async with opened(tmp_path / "log.db") as engine:
+        assert await engine.head("general") == before
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["log.db", "log.db.lock"]
+
+
+async def test_a_killed_process_keeps_the_epoch_while_the_machine_goes_on(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        before = await say(engine, "one")
+    assert list(tmp_path.glob("*.journal.*"))
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        assert await engine.head("general") == before
+        after = await say(engine, "two")
+        assert after.epoch == before.epoch
+
+
+async def test_a_resume_over_the_death_of_the_machine_hides_nothing(tmp_path: Path, boot: list[str]) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        early = await say(engine, "one")
+        lost = await say(engine, "two", "three")
+    cut(tmp_path, 10)
+    boot.append("another")
+    async with opened(tmp_path / "log.db") as engine:
+        head = await engine.head("general")
+        assert head.epoch != early.epoch
+        assert head.seq == 1
+        assert await texts(engine, early) == []
+        assert await texts(engine, lost) is None
+        await say(engine, "four", "five", "six")
+        assert await texts(engine, early) == ["four", "five", "six"]
+        assert await texts(engine, lost) is None
+        assert await texts(engine, Head("unheard of", 1)) is None
+        assert await texts(engine, Head(head.epoch, 2)) == ["five", "six"]
+    async with opened(tmp_path / "log.db") as engine:  # the same from the file
+        assert await texts(engine, early) == ["four", "five", "six"]
+        assert await texts(engine, lost) is None
+        await say(engine, "seven")
+        assert await texts(engine, lost) is None
+
+
+async def test_a_room_that_was_lost_whole_is_told_apart_from_the_one_that_follows(
+    tmp_path: Path, boot: list[str]
+) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        lost = await say(engine, "one", "two", room="lost")
+    cut(tmp_path, 10)
+    boot.append("another")
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        assert await texts(engine, lost, room="lost") is None
+        await say(engine, "a", "b", "c", room="lost")
+        assert await texts(engine, lost, room="lost") is None
+    async with opened(tmp_path / "log.db") as engine:
+        assert await texts(engine, lost, room="lost") is None
+
+
+async def test_each_of_many_deaths_is_told_apart(tmp_path: Path, boot: list[str]) -> None:
+    places = []
+    for number in range(4):
+        async with opened(tmp_path / "log.db", killed=True) as engine:
+            kept = await say(engine, f"kept {number}")
+            await say(engine, "lost")
+            places.append((kept, await engine.head("general")))
+        cut(tmp_path, 10)
+        boot.append(f"boot {number}")
+    async with opened(tmp_path / "log.db") as engine:
+        for number, (kept, lost) in enumerate(places):
+            assert await texts(engine, kept) == [f"kept {later}" for later in range(number + 1, 4)]
+            assert await texts(engine, lost) is None
+
+
+async def test_no_more_generations_are_kept_than_are_known(tmp_path: Path, boot: list[str]) -> None:
+    places = []
+    for number in range(MOST_GENERATIONS + 3):
+        async with opened(tmp_path / "log.db", killed=True) as engine:
+            places.append(await say(engine, str(number)))
+        boot.append(f"boot {number}")
+    async with opened(tmp_path / "log.db") as engine:
+        found = [await texts(engine, place) is not None for place in places]
+        assert found == [False] * 4 + [True] * (MOST_GENERATIONS - 1)
+    with sqlite3.connect(tmp_path / "log.db") as connection:
+        assert connection.execute("SELECT count(*) FROM generations").fetchone() == (MOST_GENERATIONS,)
+        assert connection.execute("SELECT count(*) FROM ends").fetchone()[0] < MOST_GENERATIONS
+    connection.close()
+
+
+async def test_a_file_that_was_put_back_is_another_generation(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as engine:
+        early = await say(engine, "one")
+    shutil.copy(path, tmp_path / "backup")
+    async with opened(path) as engine:
+        late = await say(engine, "two", "three")
+    with path.open("r+b") as over:  # the same file, by its place on the disk
+        over.write((tmp_path / "backup").read_bytes())
+        over.truncate()
+    async with opened(path) as engine:
+        assert await texts(engine, late) is None
+        await say(engine, "a", "b", "c")
+        assert await texts(engine, early) == ["a", "b", "c"]
+        assert await texts(engine, late) is None
+
+
+async def test_a_folder_that_was_put_back_is_another_generation(tmp_path: Path) -> None:
+    live, backup = tmp_path / "live", tmp_path / "backup"
+    async with opened(live / "log.db") as engine:
+        early = await say(engine, "one")
+    shutil.copytree(live, backup)
+    async with opened(live / "log.db") as engine:
+        late = await say(engine, "two", "three")
+    shutil.rmtree(live)
+    shutil.copytree(backup, live)
+    async with opened(live / "log.db") as engine:
+        await say(engine, "a", "b", "c")
+        assert await texts(engine, early) == ["a", "b", "c"]
+        assert await texts(engine, late) is None
+
+
+async def test_a_file_put_back_beside_a_later_journal_is_another_generation(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as engine:
+        await say(engine, "one")
+    shutil.copy(path, tmp_path / "backup")
+    for number in range(2):
+        async with opened(path, killed=True) as engine:
+            late = await say(engine, f"two {number}")
+    shutil.copy(tmp_path / "backup", path)
+    async with opened(path) as engine:
+        assert await texts(engine, late) is None
+        await say(engine, "a", "b", "c")
+        assert await texts(engine, late) is None
+    assert list(tmp_path.glob("*.aside.*"))
+
+
+async def test_a_journal_that_is_gone_is_another_generation(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        late = await say(engine, "one")
+    for journal in tmp_path.glob("*.journal.*"):
+        journal.unlink()
+    async with opened(tmp_path / "log.db") as engine:
+        await say(engine, "a", "b")
+        assert await texts(engine, late) is None
+
+
+async def test_a_journal_that_is_damaged_within_is_not_opened_but_named(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        await say(engine, "one")
+        await say(engine, "two")
+    (journal,) = tmp_path.glob("*.journal.*")
+    data = journal.read_bytes()
+    journal.write_bytes(data.replace(b"one", b"eno"))
+    with pytest.raises(ConfigError, match=r"log\.db\.journal\.\d+ is damaged: at byte \d+; `hubbub doctor`"):
+        async with opened(tmp_path / "log.db"):
+            pass
+    assert journal.exists()
+
+
+async def test_a_journal_that_the_machine_damaged_in_dying_is_kept_aside(tmp_path: Path, boot: list[str]) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        early = await say(engine, "one")
+        await say(engine, "two")
+        await say(engine, "three")
+    (journal,) = tmp_path.glob("*.journal.*")
+    journal.write_bytes(journal.read_bytes().replace(b"two", b"owt"))
+    boot.append("another")
+    async with opened(tmp_path / "log.db") as engine:
+        assert (await engine.head("general")).seq == 1
+        assert await texts(engine, early) == []
+    assert list(tmp_path.glob("*.aside.*"))
+
+
+async def test_without_a_name_for_the_boot_a_kill_is_taken_for_the_death_of_the_machine(
+    tmp_path: Path, boot: list[str]
+) -> None:
+    boot.append("")
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        before = await say(engine, "one")
+    async with opened(tmp_path / "log.db") as engine:
+        assert (await engine.head("general")).epoch != before.epoch
+        assert await texts(engine, before) == []
+
+
+async def test_a_lock_file_that_is_lost_or_broken_costs_an_epoch_and_nothing_else(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        before = await say(engine, "one")
+    (tmp_path / "log.db.lock").write_bytes(b"\xff")
+    async with opened(tmp_path / "log.db") as engine:
+        assert (await engine.head("general")).epoch != before.epoch
+        assert await texts(engine, before) == []
+        (tmp_path / "log.db.lock").unlink()
+
+
+def test_continued_is_only_the_file_that_was_left(tmp_path: Path) -> None:
+    (tmp_path / "log.db").write_bytes(b"some")
+    found = (tmp_path / "log.db").stat()
+    place = found.st_dev, found.st_ino
+    assert is_continued(ServerRun(1, "token", "boot", *place), "token", found, "boot")
+    assert is_continued(ServerRun(1, "token", "boot", *place, (4, found.st_ctime_ns)), "token", found, "later")
+    for other in (
+        None,
+        ServerRun(1, "other", "boot", *place),
+        ServerRun(1, "token", "later", *place),
+        ServerRun(1, "token", "boot", found.st_dev + 1, found.st_ino),
+        ServerRun(1, "token", "boot", found.st_dev, found.st_ino + 1),
+        ServerRun(1, "token", "boot", *place, (5, found.st_ctime_ns)),
+        ServerRun(1, "token", "boot", *place, (4, found.st_ctime_ns + 1)),
+    ):
+        assert not is_continued(other, "token", found, "boot")
+    assert not is_continued(ServerRun(1, "", "boot", *place), "", found, "boot")
+    assert not is_continued(ServerRun(1, "token", "", *place), "token", found, "")
+
+
+async def test_the_lock_outlives_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lock, "PATIENCE_S", 0)
+    async with opened(tmp_path / "log.db") as engine:
+        await say(engine, "one")
+        (tmp_path / "log.db.lock").unlink()
+        program = (
+            "import sys; from pathlib import Path; from hubbub.engine.lock import Lock; "
+            "Lock(Path(sys.argv[1])).lock_database()"
+        )
+        other = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", program, str(tmp_path / "log.db"), stderr=asyncio.subprocess.PIPE
+        )
+        _, errors = await other.communicate()
+        assert b"has this file; one server to a file" in errors
+        await say(engine, "two")
