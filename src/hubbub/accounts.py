@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
@@ -26,13 +25,11 @@ class Accounts:
     """Logs users in and out.
 
     Args:
-        wall: seconds since 1970.
         session_ttl_s: seconds a token is good for.
     """
 
-    def __init__(self, vault: Vault, wall: Callable[[], float], *, session_ttl_s: float, max_user_name: int) -> None:
+    def __init__(self, vault: Vault, *, session_ttl_s: float, max_user_name: int) -> None:
         self._vault = vault
-        self._wall = wall
         self.session_ttl_s = session_ttl_s
         self._max_user_name = max_user_name
         self._hasher = PasswordHasher()
@@ -109,7 +106,7 @@ class Accounts:
             return None
         token = new_secret()
         grant = Grant(user, digest(token))
-        await self._vault.put_session(grant, self._wall() + self.session_ttl_s)
+        await self._vault.put_session(grant, self.session_ttl_s)
         # Checking takes a while.  A change of the account meanwhile has ended all sessions but this one.
         if await self._vault.account(user) != account:
             await self.log_out(grant)

@@ -103,7 +103,7 @@ class Server:
         self.url = f"{'https' if certificate else 'http'}://{shown}:{self.port}"
         self._core = put_to_work(hub, self._engine, settings)
         self._accounts = Accounts(
-            self._engine, time.time, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
+            self._engine, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
         )
         otps = OneTimePasswords(
             self._engine,

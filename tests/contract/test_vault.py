@@ -6,9 +6,10 @@ import asyncio
 
 import pytest
 
-from contract.told import Told
+from contract.told import Restart, Told
 from hubbub.engine import Account, Engine, Grant, OtpLimit
 from hubbub.testing import Clock
+from walls import DAY_S, Wall
 
 pytestmark = pytest.mark.anyio
 
@@ -56,9 +57,9 @@ async def test_a_changed_or_removed_account_ends_its_users_sessions(
 ) -> None:
     await engine.put_account(Account("percy", "hash"))
     await engine.put_account(Account("alice", "hash"))
-    await engine.put_session(Grant("percy", "expired"), clock() + 1)
+    await engine.put_session(Grant("percy", "expired"), 1)
     for grant in (PERCY, Grant("percy", "other"), ALICE):
-        await engine.put_session(grant, clock() + 1000)
+        await engine.put_session(grant, 1000)
         await issue(engine, f"otp of {grant.session}", grant)
     clock.go(1)
     await (engine.remove_account("percy") if is_removed else engine.put_account(Account("percy", "new")))
@@ -108,7 +109,7 @@ async def test_there_is_no_setup_with_an_account(engine: Engine) -> None:
 
 
 async def test_a_session_lives_until_it_expires_to_the_millisecond(engine: Engine, clock: Clock) -> None:
-    await engine.put_session(PERCY, clock() + 10)
+    await engine.put_session(PERCY, 10)
     assert await engine.session("session") == PERCY
     assert await engine.session("another") is None
     clock.go(9.999)
@@ -119,9 +120,73 @@ async def test_a_session_lives_until_it_expires_to_the_millisecond(engine: Engin
     assert await engine.alive(["session"]) == set()
 
 
-async def test_a_session_ends_once(engine: Engine, clock: Clock, told: Told) -> None:
-    await engine.put_session(PERCY, clock() + 10)
-    await engine.put_session(ALICE, clock() + 10)
+@pytest.mark.parametrize("jump_s", [8 * DAY_S, -8 * DAY_S, 3650 * DAY_S, -3650 * DAY_S])
+async def test_a_session_lives_as_long_whatever_the_wall_clock_does(
+    engine: Engine, clock: Clock, wall: Wall, told: Told, jump_s: float
+) -> None:
+    await engine.put_session(PERCY, 7 * DAY_S)
+    wall.jump(jump_s)
+    assert await engine.session("session") == PERCY
+    await engine.put_session(ALICE, 7 * DAY_S)
+    assert await engine.alive(["session", "hers"]) == {"session", "hers"}
+    clock.go(7 * DAY_S - 1)
+    wall.jump(-jump_s)
+    assert await engine.session("session") == PERCY
+    assert await engine.alive(["session", "hers"]) == {"session", "hers"}
+    clock.go(1)
+    wall.jump(-jump_s)
+    assert await engine.session("session") is None
+    assert await engine.alive(["session", "hers"]) == set()
+    await engine.end_session("session")
+    await told.exactly()
+
+
+@pytest.mark.parametrize("jump_s", [8 * DAY_S, -8 * DAY_S])
+async def test_a_one_time_password_lives_as_long_whatever_the_wall_clock_does(
+    engine: Engine, clock: Clock, wall: Wall, jump_s: float
+) -> None:
+    await engine.put_session(PERCY, 7 * DAY_S)
+    await issue(engine, "first")
+    await issue(engine, "second")
+    wall.jump(jump_s)
+    clock.go(4.999)
+    assert await engine.take_otp("first") == PERCY
+    clock.go(0.001)
+    assert await engine.take_otp("second") is None
+
+
+async def test_after_a_restart_a_session_ends_by_the_wall_clock(
+    engine: Engine, restart: Restart, clock: Clock, wall: Wall
+) -> None:
+    await engine.put_session(PERCY, 7 * DAY_S)
+    clock.go(3 * DAY_S)
+    wall.jump(3 * DAY_S)  # the machine was off: its steady clock has not counted that
+    engine = await restart()
+    assert await engine.session("session") == PERCY
+    wall.jump(8 * DAY_S)
+    assert await engine.alive(["session"]) == {"session"}
+    clock.go(DAY_S - 1)
+    assert await engine.session("session") == PERCY
+    clock.go(1)
+    assert await engine.session("session") is None
+
+
+async def test_a_session_from_while_the_wall_clock_was_wrong_ends_in_its_time_after_a_restart(
+    engine: Engine, restart: Restart, clock: Clock, wall: Wall
+) -> None:
+    wall.jump(8 * DAY_S)
+    await engine.put_session(PERCY, 10)
+    wall.jump(-8 * DAY_S)
+    engine = await restart()
+    clock.go(9.999)
+    assert await engine.session("session") == PERCY
+    clock.go(0.001)
+    assert await engine.session("session") is None
+
+
+async def test_a_session_ends_once(engine: Engine, told: Told) -> None:
+    await engine.put_session(PERCY, 10)
+    await engine.put_session(ALICE, 10)
     assert await engine.session("session") == PERCY
     await engine.end_session("session")
     await engine.end_session("session")
@@ -132,24 +197,24 @@ async def test_a_session_ends_once(engine: Engine, clock: Clock, told: Told) -> 
 
 
 async def test_a_session_that_has_expired_does_not_end(engine: Engine, clock: Clock, told: Told) -> None:
-    await engine.put_session(PERCY, clock() + 10)
+    await engine.put_session(PERCY, 10)
     clock.go(10)
     await engine.end_session("session")
     await told.exactly()
 
 
-async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(engine: Engine, clock: Clock) -> None:
+async def test_a_session_that_ends_while_it_is_looked_up_is_not_remembered(engine: Engine) -> None:
     for name in ("one", "two", "three"):
-        await engine.put_session(Grant("percy", name), clock() + 10)
+        await engine.put_session(Grant("percy", name), 10)
         await asyncio.gather(*(engine.session(name) for _ in range(3)), engine.end_session(name))
         assert await engine.session(name) is None
 
 
-async def test_those_that_live_are_told_from_those_that_do_not(engine: Engine, clock: Clock) -> None:
+async def test_those_that_live_are_told_from_those_that_do_not(engine: Engine) -> None:
     names = [str(number) for number in range(2500)]
     for number, name in enumerate(names):
         if number % 3:
-            await engine.put_session(Grant("percy", name), clock() + 10)
+            await engine.put_session(Grant("percy", name), 10)
     assert await engine.alive(names) == {name for number, name in enumerate(names) if number % 3}
     assert await engine.alive([]) == set()
 
@@ -158,9 +223,9 @@ async def test_those_that_live_are_told_from_those_that_do_not(engine: Engine, c
 
 
 @pytest.fixture
-async def sessions(engine: Engine, clock: Clock) -> None:
-    await engine.put_session(PERCY, clock() + 1000)
-    await engine.put_session(ALICE, clock() + 1000)
+async def sessions(engine: Engine) -> None:
+    await engine.put_session(PERCY, 1000)
+    await engine.put_session(ALICE, 1000)
 
 
 @pytest.mark.usefixtures("sessions")
@@ -190,20 +255,20 @@ async def test_a_one_time_password_expires_to_the_millisecond(engine: Engine, cl
     assert await engine.take_otp("long") == PERCY
 
 
-async def test_a_one_time_password_ends_with_its_session(engine: Engine, clock: Clock) -> None:
-    await engine.put_session(PERCY, clock() + 1000)
-    await engine.put_session(Grant("percy", "other"), clock() + 1000)
+async def test_a_one_time_password_ends_with_its_session(engine: Engine) -> None:
+    await engine.put_session(PERCY, 1000)
+    await engine.put_session(Grant("percy", "other"), 1000)
     await issue(engine, "otp")
     await issue(engine, "of other", Grant("percy", "other"))
     await engine.end_session("session")
     assert await engine.take_otp("otp") is None
-    await engine.put_session(PERCY, clock() + 1)
+    await engine.put_session(PERCY, 1)
     assert await engine.take_otp("otp") is None
     assert await engine.take_otp("of other") == Grant("percy", "other")
 
 
 async def test_a_one_time_password_expires_with_its_session(engine: Engine, clock: Clock) -> None:
-    await engine.put_session(PERCY, clock() + 1)
+    await engine.put_session(PERCY, 1)
     await issue(engine, "otp")
     clock.go(1)
     assert await engine.take_otp("otp") is None

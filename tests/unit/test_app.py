@@ -60,9 +60,9 @@ class Watched(MemoryEngine):
         self.sessions: set[str] = set()
         self.error: Exception | None = None
 
-    async def put_session(self, grant: Grant, expires: float) -> None:
+    async def put_session(self, grant: Grant, ttl_s: float) -> None:
         self.sessions.add(grant.session)
-        await super().put_session(grant, expires)
+        await super().put_session(grant, ttl_s)
 
     async def account(self, user: str) -> Account | None:
         if self.error is not None:
@@ -81,9 +81,7 @@ class Office:
         settings = stage.settings
         self.stage = stage
         self.engine = engine
-        self.accounts = Accounts(
-            engine, stage.clock, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
-        )
+        self.accounts = Accounts(engine, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name)
         self.otps = OneTimePasswords(
             engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=settings.max_otps
         )
@@ -196,13 +194,13 @@ async def test_a_login_does_not_outlive_a_change_of_its_account(
     async with office(monkeypatch) as here:
         put_session = here.engine.put_session
 
-        async def change_first(grant: Grant, expires: float) -> None:
+        async def change_first(grant: Grant, ttl_s: float) -> None:
             """Keep a session, just after what ends all those of its user."""
             if is_removed:
                 await here.engine.remove_account("percy")
             else:
                 await here.accounts.add("percy", "another")
-            await put_session(grant, expires)
+            await put_session(grant, ttl_s)
 
         monkeypatch.setattr(here.engine, "put_session", change_first)
         assert_error(await here.ask("POST", "/login", RIGHT), 401, "unauthorized")

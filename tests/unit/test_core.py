@@ -12,8 +12,10 @@ from hubbub import Client, Event, Hub, Refused
 from hubbub import room as room_module
 from hubbub.chat import NewMessage
 from hubbub.engine import Grant
+from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError
-from hubbub.testing import CLASSIC, Stage, at_work
+from hubbub.testing import CLASSIC, Clock, Stage, at_work
+from walls import DAY_S, Wall
 
 pytestmark = pytest.mark.anyio
 
@@ -58,7 +60,7 @@ async def test_a_session_that_ends_while_a_hook_thinks_about_its_connection_is_n
 
 
 async def test_a_session_that_another_hand_has_ended_loses_its_connections(stage: Stage) -> None:
-    await stage.engine.put_session(Grant("percy", "alive"), stage.clock() + 10)
+    await stage.engine.put_session(Grant("percy", "alive"), 10)
     alive = await stage.client("percy", session="alive")
     dead = await stage.client("percy", session="dead")
     await stage.core.end_dead_sessions()
@@ -68,8 +70,24 @@ async def test_a_session_that_another_hand_has_ended_loses_its_connections(stage
     assert alive.close_code == 4100
 
 
+@pytest.mark.parametrize("jump_s", [8 * DAY_S, -8 * DAY_S])
+async def test_no_jump_of_the_wall_clock_closes_a_connection_or_keeps_it_open(jump_s: float) -> None:
+    clock = Clock()
+    wall = Wall(clock)
+    async with at_work(engine=MemoryEngine(clock=clock, wall=wall), clock=clock) as stage:
+        await stage.engine.put_session(Grant("percy", "a"), 10)
+        percy = await stage.client("percy", session="a")
+        wall.jump(jump_s)
+        clock.go(9)
+        await stage.core.end_dead_sessions()
+        assert percy.close_code is None
+        clock.go(1)
+        await stage.core.end_dead_sessions()
+        assert percy.close_code == 4100
+
+
 async def test_the_engine_tells_of_sessions_that_end_before_their_time(stage: Stage) -> None:
-    await stage.engine.put_session(Grant("percy", "a"), stage.clock() + 10)
+    await stage.engine.put_session(Grant("percy", "a"), 10)
     percy = await stage.client("percy", session="a")
     await stage.engine.end_session("a")
     assert percy.close_code == 4100

@@ -151,7 +151,7 @@ class Entrance:
     async def otp(self, user: str = "percy") -> str:
         """A one-time password of somebody who has logged in."""
         grant = Grant(user, f"session of {user}")
-        await self.engine.put_session(grant, self.stage.clock() + 3600)
+        await self.engine.put_session(grant, 3600)
         return await self.otps.issue(grant)
 
     def begin(self, request: Request) -> Line:

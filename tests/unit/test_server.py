@@ -459,7 +459,7 @@ async def test_a_known_password_is_not_for_the_world(
     tmp_path: Path, bound: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known = MemoryEngine(clock=lambda: 0.0, wall=lambda: 0.0)
-    accounts = Accounts(known, lambda: 0.0, session_ttl_s=60, max_user_name=32)
+    accounts = Accounts(known, session_ttl_s=60, max_user_name=32)
     await accounts.add("alice", DEMO_PASSWORD)
     accounts.close()
     engine(monkeypatch, known)

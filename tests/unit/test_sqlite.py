@@ -780,12 +780,12 @@ async def test_one_time_passwords_of_a_session_that_another_process_has_ended_co
     clock = Clock()
     async with opened(tmp_path / "log.db", clock) as engine:
         await engine.put_account(Account("percy", "hash"))
-        await engine.put_session(Grant("percy", "old"), clock() + 100)
+        await engine.put_session(Grant("percy", "old"), 100)
         assert await engine.issue_otp("first", Grant("percy", "old"), ttl_s=5, per_account=1, in_all=0) is None
         async with outside(tmp_path / "log.db") as vault:
             await vault.put_account(Account("percy", "other hash"))
         assert await engine.alive(["old"]) == set()
-        await engine.put_session(Grant("percy", "new"), clock() + 100)
+        await engine.put_session(Grant("percy", "new"), 100)
         assert await engine.issue_otp("second", Grant("percy", "new"), ttl_s=5, per_account=1, in_all=0) is None
 
 

@@ -276,7 +276,9 @@ class Attendance(Protocol):
 class Vault(Protocol):
     """Accounts, session tokens and one-time passwords.  Secrets come in hashed; only hashes are kept.
 
-    A one-time password expires by a clock that never goes back, a session, which outlives the process, by wall time.
+    One-time passwords and sessions expire by a clock that never goes back: however the wall clock jumps, while the
+    engine is open a session ends after its time and not before.  The end of a session that outlives the process is
+    kept as wall time, and counted from the wall clock as it is when the engine is made again.
     Each method raises `EngineError` where shared state cannot be read or changed.
     """
 
@@ -306,8 +308,8 @@ class Vault(Protocol):
         """Use a secret of `put_setup` up, and every other one with it.  False where there is an account already."""
         ...
 
-    async def put_session(self, grant: Grant, expires: float) -> None:
-        """Keep a session until `expires`, in seconds since 1970."""
+    async def put_session(self, grant: Grant, ttl_s: float) -> None:
+        """Keep a session for `ttl_s` seconds."""
         ...
 
     async def session(self, session: str) -> Grant | None:

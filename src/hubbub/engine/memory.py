@@ -33,8 +33,8 @@ class MemoryEngine(LocalEngine):
     """Everything in dictionaries.
 
     Args:
-        clock: seconds that never go back, for one-time passwords and the dedupe window.
-        wall: seconds since 1970, for everything else.
+        clock: seconds that never go back, for whatever has to end in time.
+        wall: seconds since 1970, for when messages are sent, and how old they are.
         keep: messages kept of a room; 0 for as many as it keeps of any.
         keep_s: seconds that a message is kept; 0 for ever.
     """
@@ -45,6 +45,7 @@ class MemoryEngine(LocalEngine):
         self, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
     ) -> None:
         super().__init__()
+        self._clock = clock
         self._wall = wall
         self._keep_s = keep_s
         self._keep = min(keep or MOST_KEPT, MOST_KEPT)
@@ -150,15 +151,15 @@ class MemoryEngine(LocalEngine):
         self._setup.clear()
         return not self._accounts
 
-    async def put_session(self, grant: Grant, expires: float) -> None:
+    async def put_session(self, grant: Grant, ttl_s: float) -> None:
         # Sessions all live equally long, so the oldest come first and expired ones leave from the front.
-        now = self._wall()
+        now = self._clock()
         while self._sessions:
             oldest = next(iter(self._sessions))
             if self._sessions[oldest][1] > now:
                 break
             del self._sessions[oldest]
-        self._sessions[grant.session] = (grant, expires)
+        self._sessions[grant.session] = (grant, now + ttl_s)
 
     async def session(self, session: str) -> Grant | None:
         return self._grant(session)
@@ -184,7 +185,7 @@ class MemoryEngine(LocalEngine):
 
     def _grant(self, session: str) -> Grant | None:
         found = self._sessions.get(session)
-        return found[0] if found is not None and self._wall() < found[1] else None
+        return found[0] if found is not None and self._clock() < found[1] else None
 
     def _end_all(self, user: str) -> None:
         """End all sessions of a user."""

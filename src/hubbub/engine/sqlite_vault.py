@@ -30,19 +30,24 @@ class SqliteVault:
     to be alive until the next call of `alive`.
 
     Args:
-        clock: seconds that never go back, for one-time passwords.
-        wall: seconds since 1970, for sessions.
+        clock: seconds that never go back, for whatever has to end in time.
+        wall: seconds since 1970, asked once: where the ends of sessions that the file has are counted from.
     """
 
     def __init__(self, database: Database, *, clock: Callable[[], float], wall: Callable[[], float]) -> None:
         self._database = database
-        self._wall = wall
+        self._clock = clock
+        self._wall_ahead = wall() - clock()
         self._listener: Listener = Silent()
         self._otps = Otps(clock)
         self._setup: set[str] = set()
         # Sessions with their end, as the file had them when `_changes` was what it is.
         self._remembered: dict[str, tuple[Grant, float]] = {}
         self._changes = 0
+
+    def _now(self) -> float:
+        """Seconds since 1970, whatever the wall clock has done in the meantime."""
+        return self._clock() + self._wall_ahead
 
     # Accounts
 
@@ -56,11 +61,11 @@ class SqliteVault:
         return await self._database.read(has_accounts, self._database.reading)
 
     async def put_account(self, account: Account) -> None:
-        ended = await self._database.write(put_account, self._database.writing, account, self._wall())
+        ended = await self._database.write(put_account, self._database.writing, account, self._now())
         self._end(account.user, ended)
 
     async def remove_account(self, user: str) -> bool:
-        ended = await self._database.write(remove_account, self._database.writing, user, self._wall())
+        ended = await self._database.write(remove_account, self._database.writing, user, self._now())
         self._end(user, ended or [])
         return ended is not None
 
@@ -80,9 +85,10 @@ class SqliteVault:
 
     # Sessions
 
-    async def put_session(self, grant: Grant, expires: float) -> None:
-        changes = self._changes
-        await self._database.write(put_session, self._database.writing, grant, expires, self._wall())
+    async def put_session(self, grant: Grant, ttl_s: float) -> None:
+        changes, now = self._changes, self._now()
+        expires = now + ttl_s
+        await self._database.write(put_session, self._database.writing, grant, expires, now)
         self._remember(grant, expires, changes)
 
     async def session(self, session: str) -> Grant | None:
@@ -94,10 +100,10 @@ class SqliteVault:
                 return None
             self._remember(*found, changes)
         grant, expires = found
-        return grant if self._wall() < expires else None
+        return grant if self._now() < expires else None
 
     async def end_session(self, session: str) -> None:
-        user = await self._database.write(end_session, self._database.writing, session, self._wall())
+        user = await self._database.write(end_session, self._database.writing, session, self._now())
         if user is not None:
             self._end(user, [session])
 
@@ -107,7 +113,7 @@ class SqliteVault:
         dead: set[str] = set()
         for start in range(0, len(asked), ALIVE_AT_ONCE):
             some = asked[start : start + ALIVE_AT_ONCE]
-            dead.update(await self._database.read(find_dead, self._database.reading, some, self._wall()))
+            dead.update(await self._database.read(find_dead, self._database.reading, some, self._now()))
         for session in dead & self._remembered.keys():
             # Its one-time passwords are good for nothing, and would count against the limits.
             self._otps.end(self._remembered[session][0].user, [session])
