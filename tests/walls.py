@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from hubbub.testing import Clock
 
-__all__ = ["DAY_S", "Wall"]
+__all__ = ["DAY_S", "YEAR_S", "Wall"]
 
 DAY_S = 86_400.0
+YEAR_S = 365 * DAY_S
 
 
 class Wall:

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import structlog
 
+from hubbub.age import Age
 from hubbub.catchup import PAGE, catch_up, page_texts, read_missed
 from hubbub.client import Client, Participant
 from hubbub.engine import Engine, Head
@@ -77,7 +78,7 @@ class Rooms:
         self._handlers = handlers
         self._settings = settings
         self._tasks = tasks
-        self._wall = wall
+        self._age = Age(settings.keep_seconds, clock=clock, wall=wall)
         self._live: dict[str, LiveRoom] = {}
         self._presence = Presence(engine, engine, clock)
         self._dirty: dict[LiveRoom, None] = {}
@@ -487,7 +488,7 @@ class Rooms:
         """End what has had its time: leaves past their grace, typing that was not renewed, messages kept too long."""
         self._presence.expire(self._live.get)
         if self._settings.keep_seconds:
-            oldest_ms = int((self._wall() - self._settings.keep_seconds) * 1000)
+            oldest_ms = self._age.cutoff_ms()
             for room in self._live.values():
                 room.recent.drop_older(oldest_ms)
 

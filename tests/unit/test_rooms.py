@@ -14,6 +14,7 @@ from gates import Gate, GatedEngine, turns
 from heard import codes, seqs, texts, types
 from hubbub import Client, Event, Hub, Refused
 from hubbub import room as room_module
+from hubbub.age import Age
 from hubbub.chat import NewMessage
 from hubbub.engine import Draft, Head, Page
 from hubbub.engine.memory import MemoryEngine
@@ -21,6 +22,7 @@ from hubbub.errors import EngineError
 from hubbub.events import Message
 from hubbub.recent import RECENT
 from hubbub.testing import CLASSIC, V1, Clock, Guest, Stage, at_work
+from walls import YEAR_S, Wall
 
 pytestmark = pytest.mark.anyio
 
@@ -554,7 +556,7 @@ async def test_a_hole_is_told_though_nothing_follows_it() -> None:
         talk(stage, 5)
         await stage.settle()
         await engine.subscribe("general")
-        clock.go(20)  # now the log has forgotten them
+        clock.go(100)  # now the log has forgotten them
         stage.core.listener.hole("general", 4, 8)
         assert heard_and_lost(await percy.hear()) == [1, 2, 3, (4, 8)]
         alice = await stage.client("alice")
@@ -811,6 +813,28 @@ async def test_what_is_at_hand_is_kept_no_longer_than_the_log_keeps_it() -> None
         carol = await stage.client("carol")
         joined = await carol.join("general")
         assert (joined["seq"], joined["messages"]) == (5, [])
+
+
+async def test_a_glitch_of_the_wall_clock_takes_nothing_that_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    wall = Wall(clock)
+    engine = MemoryEngine(clock=clock, wall=wall)
+    async with at_work(engine=engine, clock=clock, keep_seconds=60) as stage:
+        monkeypatch.setattr(stage.core.rooms, "_age", Age(60, clock=clock, wall=wall))
+        await member(stage, "percy")
+        talk(stage, 3)
+        await stage.settle()
+        await stage.pass_time(50)
+        await stage.pass_time(50)
+        talk(stage, 2)
+        await stage.settle()
+        wall.jump(YEAR_S)
+        await stage.pass_time(1)
+        wall.jump(-YEAR_S)
+        await stage.pass_time(1)
+        at_hand = stage.core.rooms.find("general")
+        assert at_hand is not None
+        assert [message.seq for message in at_hand.recent.after(0)] == [4, 5]
 
 
 async def test_without_retention_by_time_what_is_at_hand_stays(stage: Stage) -> None:

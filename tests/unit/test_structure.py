@@ -35,7 +35,7 @@ LAYERS = (
     ("posting", "client", "tasks"),
     ("dialect", "accounts", "otp"),
     ("engine",),
-    ("events", "policy", "settings", "logs"),
+    ("age", "events", "policy", "settings", "logs"),
     ("errors",),
 )
 

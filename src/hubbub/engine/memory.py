@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
+from hubbub.age import Age
 from hubbub.engine import Account, Draft, Grant, Head, Listener, OtpLimit, Outcome, Page, Resumed
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.otps import Otps
@@ -47,7 +48,7 @@ class MemoryEngine(LocalEngine):
         super().__init__()
         self._clock = clock
         self._wall = wall
-        self._keep_s = keep_s
+        self._age = Age(keep_s, clock=clock, wall=wall)
         self._keep = min(keep or MOST_KEPT, MOST_KEPT)
         self._epoch = secrets.token_hex(8)
         self._keys = Keys()
@@ -98,7 +99,7 @@ class MemoryEngine(LocalEngine):
         return Page(Head(self._epoch, log.seq), found, more)
 
     def _drop_old(self, log: RoomLog) -> None:
-        oldest_ms = (self._wall() - self._keep_s) * 1000 if self._keep_s else 0
+        oldest_ms = self._age.cutoff_ms()
         while log.messages and log.messages[0].sent < oldest_ms:
             log.messages.popleft()
 
