@@ -37,6 +37,11 @@ class Age:
         self._since = clock()
         self._lead: float | None = wall() - self._since
 
+    @property
+    def ends(self) -> bool:
+        """Whether anything gets too old at all."""
+        return bool(self._keep_s)
+
     def cutoff_ms(self) -> int:
         """What was sent before this, in milliseconds since 1970, is too old; 0 where nothing is."""
         if not self._keep_s:

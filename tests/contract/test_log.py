@@ -11,7 +11,7 @@ from hubbub.engine import Draft, Engine, Head, Receipt
 from hubbub.errors import NotKept
 from hubbub.testing import Clock
 from receipts import kept, plain
-from walls import DAY_S, Wall
+from walls import DAY_S, YEAR_S, Wall
 
 pytestmark = pytest.mark.anyio
 
@@ -346,6 +346,37 @@ async def test_a_failed_batch_gives_its_time_back(engine: Engine, wall: Wall, br
         await engine.append([draft(), draft()])
     wall.jump(-DAY_S)
     assert await engine.append([draft()]) == [Receipt(2, SENT)]
+
+
+# Retention by age
+
+
+@pytest.mark.parametrize("keep_s", [60])
+async def test_a_glitch_of_the_wall_clock_hides_nothing(engine: Engine, clock: Clock, wall: Wall) -> None:
+    wall.jump(YEAR_S)  # from the start on
+    await engine.append([draft() for _ in range(3)])
+    wall.jump(-YEAR_S)
+    for _ in range(5):
+        clock.go(10)
+        await engine.append([draft()])
+        wall.jump(YEAR_S)
+        assert len(await texts(engine)) == (await engine.head("general")).seq
+        clock.go(1)
+        assert len(await texts(engine)) == (await engine.head("general")).seq
+        wall.jump(-YEAR_S)
+
+
+@pytest.mark.parametrize("keep_s", [60])
+async def test_a_restart_while_the_wall_clock_is_wrong_hides_nothing(
+    engine: Engine, restart: Restart, wall: Wall
+) -> None:
+    await engine.append([draft() for _ in range(3)])
+    wall.jump(YEAR_S)
+    engine = await restart()
+    for _ in range(20):  # what it does by itself at the start, it does now
+        assert len(await texts(engine)) == 3
+    engine = await restart()
+    assert len(await texts(engine)) == 3
 
 
 # Resuming

@@ -45,6 +45,7 @@ from hubbub.engine.urls import open_engine, vault_at
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
 from hubbub.testing import Clock
 from receipts import kept
+from walls import YEAR_S, Wall
 
 pytestmark = pytest.mark.anyio
 
@@ -612,9 +613,32 @@ async def test_old_messages_are_looked_for_in_every_room_from_the_start_on(
         trimmed.set()
 
     monkeypatch.setattr(Retention, "trim_old", note)
+    monkeypatch.setattr(retention, "OLD_EVERY_S", 0)
     async with opened(tmp_path / "log.db", clock, keep_s=60), asyncio.timeout(60):
         await trimmed.wait()
-        assert in_table(tmp_path / "log.db") == 0
+        assert in_table(tmp_path / "log.db") == 20, "nothing is old in the first minute"
+        clock.go(60)
+        while in_table(tmp_path / "log.db"):
+            trimmed.clear()
+            await trimmed.wait()
+
+
+async def test_a_glitch_of_the_wall_clock_deletes_nothing(tmp_path: Path) -> None:
+    clock = Clock()
+    wall = Wall(clock)
+    engine = SqliteEngine(tmp_path / "log.db", clock=clock, wall=wall, keep_s=60)
+    await engine.open(Silent())
+    await engine.append(drafts(3))
+    for _ in range(3):
+        clock.go(61)
+        await engine.append(drafts(2))
+        wall.jump(YEAR_S)
+        await retention_of(engine).trim_old()
+        assert (await seqs(engine))[-2:] == [(await engine.head("general")).seq - 1, (await engine.head("general")).seq]
+        wall.jump(-YEAR_S)
+        await retention_of(engine).trim_old()
+        assert len(await seqs(engine)) == 2
+    await engine.close()
 
 
 async def test_a_fold_that_is_retried_brings_nothing_old_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

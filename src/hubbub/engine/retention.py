@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import structlog
 
+from hubbub.age import Age
 from hubbub.engine.database import Database
 from hubbub.engine.folding import Folding
 from hubbub.engine.logfile import END, TRIM_ROWS, LogFile, RoomPlace
@@ -30,9 +31,8 @@ class Retention:
 
     Args:
         places: where the rooms stand, as far as that is known.
-        wall: seconds since 1970.
+        age: tells which messages are too old.
         keep: messages kept of a room; 0 for all.
-        keep_s: seconds that a message is kept; 0 for ever.
     """
 
     def __init__(
@@ -40,17 +40,15 @@ class Retention:
         database: Database,
         folding: Folding,
         places: Mapping[str, RoomPlace],
-        wall: Callable[[], float],
+        age: Age,
         *,
         keep: int,
-        keep_s: float,
     ) -> None:
         self._database = database
         self._folding = folding
         self._places = places
-        self._wall = wall
+        self._age = age
         self._keep = keep
-        self._keep_s = keep_s
         self._trimming: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -58,7 +56,7 @@ class Retention:
         """Begin, with the log as the writer's and the reader's connections see it."""
         self._writing = writing
         self._reading = reading
-        if self._keep_s:
+        if self._age.ends:
             self._start(self._trim_old_for_ever())
 
     async def close(self) -> None:
@@ -104,7 +102,7 @@ class Retention:
     async def _trim_some_old(self) -> bool:
         """Delete a little of each room that has old messages; whether there was any."""
         await self._folding.fold()  # the table is searched, so what is old has to be there
-        cutoff = int((self._wall() - self._keep_s) * 1000)
+        cutoff = self._age.cutoff_ms()
         was_any, after = False, 0
         while after < END:
             old, after = await self._database.read(self._reading.find_old, cutoff, after, OLD_ROOMS)

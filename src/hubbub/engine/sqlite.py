@@ -18,6 +18,7 @@ from pathlib import Path
 
 import structlog
 
+from hubbub.age import Age
 from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed
 from hubbub.engine.database import PROBE_BYTES, Database
 from hubbub.engine.folding import Folding
@@ -64,8 +65,8 @@ class SqliteEngine(LocalEngine, SqliteVault):
 
     Args:
         path: the file; made when there is none.
-        clock: seconds that never go back, for one-time passwords and the dedupe window.
-        wall: seconds since 1970, for everything else.
+        clock: seconds that never go back, for whatever has to end in time.
+        wall: seconds since 1970, for when messages are sent, and how old they are.
         durability: `normal` survives the death of the process, `full` also that of the machine, by an fsync a batch.
         keep: messages kept of a room; 0 for all.
         keep_s: seconds that a message is kept; 0 for ever.
@@ -111,7 +112,9 @@ class SqliteEngine(LocalEngine, SqliteVault):
             self._path, self._database, self._journal, self._appending, self._journaling, self._log_time
         )
         self._tail = self._folding.tail
-        self._retention = Retention(self._database, self._folding, self._places, wall, keep=keep, keep_s=keep_s)
+        self._retention = Retention(
+            self._database, self._folding, self._places, Age(keep_s, clock=clock, wall=wall), keep=keep
+        )
 
     async def open(self, listener: Listener) -> None:
         with contextlib.ExitStack() as undo:
