@@ -242,6 +242,7 @@ async def test_keys_from_while_the_wall_clock_was_ahead_are_forgotten_in_time(
     assert len(vars(engine)["_keys"]) == 2, "the first ones hold no memory any more"
 
 
+@pytest.mark.parametrize("jump_s", [0, 600, -600])
 async def test_a_key_is_known_after_a_restart_whatever_the_wall_clock_does(
     engine: Engine, restart: Restart, clock: Clock, wall: Wall, jump_s: float
 ) -> None:
