@@ -354,9 +354,7 @@ async def test_a_failed_batch_gives_its_time_back(engine: Engine, wall: Wall, br
 
 @pytest.mark.parametrize("keep_s", [60])
 async def test_a_glitch_of_the_wall_clock_hides_nothing(engine: Engine, clock: Clock, wall: Wall) -> None:
-    wall.jump(YEAR_S)  # from the start on
     await engine.append([draft() for _ in range(3)])
-    wall.jump(-YEAR_S)
     for _ in range(5):
         clock.go(10)
         await engine.append([draft()])

@@ -31,15 +31,14 @@ class LogTime:
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._began = clock()
-        self._base = 0
+        self.go_on_from(0)
 
     def __call__(self) -> int:
-        return self._base + int((self._clock() - self._began) * 1000)
+        return int(self._clock() * 1000) - self._zero
 
     def go_on_from(self, at: int) -> None:
         """Go on where an earlier process has stopped.  What was between is not counted: a key lives longer for it."""
-        self._base, self._began = at, self._clock()
+        self._zero = int(self._clock() * 1000) - at
 
 
 class KeyEntry(msgspec.Struct, frozen=True, gc=False):
@@ -110,29 +109,23 @@ class Stamped:
         outcomes: one for each draft.
         fresh: the new messages of each room, in order.
         keys: the keys of the new messages that have one, by room and seq.
+        sent_before: when the last message before the new ones was sent, of each room that has new ones.
     """
 
-    __slots__ = ("_sent_before", "fresh", "keys", "outcomes")
+    __slots__ = ("fresh", "keys", "outcomes", "sent_before")
 
     def __init__(self) -> None:
         self.outcomes: list[Outcome] = []
         self.fresh: dict[str, list[Message]] = {}
         self.keys: dict[tuple[str, int], KeyEntry] = {}
-        self._sent_before: dict[str, int] = {}
-
-    def begin(self, room: str, place: Position, now: int) -> list[Message]:
-        """Begin with a room's new messages, which are all sent at `now`, or when its last one was if that is later."""
-        self._sent_before[room] = place.sent
-        place.sent = max(now, place.sent)
-        messages = self.fresh[room] = []
-        return messages
+        self.sent_before: dict[str, int] = {}
 
     def undo(self, places: Callable[[str], Position], keys: Keys) -> None:
         """Take the places back: the batch was not kept."""
         for room, messages in self.fresh.items():
             place = places(room)
             place.seq = messages[0].seq - 1
-            place.sent = self._sent_before[room]
+            place.sent = self.sent_before[room]
         for entry in self.keys.values():
             keys.drop(entry)
 
@@ -160,7 +153,10 @@ def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys,
         seq = place.seq = place.seq + 1
         messages = fresh.get(room)
         if messages is None:
-            messages = stamped.begin(room, place, now)
+            messages = fresh[room] = []
+            stamped.sent_before[room] = place.sent
+            if place.sent < now:
+                place.sent = now
         sent = place.sent
         outcomes.append(Receipt(seq, sent))
         if draft.key is not None:
