@@ -292,13 +292,13 @@ class LogFile:
         found: dict[str, RoomPlace] = {}
         with snapshot(self._connection):
             for room in rooms:
-                row = self._connection.execute("SELECT id, first FROM rooms WHERE name = ?", (room,)).fetchone()
+                row = self._connection.execute("SELECT id, first, sent FROM rooms WHERE name = ?", (room,)).fetchone()
                 if row is not None:
-                    number, first = row
+                    number, first, sent = row
                     last = self._connection.execute(
                         "SELECT seq, sent FROM messages WHERE room = ? ORDER BY seq DESC LIMIT 1", (number,)
                     ).fetchone()
-                    seq, sent = last if last is not None else (first - 1, 0)
+                    seq, sent = last if last is not None else (first - 1, sent)
                     found[room] = place = RoomPlace(number, max(seq, first - 1), first, sent=sent)
                     place.ends = self._ends_of(number)
         return found
@@ -376,11 +376,20 @@ class LogFile:
                 old.append((room, number, last + 1))
         return old, rooms[-1][0] if len(rooms) == limit else END
 
-    def delete(self, room: int, first: int) -> None:
-        """Delete a room's messages before the seq `first`."""
+    def delete(self, room: int, first: int, sent: int) -> None:
+        """Delete a room's messages before the seq `first`.
+
+        Args:
+            sent: when the last message of the room was sent, as far as that is known; no later one is sent before that.
+        """
         with transaction(self._connection):
+            gone = "SELECT coalesce(max(sent), 0) FROM messages WHERE room = ? AND seq < ?"
+            (latest,) = self._connection.execute(gone, (room, first)).fetchone()
             self._connection.execute("DELETE FROM messages WHERE room = ? AND seq < ?", (room, first))
-            self._connection.execute("UPDATE rooms SET first = max(first, ?) WHERE id = ?", (first, room))
+            self._connection.execute(
+                "UPDATE rooms SET first = max(first, ?), sent = max(sent, ?, ?) WHERE id = ?",
+                (first, sent, latest, room),
+            )
 
 
 def crc_of(seq: int, sent: int, sender: str | None, type_: str, body: bytes) -> int:

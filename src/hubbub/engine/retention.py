@@ -121,7 +121,7 @@ class Retention:
             place.first = max(place.first, first)
             folding.unfiled[number] = place
         folding.tail.trim(room, first)
-        await self._database.write(self._writing.delete, number, first)
+        await self._database.write(self._writing.delete, number, first, place.sent if place is not None else 0)
         if not folding.is_new(room):
             folding.note_filed(number, first)
 

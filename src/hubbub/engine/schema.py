@@ -47,7 +47,8 @@ MIGRATIONS = [
     ) WITHOUT ROWID;
     INSERT INTO keys SELECT 0, room, seq, sent, sender, key, NULL FROM messages
         WHERE key IS NOT NULL AND sent > (SELECT max(sent) FROM messages) - 300000;
-    ALTER TABLE messages ADD COLUMN crc INTEGER
+    ALTER TABLE messages ADD COLUMN crc INTEGER;
+    ALTER TABLE rooms ADD COLUMN sent INTEGER NOT NULL DEFAULT 0
     """,
 ]
 
