@@ -7,6 +7,7 @@ from urllib.parse import SplitResult, urlsplit
 from hubbub.errors import ConfigError
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
+from hubbub.wire.hosts import is_pattern
 
 __all__ = ["check_settings", "is_local"]
 
@@ -35,6 +36,11 @@ def check_settings(settings: Settings) -> None:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
             raise ConfigError(
                 f"--allow-origin {origin!r}: an origin is like https://chat.example.com, without path or *"
+            )
+    for name in settings.allow_host:
+        if not is_pattern(name):
+            raise ConfigError(
+                f"--allow-host {name!r}: a name is like chat.example.com, *.example.com or 192.0.2.1, without port"
             )
 
 

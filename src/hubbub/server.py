@@ -29,10 +29,13 @@ from hubbub.http.app import App, security_headers
 from hubbub.hub import Hub, put_to_work
 from hubbub.listening import bind
 from hubbub.memory import give_back_memory
+from hubbub.names import server_names
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
+from hubbub.wire.common import Common
 from hubbub.wire.door import Door, OtpCredentials
+from hubbub.wire.hosts import Hosts
 from hubbub.wire.http import HttpServer
 from hubbub.wire.reader import Readers
 from hubbub.wire.upgrade import Upgrades
@@ -115,9 +118,13 @@ class Server:
             Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
         )
         self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
-        self._upgrades = Upgrades(self._core, Door(self._core, OtpCredentials(otps), settings), self._wire)
+        common = Common(security_headers(settings), time.monotonic)
+        door = Door(self._core, OtpCredentials(otps), settings)
+        self._upgrades = Upgrades(self._core, door, self._wire, common)
         app = App(self._core, self._accounts, otps, settings)
-        self._http = HttpServer(app.answer, self._upgrades.begin, security_headers(settings), settings.request_timeout)
+        self._http = HttpServer(
+            app.answer, self._upgrades.begin, common, settings.request_timeout, Hosts(server_names(settings))
+        )
 
     @property
     def clients(self) -> int:

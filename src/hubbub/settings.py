@@ -62,6 +62,10 @@ class Settings:
     allow_origin: tuple[str, ...] = ()
     """Origin of a page on another host that may log in and connect, such as https://example.com. Repeatable."""
 
+    allow_host: tuple[str, ...] = ()
+    """Name that the server is reached by, besides this machine's own and those of its certificate, such as
+    chat.example.com or *.example.com; * for any. A request for another is answered 421. Repeatable."""
+
     debug_public: bool = False
     """Answer /debug (the number of connected clients) to other machines too."""
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import socket
 import sys
+import time
 
 import uvloop
 
+from hubbub.wire.common import Common
 from hubbub.wire.door import check_handshake
 from hubbub.wire.frames import text_frame
 from hubbub.wire.http import HttpServer
@@ -64,7 +66,7 @@ def let_in(transport: asyncio.Transport, request: Request) -> None:
 
 async def serve(port: int) -> None:
     listening = socket.create_server(("127.0.0.1", port))
-    await HttpServer(answer, let_in, b"", timeout_s=10).start([listening], None)
+    await HttpServer(answer, let_in, Common(b"", time.monotonic), timeout_s=10).start([listening], None)
     print(f"echoes at ws://127.0.0.1:{listening.getsockname()[1]}", flush=True)
     await asyncio.Event().wait()
 

@@ -34,6 +34,7 @@ from hubbub.heartbeat import Wheel
 from hubbub.otp import OneTimePasswords
 from hubbub.recent import RECENT
 from hubbub.testing import Clock, Stage, at_work
+from hubbub.wire.common import Common
 from hubbub.wire.door import Credentials, Door, OtpCredentials
 from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request
@@ -172,7 +173,7 @@ class Scene:
             stage.engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=0
         )
         door = Door(stage.core, credentials or OtpCredentials(self._otps), settings)
-        self.upgrades = Upgrades(stage.core, door, sockets)
+        self.upgrades = Upgrades(stage.core, door, sockets, Common(b"", stage.core.now))
         self.lines: list[Line] = []
 
     async def knock(self, line: Line) -> Request:

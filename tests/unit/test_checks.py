@@ -89,6 +89,16 @@ def test_a_certificate_is_for_tls() -> None:
     assert "--no-tls" in line
 
 
+@pytest.mark.parametrize("name", ["*", "chat.example", "*.chat.example", "192.0.2.1", "::1", "[::1]"])
+def test_a_host_is_a_name_or_an_address(name: str) -> None:
+    assert_taken(allow_host=("other.example", name))
+
+
+@pytest.mark.parametrize("name", ["", "chat.example:80", "http://chat.example", "chat.*", "a b", "[", "[chat.example"])
+def test_what_is_no_host_is_refused(name: str) -> None:
+    assert refusal(allow_host=("other.example", name)).startswith(f"--allow-host {name!r}: ")
+
+
 @pytest.mark.parametrize(
     "origin", ["https://chat.example", "http://chat.example:8080", "https://chat.example/", "https://[::1]:8443"]
 )

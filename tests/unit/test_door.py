@@ -21,6 +21,7 @@ from hubbub.errors import EngineError
 from hubbub.otp import OneTimePasswords
 from hubbub.testing import Clock, Stage, at_work
 from hubbub.wire import upgrade as upgrade_module
+from hubbub.wire.common import Common
 from hubbub.wire.door import RETRY_AFTER_S, Door, OtpCredentials, otp_of
 from hubbub.wire.frames import text_frame
 from hubbub.wire.reader import Readers
@@ -146,7 +147,7 @@ class Entrance:
         self.otps = OneTimePasswords(engine, ttl_s=settings.otp_ttl, per_account=0, in_all=0)
         self.door = Door(stage.core, OtpCredentials(self.otps), settings)
         sockets = WireSettings(settings.max_frame, Readers(settings.max_frame))
-        self.upgrades = Upgrades(stage.core, self.door, sockets)
+        self.upgrades = Upgrades(stage.core, self.door, sockets, Common(b"X-Common: yes\r\n", stage.clock))
 
     async def otp(self, user: str = "percy") -> str:
         """A one-time password of somebody who has logged in."""
@@ -406,7 +407,8 @@ async def test_a_broken_handshake_is_refused(wrong: dict[str, Any], status: int,
         assert line.status == status
         assert line.error["code"] == "bad_request"
         assert header is None or header in line.head
-        assert "Connection: close" in line.head
+        assert ("Connection: upgrade, close" if status == 426 else "Connection: close") in line.head
+        assert "X-Common: yes" in line.head
         assert line.ended == "closed"
         assert (await here.ask(request(otp))).status == 101, "and the one-time password is as good as before"
 

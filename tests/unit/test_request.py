@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub.wire.denial import Denied
-from hubbub.wire.request import MAX_QUERY_FIELDS, MAX_TOKENS, Request, Response, path_and_query
+from hubbub.wire.request import MAX_QUERY_FIELDS, MAX_TOKENS, Request, Response, read_target
 
 
 def request(query: str = "", **headers: list[str]) -> Request:
@@ -53,36 +53,52 @@ def test_a_query_has_so_many_fields() -> None:
 
 
 @pytest.mark.parametrize(
-    ("target", "path", "query"),
+    ("target", "path", "query", "authority"),
     [
-        ("/", "/", ""),
-        ("/a?b=c", "/a", "b=c"),
-        ("/a?b?c", "/a", "b?c"),
-        ("//a/b", "//a/b", ""),
-        ("/http://a/b", "/http://a/b", ""),
-        ("http://a", "/", ""),
-        ("http://a/", "/", ""),
-        ("HTTPS://a:1/b/c?d/e", "/b/c", "d/e"),
-        ("http://a?b", "/", "b"),
-        ("http://[::1/b", "/b", ""),
-        ("*", "*", ""),
+        ("/", "/", "", None),
+        ("/a?b=c", "/a", "b=c", None),
+        ("/a?b?c", "/a", "b?c", None),
+        ("//a/b", "//a/b", "", None),
+        ("/http://a/b", "/http://a/b", "", None),
+        ("http://a", "/", "", "a"),
+        ("http://a/", "/", "", "a"),
+        ("HTTPS://a:1/b/c?d/e", "/b/c", "d/e", "a:1"),
+        ("http://a?b", "/", "b", "a"),
+        ("http://[::1/b", "/b", "", "[::1"),
+        ("http:///b", "/b", "", ""),
+        ("/%77s?%77", "/ws", "%77", None),
+        ("/%2577s", "/%77s", "", None),
+        ("/%C3%BC%2f", "/\u00fc/", "", None),
     ],
 )
-def test_targets(target: str, path: str, query: str) -> None:
-    assert path_and_query(target) == (path, query)
+def test_targets(target: str, path: str, query: str, authority: str | None) -> None:
+    assert read_target(target, "GET") == (path, query, authority)
 
 
-@pytest.mark.parametrize("target", ["", "a", "example.org:443", "ftp://a/b", "?a", "://a/b", "mailto:a"])
+def test_a_star_stands_for_the_server() -> None:
+    assert read_target("*", "OPTIONS") == ("*", "", None)
+    with pytest.raises(Denied) as denied:
+        read_target("*", "GET")
+    assert denied.value.status == 400
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        *("", "a", "example.org:443", "ftp://a/b", "?a", "://a/b", "mailto:a", "/#a", "http://a#b"),
+        *("/%", "/%4", "/%4x", "/%ff", "/%00", "/%0a", "/%7F", "/%C2%80"),
+    ],
+)
 def test_other_targets_are_refused(target: str) -> None:
     with pytest.raises(Denied) as denied:
-        path_and_query(target)
+        read_target(target, "GET")
     assert denied.value.status == 400
 
 
 @given(st.text())
 def test_any_target_is_read_or_refused(target: str) -> None:
     try:
-        path, query = path_and_query(target)
+        path, query, _authority = read_target(target, "OPTIONS")
     except Denied:
         return
     assert path == "*" or path.startswith("/")
@@ -106,16 +122,25 @@ def test_an_answer_without_a_body(status: int, length: bytes) -> None:
     assert Response(status).to_bytes(COMMON, keep_alive=True) == line + length + COMMON + b"\r\n"
 
 
+def test_what_may_be_upgraded_to_is_for_the_next_hop() -> None:
+    answer = Response(426, headers={"Upgrade": "websocket"})
+    assert b"\r\nConnection: upgrade\r\n" in answer.to_bytes(COMMON, keep_alive=True)
+    assert b"\r\nConnection: upgrade, close\r\n" in answer.to_bytes(COMMON, keep_alive=False)
+    denied = Denied(HTTPStatus.UPGRADE_REQUIRED, "bad_request", "no", "Upgrade: websocket")
+    assert b"\r\nConnection: upgrade, close\r\n" in denied.to_bytes(COMMON)
+
+
 def test_a_denial_is_a_whole_answer_too() -> None:
-    answer = Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "full", "Retry-After: 5").response()
-    head, _, body = answer.partition(b"\r\n\r\n")
+    denied = Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", "full", "Retry-After: 5")
+    head, _, body = denied.to_bytes(COMMON).partition(b"\r\n\r\n")
     assert body == b'{"error":{"code":"unavailable","message":"full"}}'
     assert head.split(b"\r\n") == [
         b"HTTP/1.1 503 Service Unavailable",
         b"Content-Type: application/json",
         b"Content-Length: %d" % len(body),
         b"Cache-Control: no-store",
-        b"X-Content-Type-Options: nosniff",
         b"Connection: close",
         b"Retry-After: 5",
+        b"Date: now",
     ]
+    assert denied.to_bytes(COMMON, head_only=True) == head + b"\r\n\r\n"

@@ -23,7 +23,7 @@ LAYERS = (
     ("cli",),
     ("process",),
     ("server",),
-    ("certs", "checks", "listening", "memory", "engine.urls"),
+    ("certs", "checks", "listening", "memory", "names", "engine.urls"),
     ("http",),
     ("wire",),
     ("testing",),
@@ -35,7 +35,7 @@ LAYERS = (
     ("posting", "client", "tasks"),
     ("dialect", "accounts", "otp"),
     ("engine",),
-    ("age", "events", "policy", "settings", "logs"),
+    ("age", "events", "policy", "settings", "logs", "ration"),
     ("errors",),
 )
 

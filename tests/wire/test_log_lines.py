@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -90,7 +92,8 @@ def test_no_client_can_forge_a_line(loud: ServerProcess, forged: str) -> None:
     otp = loud.login()["otp"]
     said = len(loud.log())
     assert ask(loud, "POST", "/login", json.dumps({"username": f"x{forged}", "password": "x"}).encode()).status == 401
-    assert ask(loud, "GET", "/x%0a%0dforged").status == 404
+    assert ask(loud, "GET", "/x%0a%0dforged").status == 400
+    assert ask(loud, "GET", f"/x{quote(forged)}").status in (400, 404)
     with Raw.websocket(loud, otp) as raw:
         raw.send_frame(TEXT, json.dumps({"type": f"x{forged}", "payload": {}}).encode())
         raw.send_frame(TEXT, enter(f"x{forged}").encode())
@@ -98,6 +101,22 @@ def test_no_client_can_forge_a_line(loud: ServerProcess, forged: str) -> None:
         raw.assert_ended(3000)
     wait_until(lambda: "client left" in loud.log()[said:])
     assert forged not in loud.log()[said:]
+
+
+def test_a_refused_upgrade_and_another_host_are_told_to_the_operator(tmp_path: Path) -> None:
+    with running(tmp_path, "--allow-host", "chat.example") as server:
+        for _ in range(30):
+            with Raw(server) as raw:
+                raw.send(upgrade_head("/ws", {"Host": "evil.example"}))
+                assert raw.read_answer().status == 421
+            with Raw(server) as raw:
+                raw.send(upgrade_head("/ws?otp=secret", {"Host": "chat.example"}))
+                assert raw.read_answer().status == 401
+        said = server.log()
+        assert 1 <= said.count("--allow-host") < 10
+        assert said.count("no valid one-time password") >= 20
+        assert re.search(r"\[info .* upgrade refused .*address=127.0.0.1.* status=401", said)
+        assert "secret" not in said
 
 
 def test_a_quiet_log_says_nothing_of_ordinary_days(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ __all__ = ["GROUPS", "Options"]
 GROUPS = {
     Group("Serving", sort_key=1): (
         *("host", "port", "engine", "data_dir", "demo"),
-        *("allow_origin", "debug_public", "log_format", "log_level"),
+        *("allow_origin", "allow_host", "debug_public", "log_format", "log_level"),
     ),
     Group("TLS", sort_key=2): ("no_tls", "tls_cert", "tls_key"),
     Group("Limits (0 means none)", sort_key=3): (

@@ -19,16 +19,18 @@ class Denied(Exception):
         self.message = message
         self.headers = headers
 
-    def response(self) -> bytes:
-        """The whole HTTP response."""
+    def to_bytes(self, common: bytes, *, head_only: bool = False) -> bytes:
+        """The whole response; `common` are the headers, each ending in CRLF, of every answer."""
         body = encode({"error": {"code": self.code, "message": self.message}})
+        # Upgrade is for the next hop, which Connection has to say (RFC 9110 section 7.8).
+        is_offer = self.status is HTTPStatus.UPGRADE_REQUIRED
         lines = [
             f"HTTP/1.1 {self.status.value} {self.status.phrase}",
             "Content-Type: application/json",
             f"Content-Length: {len(body)}",
             "Cache-Control: no-store",
-            "X-Content-Type-Options: nosniff",
-            "Connection: close",
+            f"Connection: {'upgrade, close' if is_offer else 'close'}",
             *self.headers,
         ]
-        return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+        head = "\r\n".join(lines).encode() + b"\r\n" + common + b"\r\n"
+        return head if head_only else head + body

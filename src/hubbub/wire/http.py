@@ -1,48 +1,61 @@
 """HTTP/1.1 on the server's port: requests in, answers out, and the way from a request to a WebSocket.
 
-httptools parses.  What is done here is what a server owes itself and its clients around that: bounded heads and
-bodies, answers one at a time and in the order of their requests, and a deadline for each step.
+httptools parses, and is given one head or a part of one body at a time.  What is done here is what a server owes itself
+and its clients around that: bounded heads (`head.py`) and bodies, answers one at a time and in the order of their
+requests, and a deadline for each step.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 from collections import deque
 from collections.abc import Awaitable, Callable
-from email.utils import formatdate
 from enum import IntEnum
 from http import HTTPStatus
+from typing import NamedTuple
 
 import httptools
 import structlog
 
 from hubbub.logs import is_debugging
+from hubbub.wire.common import Common
 from hubbub.wire.denial import Denied
-from hubbub.wire.request import Request, Response, path_and_query
+from hubbub.wire.head import (
+    MAX_BODY,
+    MAX_HEAD,
+    Gauge,
+    asked_host,
+    bad,
+    body_length,
+    body_too_large,
+    expects_continue,
+    without_offers,
+)
+from hubbub.wire.hosts import Hosts, local_address
+from hubbub.wire.refusals import Refusals
+from hubbub.wire.request import Request, RequestTarget, Response, read_target
 from hubbub.wire.turnstile import Turnstile
 
 __all__ = ["HttpConnection", "HttpServer"]
 
 log = structlog.get_logger("hubbub.http")
 
-VERSIONS = ("1.0", "1.1")
 BACKLOG = 2048
 # Bytes of the kernel's receive buffer for a connection, which it doubles.  The default grows to megabytes, and a flood
 # would bring them all in one turn of the loop.
 RECEIVE_BUFFER = 32 * 1024
-# Bytes of a whole request on the wire.  The parser has no limit of its own, not even for what follows the last chunk.
-MAX_REQUEST = 64 * 1024
-MAX_TARGET = 8 * 1024
-MAX_HEADERS = 100
-MAX_BODY = 8 * 1024
+# Bytes of a body on the wire.  The parser has no limit of its own, not even for what follows the last chunk.
+MAX_FRAMED = 64 * 1024
 # Bytes that a client may send after its last answer.  Closing at the first of them would reset the connection, and the
 # client could lose the answer.
 MAX_DROPPED = 256 * 1024
 # Requests that one client may send before it has an answer; then its connection is not read.
 MAX_WAITING = 16
-# Bytes given to the parser in one turn of the loop.  The requests in them take ten times the memory.
+# Bytes of a body that the parser is given at once, and of heads and bodies that are parsed in one turn of the loop: the
+# requests in them take ten times the memory.
 PIECE = 4096
 
 Answer = Callable[[Request], Awaitable[Response]]
@@ -55,9 +68,10 @@ class HttpServer:
     Args:
         answer: answers a request; it never fails.
         upgrade: takes over the transport of a request for a WebSocket.
-        headers: of every answer, each ending in CRLF.
+        common: makes the headers of every answer.
         timeout_s: how long a client may take for its TLS handshake, for each request, and for taking an answer; 0 is
             for ever.
+        hosts: the names that it answers to; those of the loopback without any.
         turnstile: where a connection waits after a long read.
 
     Attributes:
@@ -70,20 +84,21 @@ class HttpServer:
         self,
         answer: Answer,
         upgrade: Upgrade,
-        headers: bytes,
+        common: Common,
         timeout_s: float,
+        hosts: Hosts | None = None,
         turnstile: Turnstile | None = None,
     ) -> None:
         self.answer = answer
         self.upgrade = upgrade
+        self.refusals = Refusals()
         self.timeout_s = timeout_s
         self.connections: set[HttpConnection] = set()
         self.accepted = 0
         self.is_stopping = False
+        self.common = common
         self.turnstile = turnstile or Turnstile()
-        self._headers = headers
-        self._dated = b""
-        self._date_second = -1
+        self.hosts = hosts or Hosts()
         self._servers: list[asyncio.Server] = []
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
@@ -125,13 +140,6 @@ class HttpServer:
         for server in self._servers:
             server.close()
 
-    def headers(self, now: float) -> bytes:
-        """The headers of every answer (the date: RFC 9110 section 6.6.1)."""
-        if int(now) != self._date_second:
-            self._date_second = int(now)
-            self._dated = b"Date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._headers)
-        return self._dated
-
 
 class Intake(IntEnum):
     """What becomes of the bytes that a client sends.
@@ -152,6 +160,14 @@ class Intake(IntEnum):
 HEAD, BODY, DROPPING, GONE = Intake
 
 
+class Turn(NamedTuple):
+    """A request that has come, or a refusal, and how it is to be answered."""
+
+    asked: Request | Denied
+    stays_open: bool
+    head_only: bool
+
+
 class HttpConnection(asyncio.Protocol):
     """One connection until it ends or becomes a WebSocket's.  `Intake` names its states."""
 
@@ -167,16 +183,19 @@ class HttpConnection(asyncio.Protocol):
         self._intake = HEAD
         # What has come, and waits for the parser.
         self._unparsed = bytearray()
+        self._gauge = Gauge()
         self._dropped = 0
         # The request that is coming in.
-        self._size = 0
-        self._target = b""
+        self._url = b""
         self._headers: dict[str, list[str]] = {}
-        self._header_count = 0
+        self._target = RequestTarget("", "")
+        self._head_only = False
+        self._body_left: int | None = 0
+        self._framed = 0
         self._body = bytearray()
         self._upgrade: Request | None = None
-        # Those that have come, each with whether the connection stays open after it; the last may be a refusal.
-        self._waiting: deque[tuple[Request | Denied, bool]] = deque()
+        # Those that have come.
+        self._waiting: deque[Turn] = deque()
         self._task: asyncio.Task[None] | None = None
         # Why it is not read: too many requests wait for an answer, or it waits at the turnstile.
         self._is_reading_paused = False
@@ -232,15 +251,43 @@ class HttpConnection(asyncio.Protocol):
         if not self._unparsed or self._is_reading_paused or self._is_at_turnstile:
             return
         started = self._server.turnstile.clock()
-        piece = bytes(self._unparsed[:PIECE])
-        del self._unparsed[:PIECE]
-        self._feed(piece)
+        taken = step = self._step()
+        while step and taken < PIECE and self._unparsed and not self._is_reading_paused:
+            step = self._step()
+            taken += step
         if self._intake >= DROPPING:
             self._drop()
-        elif self._unparsed:
+        elif step and self._unparsed and not self._is_reading_paused:
             self._is_at_turnstile = True
             self._transport.pause_reading()
             self._server.turnstile.wait(self, self._server.turnstile.clock() - started)
+
+    def _step(self) -> int:
+        """Parse a head or a part of a body; how many bytes, 0 when more must come first or no more is read."""
+        try:
+            if self._intake is HEAD:
+                self._head_only = self._unparsed.startswith(b"HEAD ")
+                size = self._gauge.end(self._unparsed)
+            elif self._intake is BODY:
+                size = self._body_part()
+            else:
+                return 0
+        except Denied as denied:
+            del self._unparsed[:MAX_HEAD]
+            self._refuse(denied)
+            return 0
+        if size:
+            data = bytes(self._unparsed[:size])
+            del self._unparsed[:size]
+            self._feed(data)
+        return size
+
+    def _body_part(self) -> int:
+        """How many bytes at the front belong to the body: what follows it is not for the parser yet."""
+        if self._body_left is not None:
+            return min(self._body_left, len(self._unparsed), PIECE)
+        # A body in chunks ends at the end of a line.
+        return self._unparsed.find(b"\n", 0, PIECE) + 1 or min(len(self._unparsed), PIECE)
 
     def _drop(self) -> None:
         """Drop what has come: the last answer is out, or waits for its turn."""
@@ -260,138 +307,113 @@ class HttpConnection(asyncio.Protocol):
             self._parse()
 
     def _feed(self, data: bytes) -> None:
+        if self._intake is BODY:
+            self._framed += len(data)
+            if self._body_left is not None:
+                self._body_left -= len(data)
+        else:
+            data = without_offers(data)
         try:
             self._parser.feed_data(data)
-        except httptools.HttpParserUpgrade as upgrade:
-            self._take_upgrade(data[upgrade.args[0] :] + self._unparsed)
+        except httptools.HttpParserUpgrade:
+            self._take_upgrade()
         except httptools.HttpParserError:
-            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", "this is not an HTTP request")
+            self._refuse(bad("this is not an HTTP request"))
         else:
-            self._size += len(data)
-            if self._size > MAX_REQUEST:
-                self._refuse_size()
+            if self._framed > MAX_FRAMED and self._intake is BODY:
+                self._refuse(Denied(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", "the body's chunks are too many"))
 
     # What the parser calls.  It cannot be stopped, and goes on to the end of its piece after a refusal.
 
     def on_message_begin(self) -> None:
-        self._target = b""
+        self._url = b""
         self._headers = {}
-        self._header_count = 0
+        self._framed = 0
         self._body = bytearray()
 
     def on_url(self, part: bytes) -> None:
-        if self._intake is not HEAD:
-            return
-        self._target += part
-        if len(self._target) > MAX_TARGET:
-            message = f"a request's target has at most {MAX_TARGET} bytes"
-            self._refuse(HTTPStatus.REQUEST_URI_TOO_LONG, "bad_request", message)
+        self._url += part
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self._intake is not HEAD:
             return  # a trailer, which must not pass for a header (RFC 9110 section 6.5.1)
-        self._header_count += 1
-        if self._header_count > MAX_HEADERS:
-            message = f"a request has at most {MAX_HEADERS} headers"
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
-            return
         self._headers.setdefault(name.decode("latin-1").lower(), []).append(value.decode("latin-1").strip())
 
     def on_headers_complete(self) -> None:
         if self._intake is not HEAD:
             return
         self._intake = BODY
-        codings = self._headers.get("transfer-encoding", ["chunked"])
-        if self._parser.get_http_version() not in VERSIONS:
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "this server speaks HTTP/1.1")
-        elif [coding.lower() for coding in codings] != ["chunked"]:
-            message = "no transfer coding but chunked is known here"  # RFC 9112 section 6.1
-            self._refuse(HTTPStatus.NOT_IMPLEMENTED, "bad_request", message)
-        elif is_over_most(self._headers.get("content-length", ["0"])[0]):
-            self._refuse_body()
-        elif self._expects_continue() and self._task is None:
-            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+        try:
+            self._check_head()
+        except Denied as denied:
+            self._refuse(denied)
 
-    def _expects_continue(self) -> bool:
-        """Whether the client waits for leave to send the body (RFC 9110 section 10.1.1)."""
-        expected = self._headers.get("expect", ())
-        return "100-continue" in map(str.lower, expected) and self._parser.get_http_version() == "1.1"
+    def _check_head(self) -> None:
+        parser, headers = self._parser, self._headers
+        version = parser.get_http_version()
+        self._body_left = body_length(headers, version)
+        self._target = read_target(self._url.decode("latin-1"), parser.get_method().decode("ascii"))
+        host = asked_host(headers, self._target.authority, version)
+        if host is not None:
+            headers["host"] = [host]
+            here = functools.partial(local_address, self._transport)
+            self._server.hosts.check(host, here, self._address, self._loop.time())
+        if parser.should_upgrade() and self._body_left != 0:
+            raise bad("a request for a WebSocket has no body")
+        if expects_continue(headers, version) and self._body_left != 0 and self._task is None:
+            self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
     def on_body(self, part: bytes) -> None:
         if self._intake is not BODY:
             return
         self._body += part
         if len(self._body) > MAX_BODY:
-            self._refuse_body()
+            self._refuse(body_too_large())
 
     def on_message_complete(self) -> None:
         if self._intake is not BODY:
             return
-        parser = self._parser
+        parser, target = self._parser, self._target
         self._intake = HEAD
-        self._size = 0
-        try:
-            path, query = path_and_query(self._target.decode("latin-1"))
-        except Denied as denied:
-            self._take(denied, stays_open=False)
-            return
         method = parser.get_method().decode("ascii")
-        request = Request(method, path, query, self._headers, self._address, bytes(self._body))
+        request = Request(method, target.path, target.query, self._headers, self._address, bytes(self._body))
         if parser.should_upgrade():
             self._upgrade = request
         else:
             self._take(request, stays_open=parser.should_keep_alive() and parser.get_http_version() == "1.1")
 
-    # Refusing
-
-    def _refuse_size(self) -> None:
-        message = f"a request has at most {MAX_REQUEST} bytes"
-        if self._intake is HEAD:
-            self._refuse(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, "bad_request", message)
-        else:
-            self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", message)
-
-    def _refuse_body(self) -> None:
-        self._refuse(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"the body has over {MAX_BODY} bytes")
-
-    def _refuse(self, status: HTTPStatus, code: str, message: str) -> None:
+    def _refuse(self, denied: Denied) -> None:
         """Answer with an error, after the answers that are due before it; nothing more is read."""
         if self._intake < DROPPING:
-            self._take(Denied(status, code, message), stays_open=False)
+            self._take(denied, stays_open=False)
 
     # Upgrading
 
-    def _take_upgrade(self, rest: bytes) -> None:
+    def _take_upgrade(self) -> None:
         request, self._upgrade = self._upgrade, None
         if request is None:
             return  # it has been refused
-        try:
-            is_for_websocket = "websocket" in map(str.lower, request.tokens("upgrade"))
-        except Denied as denied:
-            self._take(denied, stays_open=False)
-            return
-        if not is_for_websocket:
-            self._take(request, stays_open=False)  # an offer that may be ignored (RFC 9110 section 7.8)
-        elif self._parser.get_http_version() != "1.1":
-            self._refuse(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "bad_request", "a WebSocket opens with HTTP/1.1")
-        elif rest:
+        if self._unparsed:
             # RFC 6455 section 4.1: a client waits for the answer before it sends anything.
-            message = "frames came before the answer to the upgrade request"
-            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
+            self._refuse_upgrade("frames came before the answer to the upgrade request")
         elif self._task is not None or self._waiting or self._is_writing_paused:
             # A new WebSocket would not be told that its transport has paused writing.
-            message = "an upgrade request came before the answer to the request before it"
-            self._refuse(HTTPStatus.BAD_REQUEST, "bad_request", message)
+            self._refuse_upgrade("an upgrade request came before the answer to the request before it")
         else:
             self._leave()
             self._server.upgrade(self._transport, request)
 
+    def _refuse_upgrade(self, message: str) -> None:
+        denied = bad(message)
+        self._server.refusals.note(denied, self._address, self._loop.time())
+        self._refuse(denied)
+
     # Answers
 
-    def _take(self, request: Request | Denied, *, stays_open: bool) -> None:
+    def _take(self, asked: Request | Denied, *, stays_open: bool) -> None:
         if not stays_open:
             self._intake = DROPPING
-        self._waiting.append((request, stays_open))
+        self._waiting.append(Turn(asked, stays_open, self._head_only))
         if len(self._waiting) > MAX_WAITING and not self._is_reading_paused:
             self._is_reading_paused = True
             self._transport.pause_reading()
@@ -400,12 +422,12 @@ class HttpConnection(asyncio.Protocol):
     def _go_on(self) -> None:
         """Turn to the next request, if there is one and its answer has somewhere to go."""
         while self._waiting and self._task is None and not self._is_writing_paused:
-            request, stays_open = self._waiting.popleft()
-            if isinstance(request, Denied):
-                self._write(request.response(), stays_open=False)
+            asked, stays_open, head_only = self._waiting.popleft()
+            if isinstance(asked, Denied):
+                self._write(asked.to_bytes(self._server.common.headers(), head_only=head_only), stays_open=False)
             else:
                 self._stop_deadline()
-                self._task = self._loop.create_task(self._answer(request, stays_open=stays_open))
+                self._task = self._loop.create_task(self._answer(asked, stays_open=stays_open))
         if self._is_reading_paused and not self._waiting:
             self._is_reading_paused = False
             self._resume_reading()
@@ -415,9 +437,10 @@ class HttpConnection(asyncio.Protocol):
         if is_debugging():
             answered = {"path": request.path, "status": response.status, "address": self._address}
             log.debug("request", method=request.method, **answered)
-        is_last = self._has_ended and not self._waiting and not self._unparsed
+        has_more = self._waiting or self._is_reading_paused or self._is_at_turnstile
+        is_last = self._has_ended and not has_more
         stays_open = stays_open and not is_last and not self._server.is_stopping
-        common = self._server.headers(self._loop.time())
+        common = self._server.common.headers()
         self._task = None
         head_only = request.method == "HEAD"
         self._write(response.to_bytes(common, keep_alive=stays_open, head_only=head_only), stays_open=stays_open)
@@ -459,10 +482,3 @@ class HttpConnection(asyncio.Protocol):
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
-
-
-def is_over_most(length: str) -> bool:
-    """Whether a Content-Length, which the parser has found to be a number, is over what a body may have."""
-    # Zeros may lead it, more of them than `int` reads.
-    digits = length.lstrip("0") or "0"
-    return len(digits) > len(str(MAX_BODY)) or int(digits) > MAX_BODY

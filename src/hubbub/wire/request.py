@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from http import HTTPStatus
-from urllib.parse import parse_qs
+from typing import NamedTuple
+from urllib.parse import parse_qs, unquote
 
 import msgspec
 
 from hubbub.wire.denial import Denied
 
-__all__ = ["Request", "Response", "path_and_query"]
+__all__ = ["Request", "RequestTarget", "Response", "read_target"]
 
 MAX_QUERY_FIELDS = 64
 # Members of a header that is a list.
 MAX_TOKENS = 64
+
+END_OF_AUTHORITY = re.compile(r"[/?#]")
+BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
+CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
 
@@ -55,23 +61,59 @@ class Request(msgspec.Struct, frozen=True):
         try:
             return parse_qs(self.query, keep_blank_values=True, max_num_fields=MAX_QUERY_FIELDS)
         except ValueError:
-            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read") from None
+            raise unreadable() from None
 
 
-def path_and_query(target: str) -> tuple[str, str]:
-    """The parts of a request target; `Denied` (400) for one that cannot be read."""
-    if target.startswith("/"):
-        path, _, query = target.partition("?")
-        return path, query
+class RequestTarget(NamedTuple):
+    """What a request is for.
+
+    Attributes:
+        path: with its escapes read, once.
+        query: what stands behind the `?`, unread.
+        authority: host and port of a whole URL; None where the target is none.
+    """
+
+    path: str
+    query: str
+    authority: str | None = None
+
+
+def read_target(target: str, method: str) -> RequestTarget:
+    """Read a request's target (RFC 9112 section 3.2); `Denied` (400) for one that cannot be read."""
     if target == "*":
-        return target, ""
-    # A whole URL, as a proxy gets it (RFC 9112 section 3.2.2).
-    scheme, separator, rest = target.partition("://")
-    if not separator or scheme.lower() not in ("http", "https"):
-        raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read")
-    before_query, _, query = rest.partition("?")
-    _host, slash, path = before_query.partition("/")
-    return slash + path or "/", query
+        if method != "OPTIONS":
+            raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", "* stands for the server, and only OPTIONS asks of it")
+        return RequestTarget("*", "")
+    authority = None
+    rest = target
+    if not target.startswith("/"):
+        scheme, separator, rest = target.partition("://")
+        if not separator or scheme.lower() not in ("http", "https"):
+            raise unreadable()
+        authority = END_OF_AUTHORITY.split(rest, maxsplit=1)[0]
+        rest = rest[len(authority) :]
+    if "#" in rest:
+        raise unreadable()
+    path, _, query = rest.partition("?")
+    return RequestTarget(unescaped(path) if "%" in path else path or "/", query, authority)
+
+
+def unescaped(path: str) -> str:
+    """A path with its escapes read; `Denied` (400) for one that stands for no text, or for control characters."""
+    if BAD_ESCAPE.search(path):
+        raise unreadable()
+    try:
+        plain = unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        raise unreadable() from None
+    if CONTROLS.search(plain):
+        raise unreadable()
+    return plain
+
+
+def unreadable() -> Denied:
+    """A target that cannot be read."""
+    return Denied(HTTPStatus.BAD_REQUEST, "bad_request", "the request's URL cannot be read")
 
 
 class Response(msgspec.Struct, frozen=True):
@@ -95,7 +137,10 @@ class Response(msgspec.Struct, frozen=True):
             lines.append(f"Content-Type: {self.media_type}\r\n")
         if self.status not in (204, 304):  # RFC 9110 section 8.6
             lines.append(f"Content-Length: {len(self.body)}\r\n")
-        if not keep_alive:
+        # Upgrade is for the next hop, which Connection has to say (RFC 9110 section 7.8).
+        if "Upgrade" in self.headers:
+            lines.append("Connection: upgrade\r\n" if keep_alive else "Connection: upgrade, close\r\n")
+        elif not keep_alive:
             lines.append("Connection: close\r\n")
         head = "".join(lines).encode("latin-1") + common + b"\r\n"
         return head if head_only else head + self.body

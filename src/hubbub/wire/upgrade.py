@@ -13,8 +13,10 @@ from hubbub.core import Core
 from hubbub.errors import CloseCode
 from hubbub.logs import is_debugging
 from hubbub.tasks import Tasks
+from hubbub.wire.common import Common
 from hubbub.wire.denial import Denied
 from hubbub.wire.door import RETRY_AFTER_S, Door, unavailable
+from hubbub.wire.refusals import Refusals
 from hubbub.wire.request import Request
 from hubbub.wire.websocket import WireSettings, open_websocket
 
@@ -32,16 +34,19 @@ class Upgrades:
     Args:
         door: lets clients in.
         sockets: what their connections share.
+        common: makes the headers of every answer.
 
     Attributes:
         tasks: the requests that are not answered yet.
     """
 
-    def __init__(self, core: Core, door: Door, sockets: WireSettings) -> None:
+    def __init__(self, core: Core, door: Door, sockets: WireSettings, common: Common) -> None:
         self.tasks = Tasks()
         self.core = core
         self.door = door
         self.sockets = sockets
+        self.common = common
+        self.refusals = Refusals()
 
     def begin(self, transport: asyncio.Transport, request: Request) -> None:
         """Take over the transport of a request for a WebSocket."""
@@ -59,7 +64,7 @@ class Upgrade(asyncio.Protocol):
         try:
             upgrades.door.take_place(request.address)
         except Denied as denied:
-            self._deny(denied)
+            self._deny(request, denied)
             return
         upgrades.tasks.start(self._open(request))
 
@@ -78,11 +83,11 @@ class Upgrade(asyncio.Protocol):
             client, subprotocol = await door.admit(request)
         except Denied as denied:
             door.places.free(request.address)
-            self._deny(denied)
+            self._deny(request, denied)
             return
         except (Exception, asyncio.CancelledError):  # a hook may let go of one of its own
             door.places.free(request.address)
-            self._deny(self._failure())
+            self._deny(request, self._failure())
             return
         visitor = Visitor(self._upgrades, client, request.address)
         if self._transport.is_closing():
@@ -99,13 +104,14 @@ class Upgrade(asyncio.Protocol):
         log.exception("upgrade failed")
         return Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
-    def _deny(self, denied: Denied) -> None:
-        log.debug("upgrade denied", status=denied.status.value, message=denied.message)
+    def _deny(self, request: Request, denied: Denied) -> None:
+        upgrades, loop = self._upgrades, asyncio.get_running_loop()
+        upgrades.refusals.note(denied, request.address, loop.time())
         if not self._transport.is_closing():
-            self._transport.write(denied.response())
+            self._transport.write(denied.to_bytes(upgrades.common.headers(), head_only=request.method == "HEAD"))
             self._transport.close()
             # A client that does not take the answer is not waited for.
-            self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._transport.abort)
+            self._timer = loop.call_later(RETRY_AFTER_S, self._transport.abort)
 
 
 class Visitor:
