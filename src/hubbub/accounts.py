@@ -57,6 +57,10 @@ class Accounts:
         await self._vault.put_setup(digest(secret))
         return secret
 
+    async def is_setup_open(self) -> bool:
+        """Whether the first account can still be made with a secret of `open_setup`."""
+        return not await self._vault.has_accounts()
+
     async def set_up(self, secret: str, user: str, password: str) -> None:
         """Make the first account.
 

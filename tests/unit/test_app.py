@@ -314,6 +314,27 @@ async def test_the_first_account_is_made_with_the_secret_once(monkeypatch: pytes
         assert (await here.ask("POST", "/login", {"username": "alice", "password": "new"})).status == 200
 
 
+async def test_whether_the_first_account_can_be_made_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        assert json_of(await here.ask("GET", "/setup")) == {"open": False}
+        secret = await with_secret(here)
+        assert json_of(await here.ask("GET", "/setup")) == {"open": True}
+        await here.ask("POST", "/setup", {"secret": secret, "username": "alice", "password": "new"})
+        answer = await here.ask("GET", "/setup")
+        assert json_of(answer) == {"open": False}
+        assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_page_connects_to_its_own_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert b"connect-src 'self'; " in security_headers(Settings())
+
+
+async def test_the_server_as_a_whole_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        answer = await here.ask("OPTIONS", "*")
+        assert answer == Response(204, headers={"Allow": "GET, HEAD, POST, OPTIONS"})
+
+
 @pytest.mark.parametrize("wrong", [{"username": "Not A Name"}, {"username": "a" * 33}, {"password": ""}])
 async def test_a_name_that_cannot_be_does_not_use_the_secret_up(
     monkeypatch: pytest.MonkeyPatch, wrong: dict[str, str]
@@ -405,7 +426,7 @@ async def test_nothing_else_is_there(monkeypatch: pytest.MonkeyPatch, path: str)
 
 METHODS = {
     "/login": "POST",
-    "/setup": "POST",
+    "/setup": "GET, HEAD, POST",
     "/otp": "POST",
     "/logout": "POST",
     "/debug": "GET",

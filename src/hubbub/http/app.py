@@ -31,7 +31,7 @@ TEXT = "text/plain; charset=utf-8"
 NO_STORE = {"Cache-Control": "no-store"}
 
 CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' ws: wss:; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Without the subdomains, which may be someone else's (RFC 6797 section 6.1).  A year; but only minutes with our own
@@ -92,7 +92,7 @@ class App:
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
         self._routes: dict[str, dict[str, Route]] = {
             "/login": {"POST": self._login},
-            "/setup": {"POST": self._set_up},
+            "/setup": {**dict.fromkeys(LOOK, self._is_setup_open), "POST": self._set_up},
             "/otp": {"POST": self._another_otp},
             "/logout": {"POST": self._log_out},
             "/debug": {"GET": self._debug},
@@ -115,6 +115,8 @@ class App:
         return response
 
     def _find(self, request: Request) -> Route:
+        if request.path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
+            return lambda _request: options({"Allow": "GET, HEAD, POST, OPTIONS"})
         routes = self._routes.get(request.path)
         if routes is None:
             raise HttpError(404, "not_found", f"there is no {request.path[:80]!r} here")
@@ -155,6 +157,9 @@ class App:
             raise
         log.info("login", user=grant.user, address=request.address)
         return secret({"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)})
+
+    async def _is_setup_open(self, _request: Request) -> Response:
+        return Response(200, encode({"open": await self._accounts.is_setup_open()}), headers=NO_STORE)
 
     async def _set_up(self, request: Request) -> Response:
         self._refuse_while_draining()
