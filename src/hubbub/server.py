@@ -121,7 +121,7 @@ class Server:
         common = Common(security_headers(settings), time.monotonic)
         door = Door(self._core, OtpCredentials(otps), settings)
         self._upgrades = Upgrades(self._core, door, self._wire, common)
-        app = App(self._core, self._accounts, otps, settings)
+        app = App(self._core, self._accounts, otps, settings, door.check_before)
         self._http = HttpServer(
             app.answer, self._upgrades.begin, common, settings.request_timeout, Hosts(server_names(settings))
         )

@@ -65,7 +65,6 @@ def test_a_server_restart_is_survived_without_a_hand(someone: Someone, server: R
     alice.page.keyboard.press("Enter")
     expect(alice.message("Said while it was down")).to_have_attribute("data-state", "pending")
     server.start()
-    # The memory engine has forgotten every token: the page has logged in again by itself.
     for person in (alice, bob):
         person.expect_entered()
     alice.expect_said("Said while it was down")
@@ -89,25 +88,37 @@ def test_a_reload_stays_logged_in_and_in_the_room(someone: Someone) -> None:
     alice.expect_no_complaints()
 
 
-def test_a_session_the_server_forgot_asks_for_the_password_after_a_reload(
-    someone: Someone, server: RestartableServer
-) -> None:
+def test_a_session_the_server_forgot_asks_for_the_password(someone: Someone, server: RestartableServer) -> None:
     alice = someone()
     alice.enter("alice")
+    alice.say("For those who are logged in")
     server.stop()
+    server.forget()
     server.start()
-    alice.page.reload()
     expect(alice.page.get_by_role("alert")).to_have_text("Your session has ended. Please log in again.")
+    assert "For those who are logged in" not in alice.page.content()
     alice.enter("alice")
 
 
 def test_logging_out_ends_it(someone: Someone) -> None:
     alice = someone()
     alice.enter("alice")
+    alice.go_to("secret-room")
+    alice.say("Secret words")
+    alice.field.fill("Unsent words")
     with alice.page.expect_response("**/logout") as answer:
         alice.page.get_by_role("button", name="Log out").click()
     assert answer.value.status == 204
     expect(alice.page.get_by_role("button", name="Log in")).to_be_visible()
+    left = alice.page.content()
+    assert not [word for word in ("Secret words", "Unsent words", "secret-room", "alice") if word in left]
+    expect(alice.page.locator("#message")).to_have_value("")
+    assert alice.page.title() == "Hubbub"
+    # Whoever logs in next sees what is theirs.
+    alice.enter("bob")
+    alice.expect_in("general")
+    alice.expect_not_heard("Secret words")
+    alice.page.get_by_role("button", name="Log out").click()
     alice.page.reload()
     expect(alice.page.get_by_label("Name")).to_be_focused()
     assert alice.page.evaluate("sessionStorage.length") == 0
@@ -279,3 +290,22 @@ def test_the_first_account_is_made_by_the_link(someone: Someone, tmp_path: Path)
         expect(eve.page.get_by_role("alert")).to_contain_text("this link has been used")
         expect(eve.page.get_by_role("button", name="Log in")).to_be_visible()
         anna.expect_no_complaints()
+        # Who comes later is told before anything is typed.
+        max_ = someone(link[0])
+        expect(max_.page.get_by_role("alert")).to_contain_text("This link has been used")
+        expect(max_.page.get_by_role("button", name="Log in")).to_be_visible()
+        assert "setup" not in max_.page.url
+        max_.expect_no_complaints()
+
+
+def test_who_is_not_let_in_is_told_why(someone: Someone, tmp_path: Path) -> None:
+    with running(tmp_path, "--max-clients", "1", tls=True) as full:
+        alice, bob = someone(full.origin), someone(full.origin)
+        alice.enter("alice")
+        bob.log_in("bob")
+        expect(bob.page.locator("#notice")).to_contain_text("this server is full: 1 connections")
+        alice.page.get_by_role("button", name="Log out").click()
+        bob.expect_entered()
+        expect(bob.page.locator("#notice")).to_be_hidden()
+        alice.expect_no_complaints()
+        bob.expect_no_complaints(but=SERVER_AWAY)

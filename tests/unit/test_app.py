@@ -23,6 +23,7 @@ from hubbub.http.pages import read_pages
 from hubbub.otp import OneTimePasswords
 from hubbub.settings import Settings
 from hubbub.testing import Clock, Stage, at_work
+from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.request import Request, Response
 
 pytestmark = pytest.mark.anyio
@@ -85,7 +86,8 @@ class Office:
         self.otps = OneTimePasswords(
             engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=settings.max_otps
         )
-        self._app = App(stage.core, self.accounts, self.otps, settings)
+        self.door = Door(stage.core, OtpCredentials(self.otps), settings)
+        self._app = App(stage.core, self.accounts, self.otps, settings, self.door.check_before)
 
     async def ask(self, method: str, path: str, body: object = b"", *, address: str = HERE, **headers: str) -> Response:
         """Send a request; a body that is no bytes is sent as JSON."""
@@ -323,6 +325,20 @@ async def test_whether_the_first_account_can_be_made_is_told(monkeypatch: pytest
         answer = await here.ask("GET", "/setup")
         assert json_of(answer) == {"open": False}
         assert answer.headers["Cache-Control"] == "no-store"
+
+
+async def test_a_page_may_ask_why_its_websocket_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch, max_clients=1) as here:
+        own = {"origin": "https://localhost", "host": "localhost"}
+        assert_error(await here.ask("POST", "/ws", **own), 426, "upgrade_required")
+        assert_error(await here.ask("POST", "/ws", **own | {"origin": "https://foreign.example"}), 403, "forbidden")
+        here.door.take_place(HERE)
+        answer = await here.ask("POST", "/ws", **own)
+        assert_error(answer, 503, "unavailable")
+        assert answer.headers["Retry-After"]
+        here.door.places.free(HERE)
+        for _ in range(2):
+            assert_error(await here.ask("POST", "/ws", **own), 426, "upgrade_required")
 
 
 async def test_a_page_connects_to_its_own_server_alone(monkeypatch: pytest.MonkeyPatch) -> None:

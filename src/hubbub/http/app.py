@@ -81,10 +81,22 @@ def security_headers(settings: Settings) -> bytes:
 
 
 class App:
-    """Answers requests: each path has a route for each method."""
+    """Answers requests: each path has a route for each method.
 
-    def __init__(self, core: Core, accounts: Accounts, otps: OneTimePasswords, settings: Settings) -> None:
+    Args:
+        check_before: raises `Denied` for a client that would not be let in.
+    """
+
+    def __init__(
+        self,
+        core: Core,
+        accounts: Accounts,
+        otps: OneTimePasswords,
+        settings: Settings,
+        check_before: Callable[[Request], None],
+    ) -> None:
         self._core = core
+        self._check_before = check_before
         self._accounts = accounts
         self._otps = otps
         self._settings = settings
@@ -204,7 +216,9 @@ class App:
         is_draining = self._core.is_draining
         return Response(503 if is_draining else 200, b"draining" if is_draining else b"ok", TEXT)
 
-    async def _no_upgrade(self, _request: Request) -> Response:
+    async def _no_upgrade(self, request: Request) -> Response:
+        # Browsers do not tell a page why its WebSocket was refused; it asks here.
+        self._check_before(request)
         message = "this is a WebSocket: connect with Upgrade: websocket, and Connection: Upgrade"
         raise HttpError(426, "upgrade_required", message, {"Upgrade": "websocket"})
 
@@ -253,7 +267,8 @@ def as_http(error: Exception, request: Request) -> HttpError:
         headers = {} if error.retry_after is None else {"Retry-After": retry_after(error.retry_after)}
         return HttpError(STATUS.get(error.code, 400), error.code, error.message, headers)
     if isinstance(error, Denied):
-        return HttpError(error.status.value, error.code, error.message)
+        headers = dict(header.split(": ", 1) for header in error.headers)
+        return HttpError(error.status.value, error.code, error.message, headers)
     if isinstance(error, EngineError):
         return unavailable(str(error))
     # Our fault: the details are for the log, not for the client.

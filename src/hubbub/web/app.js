@@ -29,7 +29,7 @@ const view = new View(
     async logout() {
       connection.stop();
       chat.rooms.forget();
-      view.showLogin();
+      leave();
       await session.logout().catch(() => view.login.show("Logged out here, but the server could not be told."));
     },
     say: (text) => chat.say(text),
@@ -45,6 +45,12 @@ const view = new View(
   { limit: MESSAGE_LIMIT },
 );
 
+// Nothing of the conversation stays behind: not on the page, and not in memory.
+function leave(words = "") {
+  chat = connection = null;
+  view.showLogin(words);
+}
+
 function offerSetup(secret) {
   setupSecret = secret;
   view.login.offerSetup(secret !== null);
@@ -57,6 +63,14 @@ async function setUp(name, password) {
     if (failure.isFinal) offerSetup(null);
     throw failure;
   }
+}
+
+// Only the server knows whether the link is still good.
+async function askForSetup(secret) {
+  const isOpen = await session.isSetupOpen().catch(() => false);
+  if (isRunning()) return;
+  if (isOpen) offerSetup(secret);
+  else view.login.show("This link has been used. Log in, or ask for an account.");
 }
 
 // The link of a server without accounts: /#setup=SECRET. It is used up, and should not stay in the history.
@@ -79,6 +93,7 @@ function begin() {
   connection = new Connection({
     url,
     ticket: () => session.ticket(),
+    why: () => session.whyRefused(),
     backoff: new Backoff(),
     WebSocket,
     timers: { set: (act, ms) => setTimeout(act, ms), clear: (timer) => clearTimeout(timer) },
@@ -95,7 +110,7 @@ function follow(state) {
   if (chat.isWelcomed) chat.disconnected();
   if (state.name === "ended" && state.needsLogin) {
     session.forget();
-    view.showLogin(state.words);
+    leave(state.words);
   }
   view.changed();
 }
@@ -135,6 +150,7 @@ document.addEventListener("visibilitychange", () => {
   if (!document.hidden && isRunning()) chat.probe();
 });
 
-offerSetup(takeSetupSecret());
+const secret = takeSetupSecret();
 if (session.isOpen) begin();
 else view.showLogin();
+if (secret && !session.isOpen) askForSetup(secret);

@@ -47,6 +47,7 @@ export class Composer {
   clear() {
     this.#drafts.clear();
     this.#field.value = "";
+    this.#field.placeholder = "";
     this.#room = null;
     this.#measure();
   }

@@ -15,7 +15,7 @@ const STABLE_MS = 5_000;
 //                  any  -> ended (the server said not to come back)
 //
 //   {name: "connecting" | "online" | "stopped"}
-//   {name: "waiting", until}          until: when the next try begins, by the clock
+//   {name: "waiting", until, words}   until: when the next try begins, by the clock; words: why, or ""
 //   {name: "ended", words, needsLogin}
 export class Connection {
   state = { name: "stopped" };
@@ -27,8 +27,9 @@ export class Connection {
   // When the server asked us to move to another connection; null when it did not.
   #moveAt = null;
 
-  constructor({ url, ticket, backoff, WebSocket, timers, random, now, onState, onFrame }) {
-    Object.assign(this, { url, ticket, backoff, WebSocket, timers, random, now, onState, onFrame });
+  // why: resolves to the server's words for not letting us in, or "".
+  constructor({ url, ticket, why, backoff, WebSocket, timers, random, now, onState, onFrame }) {
+    Object.assign(this, { url, ticket, why, backoff, WebSocket, timers, random, now, onState, onFrame });
   }
 
   // Asked from outside
@@ -86,7 +87,7 @@ export class Connection {
 
   #noTicket(failure) {
     if (failure.isFinal) this.#become({ name: "ended", words: failure.message, needsLogin: true });
-    else this.#comeBack(failure.retryAfterMs);
+    else this.#comeBack(failure.retryAfterMs, failure.isAnswer ? failure.message : "");
   }
 
   #open(otp) {
@@ -115,17 +116,27 @@ export class Connection {
 
   #closed(code) {
     const { verdict, words } = readCloseCode(code);
+    const wasRefused = this.state.name === "connecting";
     const moveIn = this.#moveAt === null ? 0 : this.#moveAt - this.now();
     this.#abandon();
-    if (verdict === "return") this.#comeBack(moveIn);
-    else this.#become({ name: "ended", words, needsLogin: verdict === "login" });
+    if (verdict === "return") {
+      this.#comeBack(moveIn);
+      if (wasRefused) this.#learnWhy();
+    } else this.#become({ name: "ended", words, needsLogin: verdict === "login" });
   }
 
   // Coming back
 
-  #comeBack(atLeastMs = 0) {
+  // A browser does not tell why a WebSocket was refused.
+  async #learnWhy() {
+    const attempt = this.#try;
+    const words = await this.why().catch(() => "");
+    if (attempt === this.#try && this.state.name === "waiting") this.#become({ ...this.state, words });
+  }
+
+  #comeBack(atLeastMs = 0, words = "") {
     const delay = Math.max(0, atLeastMs) + this.backoff.next();
-    this.#become({ name: "waiting", until: this.now() + delay });
+    this.#become({ name: "waiting", until: this.now() + delay, words });
     this.#arm(delay, () => this.#connect());
   }
 

@@ -1,16 +1,17 @@
 // What can go wrong over HTTP, said in words a reader can act on.
 
 export class Failure extends Error {
-  // isFinal: asking again with the same token or password cannot help.
-  constructor(words, { isFinal = false, retryAfterMs = 0 } = {}) {
+  // isFinal: asking again with the same token or password cannot help. isAnswer: the server said so.
+  constructor(words, { isFinal = false, isAnswer = true, retryAfterMs = 0 } = {}) {
     super(words);
     this.isFinal = isFinal;
+    this.isAnswer = isAnswer;
     this.retryAfterMs = retryAfterMs;
   }
 }
 
 export function networkFailure() {
-  return new Failure("The server cannot be reached. Check your connection and try again.");
+  return new Failure("The server cannot be reached. Check your connection and try again.", { isAnswer: false });
 }
 
 export function failureOf(response, { refused, now }) {

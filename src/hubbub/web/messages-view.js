@@ -45,6 +45,14 @@ export class MessagesView {
     this.#count(added);
   }
 
+  clear() {
+    this.#room = null;
+    this.#list.replaceChildren();
+    this.#drawn.clear();
+    this.#log.setAttribute("aria-label", "Messages");
+    this.toEnd();
+  }
+
   toEnd() {
     this.#atEnd = true;
     this.#scrollDown();

@@ -10,18 +10,16 @@ const TICKET_FRESH_MS = 3_000;
 const ENDED = "Your session has ended. Please log in again.";
 const WRONG = "Wrong name or password.";
 
-async function complaintOf(response) {
+async function complaintOf(response, otherwise = "The account could not be made.") {
   try {
     return (await response.json()).error.message;
   } catch {
-    return "The account could not be made.";
+    return otherwise;
   }
 }
 
 export class Session {
-  // A server that restarted may have forgotten every token. The password stays
-  // in this object, in memory only, to log in again without asking.
-  #credentials = null;
+  // The password is nowhere: where a server has forgotten the token, the reader logs in again.
   #ticket = null;
   #fetch;
   #storage;
@@ -42,7 +40,6 @@ export class Session {
     if (!response.ok) throw failureOf(response, { refused: WRONG, now: this.#now() });
     const { otp, token } = await response.json();
     this.#storage.setItem(KEY, token);
-    this.#credentials = { username, password };
     this.#ticket = { otp, at: this.#now() };
   }
 
@@ -53,6 +50,19 @@ export class Session {
     if (response.status === 403) throw new Failure(await complaintOf(response), { isFinal: true });
     if (!response.ok) throw failureOf(response, { refused: WRONG, now: this.#now() });
     await this.login(username, password);
+  }
+
+  // Returns whether the first account is still to be made; the link to it stays in histories and mails.
+  async isSetupOpen() {
+    const response = await this.#request("/setup");
+    return response.ok && (await response.json()).open === true;
+  }
+
+  // Returns the server's words for not letting a WebSocket in, which the browser keeps from us: the same request
+  // without an upgrade is refused for the same reason, or asks for the upgrade (426) where there is none.
+  async whyRefused() {
+    const response = await this.#post("/ws");
+    return response.status === 426 ? "" : complaintOf(response, "");
   }
 
   // Returns a ticket for one connection, or throws a Failure: a final one
@@ -70,7 +80,6 @@ export class Session {
 
   forget() {
     this.#storage.removeItem(KEY);
-    this.#credentials = null;
     this.#ticket = null;
   }
 
@@ -87,25 +96,19 @@ export class Session {
   async #ask() {
     const response = await this.#post("/otp", { token: this.#token });
     if (response.ok) return (await response.json()).otp;
-    if (response.status === 401 && this.#credentials) return await this.#loginAgain();
     throw failureOf(response, { refused: ENDED, now: this.#now() });
   }
 
-  async #loginAgain() {
-    try {
-      await this.login(this.#credentials.username, this.#credentials.password);
-    } catch (failure) {
-      throw failure.isFinal ? new Failure(ENDED, { isFinal: true }) : failure;
-    }
-    return this.#takeFresh();
-  }
-
-  async #post(path, { body, token } = {}) {
+  #post(path, { body, token } = {}) {
     const headers = {};
     if (body) headers["Content-Type"] = "application/json";
     if (token) headers.Authorization = `Bearer ${token}`;
+    return this.#request(path, { method: "POST", headers, body });
+  }
+
+  async #request(path, request = {}) {
     try {
-      return await this.#fetch(path, { method: "POST", headers, body, signal: AbortSignal.timeout(ANSWER_MS) });
+      return await this.#fetch(path, { ...request, signal: AbortSignal.timeout(ANSWER_MS) });
     } catch {
       throw networkFailure();
     }

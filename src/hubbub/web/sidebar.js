@@ -40,6 +40,16 @@ export class Sidebar {
     setText(find("user-name"), user ?? "");
   }
 
+  clear() {
+    this.#open(false);
+    this.#form.reset();
+    this.#complain("");
+    this.#rooms.replaceChildren();
+    this.#members.replaceChildren();
+    this.#drawn = { rooms: "", members: "" };
+    setText(find("user-name"), "");
+  }
+
   close() {
     this.#open(false);
     this.#toggle.focus();

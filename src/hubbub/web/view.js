@@ -37,8 +37,14 @@ export class View {
   showLogin(words = "") {
     this.#model = null;
     setHidden(find("chat"), true);
+    // What others said is not left to who sits down here next.
+    this.messages.clear();
+    this.sidebar.clear();
     this.composer.clear();
     this.title.clear();
+    setText(find("room-name"), "");
+    setText(find("typing"), "");
+    this.#drawNotice("", false);
     this.login.show(words);
   }
 
@@ -73,7 +79,7 @@ export class View {
     const rows = rowsOf({ entries: room.timeline.entries, unsent: outbox.in(room.name), user, now });
     this.messages.render({ room, rows, hint: hintOf(room, rows), offersEarlier: chat.offersEarlier });
     setText(find("typing"), typingWords(chat.typists.names(now)));
-    this.#drawNotice(chat.notice || (state.name === "ended" ? state.words : ""), chat.notice !== "");
+    this.#drawNotice(chat.notice || (state.words ?? ""), chat.notice !== "");
   }
 
   #drawNotice(words, isClosable) {

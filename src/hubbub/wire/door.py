@@ -105,11 +105,24 @@ class Door:
         if request.path not in PATHS:
             raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
         key = check_handshake(request)
+        self._check_origin(request)
+        return key
+
+    def check_before(self, request: Request) -> None:
+        """Check what can be told of a client before it asks for a WebSocket.
+
+        Raises:
+            Denied: it would be refused.
+        """
+        self.take_place(request.address)
+        self.places.free(request.address)
+        self._check_origin(request)
+
+    def _check_origin(self, request: Request) -> None:
         host = request.header("host") or ""
         is_tls = not self._settings.no_tls
         if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin, is_tls=is_tls):
             raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
-        return key
 
     async def admit(self, request: Request) -> tuple[Participant, str | None]:
         """Find out who a client is and let it in; the client, and the subprotocol to answer.

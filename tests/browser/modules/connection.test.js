@@ -1,6 +1,6 @@
 import { Backoff } from "/web/backoff.js";
 import { Connection } from "/web/connection.js";
-import { Failure } from "/web/failures.js";
+import { Failure, networkFailure } from "/web/failures.js";
 import { equal, test } from "./testing.js";
 
 class FakeSocket {
@@ -29,11 +29,12 @@ class World {
   #timers = new Map();
   #count = 0;
 
-  constructor({ ticket = async () => "ticket", random = () => 1 } = {}) {
+  constructor({ ticket = async () => "ticket", why = async () => "", random = () => 1 } = {}) {
     const world = this;
     this.connection = new Connection({
       url: "wss://hubbub.test/ws",
       ticket,
+      why,
       backoff: new Backoff({ random }),
       WebSocket: class extends FakeSocket {
         constructor(...args) {
@@ -128,6 +129,43 @@ test("a ticket that cannot be had now is tried again, not before Retry-After", a
   world.connection.start();
   await settled();
   equal([world.connection.state.name, world.waitMs], ["waiting", 7500]);
+});
+
+test("the words of a refusal are those of the server", async () => {
+  const refusing = new World({ why: async () => "this server is full" });
+  refusing.connection.start();
+  await settled();
+  refusing.socket.onclose({ code: 1006 });
+  await settled();
+  equal(refusing.connection.state, { name: "waiting", until: 500, words: "this server is full" });
+  const busy = new World({ ticket: () => Promise.reject(new Failure("busy")) });
+  busy.connection.start();
+  await settled();
+  equal(busy.connection.state.words, "busy");
+});
+
+test("no reason is asked for where a connection is lost, or comes too late", async () => {
+  let give;
+  let asked = 0;
+  const why = () => {
+    asked += 1;
+    return new Promise((resolve) => (give = resolve));
+  };
+  const world = new World({ why });
+  await world.online();
+  world.socket.onclose({ code: 1006 });
+  equal(asked, 0);
+  await world.pass(500);
+  world.socket.onclose({ code: 1006 });
+  equal(asked, 1);
+  world.connection.stop();
+  give("late");
+  await settled();
+  equal(world.connection.state, { name: "stopped" });
+  const gone = new World({ ticket: () => Promise.reject(networkFailure()) });
+  gone.connection.start();
+  await settled();
+  equal(gone.connection.state.words, "");
 });
 
 test("a final refusal of the ticket asks for a login", async () => {

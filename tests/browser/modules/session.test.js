@@ -9,7 +9,7 @@ function sessionWith(...answers) {
   const asked = [];
   const storage = new FakeStorage();
   const clock = { now: 0 };
-  const fetch = async (path, { headers }) => {
+  const fetch = async (path, { headers = {} }) => {
     asked.push(headers.Authorization ? `${path} ${headers.Authorization}` : path);
     const next = answers.shift();
     if (next === "down") throw new TypeError("no network");
@@ -34,34 +34,38 @@ test("a ticket that has become stale is not used", async () => {
   equal(await session.ticket(), "o2");
 });
 
-test("a forgotten token is replaced by logging in again, without asking", async () => {
-  const { session, asked, storage } = sessionWith(welcome(1), answer(401), welcome(2), answer(200, { otp: "o3" }));
-  await session.login("percy", "123");
-  await session.ticket();
-  equal([await session.ticket(), await session.ticket()], ["o2", "o3"]);
-  equal(asked, ["/login", "/otp Bearer t1", "/login", "/otp Bearer t2"]);
-  equal(storage.getItem("hubbub.token"), "t2");
-});
-
-test("a password refused on return ends the session", async () => {
-  const { session } = sessionWith(welcome(1), answer(401), answer(401));
+test("a forgotten token ends the session: nothing here knows the password", async () => {
+  const { session, asked } = sessionWith(welcome(1), answer(401));
   await session.login("percy", "123");
   await session.ticket();
   const failure = await thrownBy(() => session.ticket());
   equal([failure.isFinal, failure.message], [true, "Your session has ended. Please log in again."]);
+  equal(asked, ["/login", "/otp Bearer t1"]);
+});
+
+test("the server is asked whether the first account is still to be made", async () => {
+  const { session, asked } = sessionWith(answer(200, { open: true }), answer(200, { open: false }), answer(404));
+  equal([await session.isSetupOpen(), await session.isSetupOpen(), await session.isSetupOpen()], [true, false, false]);
+  equal(asked, ["/setup", "/setup", "/setup"]);
+});
+
+test("the reason of a refusal is the server's", async () => {
+  const full = answer(503, { error: { code: "unavailable", message: "this server is full" } });
+  const { session } = sessionWith(full, answer(426, { error: { message: "connect" } }), new Response("?", { status: 502 }));
+  equal([await session.whyRefused(), await session.whyRefused(), await session.whyRefused()], ["this server is full", "", ""]);
 });
 
 test("a server that is down or busy on return is only late", async () => {
-  const { session } = sessionWith(welcome(1), "down", answer(503, {}, { "Retry-After": "7" }), answer(401), "down");
+  const { session } = sessionWith(welcome(1), "down", answer(503, {}, { "Retry-After": "7" }));
   await session.login("percy", "123");
   await session.ticket();
-  for (const retryAfterMs of [0, 7000, 0]) {
+  for (const retryAfterMs of [0, 7000]) {
     const failure = await thrownBy(() => session.ticket());
     equal([failure.isFinal, failure.retryAfterMs], [false, retryAfterMs]);
   }
 });
 
-test("without the password in memory, as after a reload, a refused token ends the session", async () => {
+test("after a reload, a refused token ends the session", async () => {
   const { session, storage } = sessionWith(answer(401));
   storage.setItem("hubbub.token", "t0");
   equal(session.isOpen, true);
