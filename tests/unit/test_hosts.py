@@ -12,7 +12,7 @@ from hubbub.certs import local_certificate, local_names
 from hubbub.names import server_names
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
-from hubbub.wire.hosts import LINES, LINES_EVERY_S, MAX_SHOWN, Hosts, host_name, is_pattern, local_address
+from hubbub.wire.hosts import LINES, LINES_EVERY_S, MAX_SEEN, MAX_SHOWN, Hosts, host_name, is_pattern, local_address
 from unit.transports import FakeTransport
 
 HERE = "192.0.2.1"
@@ -122,6 +122,25 @@ def test_a_request_for_another_host_is_421_and_a_line_that_names_the_setting() -
     [line] = lines
     assert (line["log_level"], line["host"], line["address"]) == ("warning", "evil.example", "198.51.100.1")
     assert "--allow-host" in line["event"]
+
+
+def test_what_was_right_is_known_again_and_nothing_else() -> None:
+    hosts = Hosts(["*.wild.example"])
+
+    def ask(host: str, here: str = HERE) -> None:
+        hosts.check(host, lambda: here, "198.51.100.1", 0.0)
+
+    for _ in range(2):
+        for port in range(MAX_SEEN + 10):
+            ask(f"localhost:{port}")
+        for host in (HERE, "a.wild.example"):
+            ask(host)
+    assert len(hosts._seen) == MAX_SEEN
+    for host in ("localhos", "localhost:99999", "evil.example:1", f"{HERE}1", "wild.example"):
+        with pytest.raises(Denied):
+            ask(host)
+    with pytest.raises(Denied):
+        ask(HERE, "192.0.2.2")  # it was right for another connection
 
 
 def test_a_flood_of_them_does_not_fill_the_log() -> None:

@@ -10,7 +10,7 @@ import re
 from http import HTTPStatus
 
 from hubbub.wire.denial import Denied
-from hubbub.wire.hosts import host_name
+from hubbub.wire.hosts import host_name, no_host
 
 __all__ = [
     "MAX_BODY",
@@ -161,8 +161,11 @@ def body_length(headers: dict[str, list[str]], version: str) -> int | None:
             message = "no transfer coding but chunked is known here"
             raise Denied(HTTPStatus.NOT_IMPLEMENTED, "not_implemented", message)
         return None
+    lengths = headers.get("content-length")
+    if lengths is None:
+        return 0
     # Zeros may lead it, more of them than `int` reads.
-    digits = headers.get("content-length", ["0"])[0].lstrip("0") or "0"
+    digits = lengths[0].lstrip("0") or "0"
     if len(digits) > len(str(MAX_BODY)) or int(digits) > MAX_BODY:
         raise body_too_large()
     return int(digits)
@@ -188,14 +191,16 @@ def asked_host(headers: dict[str, list[str]], authority: str | None, version: st
     None for one of HTTP/1.0, which may go without: no browser sends it.
 
     Raises:
-        Denied: 400 for no Host, for two, or for one that is none.
+        Denied: 400 for no Host, or for two.
     """
     hosts = headers.get("host", [])
     if len(hosts) > 1 or (not hosts and version != "1.0"):
         raise bad(f"{len(hosts) or 'no'} Host headers, one is right")
-    if any(host_name(host) is None for host in hosts) or (authority is not None and host_name(authority) is None):
-        raise bad("the request's host is not like example.org or example.org:8080")
-    return authority if authority is not None else hosts[0] if hosts else None
+    if authority is None:
+        return hosts[0] if hosts else None
+    if hosts and host_name(hosts[0]) is None:
+        raise no_host()
+    return authority
 
 
 def body_too_large() -> Denied:

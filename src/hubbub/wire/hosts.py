@@ -18,7 +18,7 @@ import structlog
 from hubbub.ration import Ration
 from hubbub.wire.denial import Denied
 
-__all__ = ["Hosts", "host_name", "is_pattern", "local_address"]
+__all__ = ["Hosts", "host_name", "is_pattern", "local_address", "no_host"]
 
 log = structlog.get_logger("hubbub.http")
 
@@ -32,6 +32,8 @@ ANY = "*"
 # Warnings of requests for another host.
 LINES, LINES_EVERY_S = 5, 10.0
 MAX_SHOWN = 80
+# Ways to write the names, with ports and capitals, that are known again at once.
+MAX_SEEN = 64
 
 
 def host_name(host: str) -> str | None:
@@ -44,6 +46,12 @@ def host_name(host: str) -> str | None:
         address = read_address(name[1:-1])
         return str(address) if address is not None and address.version == 6 else None
     return name.removesuffix(".") or None
+
+
+def no_host() -> Denied:
+    """A request whose host is none."""
+    message = "the request's host is not like example.org or example.org:8080"
+    return Denied(HTTPStatus.BAD_REQUEST, "bad_request", message)
 
 
 def is_pattern(name: str) -> bool:
@@ -88,22 +96,30 @@ class Hosts:
             # A page may call 0.0.0.0, which leads to this machine, by that name.
             if address is None or not address.is_unspecified:
                 self._names.add(name if address is None else str(address))
+        # What requests have asked for with right, as it stood in them: most ask for the same.
+        self._seen: set[str] = set()
         self._lines = Ration(LINES, LINES_EVERY_S)
 
     def check(self, host: str, local_address: Callable[[], str], address: str, now: float) -> None:
         """Check that a request is for this server, and log that it is not.
 
         Args:
-            host: what it is for, as in `Host`; `host_name` has found a name in it.
+            host: what it is for, as in `Host`.
             local_address: the address that the connection came to.
             address: the client's.
             now: seconds.
 
         Raises:
-            Denied: 421 (RFC 9110 section 15.5.20).
+            Denied: 400 for what is no host, 421 (RFC 9110 section 15.5.20) for another one.
         """
-        name = host_name(host) or ""
+        if host in self._seen:
+            return
+        name = host_name(host)
+        if name is None:
+            raise no_host()
         if self.answer_to(name, local_address):
+            if name in self._names and len(self._seen) < MAX_SEEN:
+                self._seen.add(host)
             return
         left_out = self._lines.take(now)
         if left_out is not None:
