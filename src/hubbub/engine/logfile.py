@@ -278,7 +278,8 @@ class LogFile:
     def keys(self) -> list[KeyEntry]:
         """The keys that are kept, in the order of their time."""
         rows = self._connection.execute(
-            "SELECT name, sender, key, seq, keys.sent, at, digest FROM keys JOIN rooms ON rooms.id = keys.room ORDER BY at"
+            "SELECT name, sender, key, seq, keys.sent, at, digest FROM keys"
+            " JOIN rooms ON rooms.id = keys.room ORDER BY at"
         )
         return [KeyEntry(*row) for row in rows]
 
