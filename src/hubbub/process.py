@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import os
-import signal
 import threading
 from importlib.metadata import version
 
@@ -17,6 +16,7 @@ from hubbub.logs import configure_logging
 from hubbub.memory import keep_large_buffers_apart
 from hubbub.server import DEMO_ACCOUNTS, DEMO_PASSWORD, Server, serving
 from hubbub.settings import Settings, raise_file_limit
+from hubbub.shutdown import Shutdown
 
 __all__ = ["serve"]
 
@@ -30,7 +30,7 @@ END_S = 0.5
 
 
 def serve(hub: Hub, settings: Settings) -> None:
-    """Serve a hub until a signal says stop.
+    """Serve a hub until a signal says stop; from then on, the process has ten seconds.
 
     Raises:
         ConfigError: with one line that says what is wrong and how to mend it.
@@ -38,8 +38,8 @@ def serve(hub: Hub, settings: Settings) -> None:
     configure_logging(settings.log_format, settings.log_level)
     raise_file_limit()
     keep_large_buffers_apart()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_signal(hub, settings))
+    with Shutdown() as shutdown, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve_until_signal(hub, settings, shutdown))
         # The runner waits for every task and thread, and has no limit.  All that clients are owed is done by now.
         cutting = threading.Timer(END_S, cut)
         cutting.daemon = True
@@ -53,11 +53,10 @@ def cut() -> None:
     os._exit(0)
 
 
-async def serve_until_signal(hub: Hub, settings: Settings) -> None:
+async def serve_until_signal(hub: Hub, settings: Settings, shutdown: Shutdown) -> None:
     """Serve until SIGINT or SIGTERM."""
     stop = asyncio.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        asyncio.get_running_loop().add_signal_handler(number, on_signal, number, stop)
+    shutdown.attach(stop)
     async with serving(hub, settings) as server:
         # What was made so far stays; the collector need not look at it again.
         gc.collect()
@@ -66,13 +65,6 @@ async def serve_until_signal(hub: Hub, settings: Settings) -> None:
         announce(server, settings)
         await stop.wait()
         log.info("stopping", clients=server.clients)
-
-
-def on_signal(number: int, stop: asyncio.Event) -> None:
-    """Begin to stop; a second signal ends the process at once."""
-    if stop.is_set():
-        os._exit(128 + number)
-    stop.set()
 
 
 def announce(server: Server, settings: Settings) -> None:

@@ -48,11 +48,11 @@ log = structlog.get_logger("hubbub")
 DEMO_ACCOUNTS = ("percy", "alice", "bob")
 DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
 
-# The parts of a stop, together well below ten seconds.
+# The parts of a stop.  Together they leave some of the ten seconds to the engine (`shutdown.LIMIT_S`).
 DRAIN_S = 3.0
-OPENING_S = 1.0
-GOODBYE_S = 3.0
-HTTP_S = 2.0
+OPENING_S = 0.5
+GOODBYE_S = 2.5
+HTTP_S = 1.0
 
 EXPIRE_S = 0.25
 SESSIONS_S = 2.0

@@ -23,7 +23,7 @@ LAYERS = (
     ("cli",),
     ("process",),
     ("server",),
-    ("certs", "checks", "listening", "memory", "names", "engine.urls"),
+    ("certs", "checks", "listening", "memory", "names", "engine.urls", "shutdown"),
     ("http",),
     ("wire",),
     ("testing",),

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+import pty
 import re
+import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -238,3 +241,54 @@ def test_a_mistake_in_the_file_is_one_line(tmp_path: Path, text: str, what: str)
 
 def test_a_mistake_in_the_environment_is_one_line(tmp_path: Path) -> None:
     assert_explained(run(tmp_path, *QUIET, env={"HUBBUB_MAX_FRAME": "large"}), "MAX_FRAME", "large")
+
+
+# Ctrl-C
+
+# Interrupts itself when a module is about to be imported.
+INTERRUPTED = """
+import os, signal, sys
+
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == module:
+            os.kill(os.getpid(), signal.SIGINT)
+
+module = sys.argv.pop(1)
+sys.meta_path.insert(0, Interrupt())
+from hubbub.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize("module", ["hubbub.cli", "cyclopts", "hubbub.process", "uvloop", "hubbub.server"])
+def test_an_interrupt_while_modules_are_loaded_ends_it_without_a_traceback(tmp_path: Path, module: str) -> None:
+    result = run(tmp_path, module, "serve", "--port", "0", program=[sys.executable, "-c", INTERRUPTED])
+    assert (result.returncode, result.stdout, result.stderr) == (-signal.SIGINT, "", "")
+
+
+@pytest.mark.parametrize("answers", [[b"\x04"], [b"secret\n", b"\x04"]], ids=["at once", "at the second question"])
+def test_the_end_of_input_at_a_password_prompt_is_one_line(tmp_path: Path, answers: list[bytes]) -> None:
+    code, said = at_a_terminal(tmp_path, [*SERVE[:-1], "user", "add", "zoe"], answers)
+    assert code == 2
+    assert said.endswith("hubbub: no password for zoe: nothing was typed, and nothing was changed\r\n")
+    assert "Traceback" not in said
+
+
+def at_a_terminal(folder: Path, command: list[str], answers: list[bytes]) -> tuple[int, str]:
+    """The exit code of a program at a terminal, and what it has shown; it is given an answer to each question."""
+    terminal, its_side = pty.openpty()
+    env = os.environ | {"XDG_DATA_HOME": str(folder)}
+    env.pop("HUBBUB_PASSWORD", None)
+    said = b""
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stdin=its_side, stdout=its_side, stderr=its_side, start_new_session=True
+    ) as process:
+        os.close(its_side)
+        with suppress(OSError):  # how a terminal ends
+            while part := os.read(terminal, 1000):
+                said += part
+                if answers and said.endswith(b": "):
+                    os.write(terminal, answers.pop(0))
+        os.close(terminal)
+        return process.wait(RUN_S), said.decode()

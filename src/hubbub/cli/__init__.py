@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
@@ -57,6 +58,7 @@ def serve(hub: str | None = None, /, *, settings: Options = Options()) -> None: 
     hub
         MODULE:HUB, the hub to serve: `votes:hub` is the variable `hub` in votes.py.
     """
+    die_at_interrupt()
     from hubbub.hub import Hub
     from hubbub.process import serve as serve_hub
 
@@ -69,6 +71,7 @@ def run(hub: Hub) -> None:
 
     @own.default
     def serve_own(*, settings: Options = Options()) -> None:  # noqa: B008  # frozen
+        die_at_interrupt()
         from hubbub.process import serve as serve_hub
 
         serve_hub(hub, settings)
@@ -84,14 +87,30 @@ def main() -> None:
 def run_app(app: cyclopts.App) -> None:
     """Run a command line; what the operator got wrong is one line and exit code 2."""
     try:
-        app(exit_on_error=False, print_error=False)
+        # Until here, Ctrl-C ends the process without an exception, which could come in the middle of an import.
+        command, bound, _ignored = app.parse_args(exit_on_error=False, print_error=False)
+        raise_at_interrupt()
+        command(*bound.args, **bound.kwargs)
     except cyclopts.CycloptsError as error:
         what = " ".join(str(error).split()).rstrip(".").replace("TOMLDecodeError:", "hubbub.toml is not TOML:")
         fail(what, f"see {' '.join(dict.fromkeys(['hubbub', *(error.command_chain or ())]))} --help")
     except ConfigError as error:
         fail(str(error))
     except KeyboardInterrupt:
+        die_at_interrupt()  # a second one, while Python tidies up
         sys.exit(130)
+
+
+def die_at_interrupt() -> None:
+    """Let Ctrl-C end the process, without an exception: there is nothing to tidy up."""
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
+def raise_at_interrupt() -> None:
+    """Let Ctrl-C raise `KeyboardInterrupt`: a command may have something to tidy up, if only the terminal's echo."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def fail(*parts: str) -> None:

@@ -124,12 +124,22 @@ def read_password(name: str) -> str:
     """A new password, from where there is one."""
     password = os.environ.get("HUBBUB_PASSWORD")
     if password is None and sys.stdin.isatty():
-        password = getpass.getpass(f"new password for {name}: ")
-        if getpass.getpass("again: ") != password:
-            raise ConfigError("the two passwords differ; nothing was changed")
+        password = ask_password(name)
     elif password is None:
         password = sys.stdin.readline().rstrip("\r\n")
     check(check_password, password)
+    return password
+
+
+def ask_password(name: str) -> str:
+    """A new password from the terminal, typed twice."""
+    try:
+        password = getpass.getpass(f"new password for {name}: ")
+        again = getpass.getpass("again: ")
+    except EOFError:
+        raise ConfigError(f"no password for {name}: nothing was typed, and nothing was changed") from None
+    if again != password:
+        raise ConfigError("the two passwords differ; nothing was changed")
     return password
 
 
