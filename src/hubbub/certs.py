@@ -2,6 +2,9 @@
 
 Both are made once, in the data folder, and renewed before they expire.  A browser that trusts the CA file trusts the
 server; until then it shows its warning, and the fingerprint printed at start is there to compare.
+
+The CA is good for this machine's names alone (RFC 5280 section 4.2.1.10): its stolen key makes no certificate of a
+bank for those who trust it.  A CA without that, or one for other names, is replaced, and has to be trusted anew.
 """
 
 from __future__ import annotations
@@ -54,8 +57,8 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         ca = read_pair(ca_file, ca_key_file)
-        if ca is None or ca[0].not_valid_after_utc < now + LEAF_LIFE + RENEW_BEFORE:
-            ca = new_ca(now)
+        if ca is None or not is_good_ca(ca[0], names, now):
+            ca = new_ca(names, now)
             write_pair(ca_file, ca_key_file, ca)
         leaf = read_pair(leaf_file, leaf_key_file)
         if leaf is None or not is_good_leaf(leaf[0], ca[0], names, now):
@@ -121,13 +124,15 @@ def write_pair(certificate_file: Path, key_file: Path, pair: Pair) -> None:
 def write_whole(path: Path, data: bytes, mode: int) -> None:
     """Replace a file in one step."""
     new = path.with_name(f"{path.name}.{os.getpid()}")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode)
+    new.unlink(missing_ok=True)  # a killed process has left it, with whatever mode
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
+        os.fchmod(descriptor, mode)  # whatever the umask is
         file.write(data)
     new.replace(path)
 
 
-def new_ca(now: datetime.datetime) -> Pair:
+def new_ca(names: list[str], now: datetime.datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
@@ -139,6 +144,7 @@ def new_ca(now: datetime.datetime) -> Pair:
         unsigned(name, name, key, now, CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(key_usage(key_cert_sign=True, crl_sign=True), critical=True)
+        .add_extension(constraints(names), critical=True)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
     return builder.sign(key, hashes.SHA256()), key
@@ -197,6 +203,27 @@ def general_name(name: str) -> x509.GeneralName:
         return x509.IPAddress(ipaddress.ip_address(name))
     except ValueError:
         return x509.DNSName(name)
+
+
+def constraints(names: list[str]) -> x509.NameConstraints:
+    """What a CA for these names may issue certificates for; a DNS name includes those below it."""
+    permitted: list[x509.GeneralName] = []
+    for name in names:
+        try:
+            permitted.append(x509.IPAddress(ipaddress.ip_network(name)))
+        except ValueError:
+            permitted.append(x509.DNSName(name))
+    return x509.NameConstraints(permitted, excluded_subtrees=None)
+
+
+def is_good_ca(ca: x509.Certificate, names: list[str], now: datetime.datetime) -> bool:
+    """Whether a CA is for these names alone, and will outlive the next leaf."""
+    if ca.not_valid_after_utc < now + LEAF_LIFE + RENEW_BEFORE:
+        return False
+    try:
+        return ca.extensions.get_extension_for_class(x509.NameConstraints).value == constraints(names)
+    except (x509.ExtensionNotFound, ValueError):
+        return False
 
 
 def is_good_leaf(leaf: x509.Certificate, ca: x509.Certificate, names: list[str], now: datetime.datetime) -> bool:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import os
 import ssl
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
-from hubbub.certs import Certificate, load_context, local_certificate
+from hubbub.certs import Certificate, load_context, local_certificate, new_leaf, read_pair, write_pair
 from hubbub.errors import ConfigError
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
@@ -33,6 +35,75 @@ def test_it_is_made_once(tmp_path: Path) -> None:
         "localhost.pem": 0o644,
         "localhost.key": 0o600,
     }
+
+
+@pytest.mark.parametrize("umask", [0, 0o077])
+def test_the_modes_of_its_files_are_the_same_under_any_umask(tmp_path: Path, umask: int) -> None:
+    before = os.umask(umask)
+    try:
+        made = local_certificate(tmp_path / "data", NAMES, NOW)
+    finally:
+        os.umask(before)
+    assert made.ca is not None
+    assert [path.stat().st_mode & 0o777 for path in (tmp_path / "data", made.key, tmp_path / "data" / "ca.key")] == [
+        *(0o700, 0o600, 0o600)
+    ]
+    assert made.ca.stat().st_mode & 0o777 == 0o644
+
+
+def test_a_file_that_a_killed_process_has_left_does_not_lend_its_mode_to_a_key(tmp_path: Path) -> None:
+    left = tmp_path / f"ca.key.{os.getpid()}"
+    left.touch(mode=0o666)
+    local_certificate(tmp_path, NAMES, NOW)
+    assert (tmp_path / "ca.key").stat().st_mode & 0o777 == 0o600
+
+
+def shaken_hands(tmp_path: Path, made: Certificate, name: str) -> None:
+    """Let OpenSSL check a certificate as a client does that trusts the CA."""
+    assert made.ca is not None
+    trusting = ssl.create_default_context(cafile=made.ca)
+    one, other = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting.wrap_bio(one, other, server_hostname=name)
+    server = load_context(made).wrap_bio(other, one, server_side=True)
+    for side in (client, server, client, server):
+        with contextlib.suppress(ssl.SSLWantReadError):
+            side.do_handshake()
+    assert client.version() == "TLSv1.3"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_client_that_trusts_the_ca_takes_each_name(tmp_path: Path, name: str) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    shaken_hands(tmp_path, local_certificate(tmp_path, NAMES, now), name)
+
+
+@pytest.mark.parametrize("name", ["bank.example", "127.0.0.2", "10.0.0.1", "::2"])
+def test_a_client_that_trusts_the_ca_takes_no_other_name_from_it(tmp_path: Path, name: str) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    made = local_certificate(tmp_path, NAMES, now)
+    ca = read_pair(tmp_path / "ca.pem", tmp_path / "ca.key")
+    assert ca is not None
+    write_pair(made.chain, made.key, new_leaf(ca, [name], now))
+    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
+        shaken_hands(tmp_path, made, name)
+
+
+def test_a_ca_without_constraints_or_for_other_names_is_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    local_certificate(tmp_path, NAMES, NOW)
+    ca, leaf = serials(tmp_path)
+    local_certificate(tmp_path, [*NAMES[:3], "renamed"], NOW)
+    assert serials(tmp_path)[0] != ca
+    assert serials(tmp_path)[1] != leaf
+    monkeypatch.setattr("hubbub.certs.is_good_ca", lambda *_: True)
+    monkeypatch.setattr("hubbub.certs.constraints", lambda _names: x509.OCSPNoCheck())  # no constraint
+    (tmp_path / "ca.key").unlink()
+    local_certificate(tmp_path, NAMES, NOW)
+    ca, _ = serials(tmp_path)
+    monkeypatch.undo()
+    local_certificate(tmp_path, NAMES, NOW)
+    assert serials(tmp_path)[0] != ca
 
 
 def test_it_covers_the_names_and_is_issued_by_the_ca(tmp_path: Path) -> None:

@@ -166,6 +166,26 @@ async def test_a_second_server_on_the_file_is_refused_by_name(tmp_path: Path) ->
         pass
 
 
+@pytest.mark.parametrize("umask", [0, 0o022])
+async def test_nobody_else_can_open_the_files_or_the_folder(tmp_path: Path, umask: int) -> None:
+    folder = tmp_path / "data"
+    before = os.umask(umask)
+    try:
+        async with opened(folder / "log.db"):
+            assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
+            assert folder.stat().st_mode & 0o777 == 0o700
+    finally:
+        os.umask(before)
+
+
+async def test_a_lock_file_that_others_could_open_is_theirs_no_more(tmp_path: Path) -> None:
+    lock = tmp_path / "log.db.lock"
+    lock.touch()
+    lock.chmod(0o644)
+    async with opened(tmp_path / "log.db"):
+        assert lock.stat().st_mode & 0o777 == 0o600
+
+
 async def test_a_lock_file_that_takes_no_word_is_good_enough(tmp_path: Path) -> None:
     (tmp_path / "log.db.lock").symlink_to("/dev/full")  # a disk without a byte to spare
     async with opened(tmp_path / "log.db") as engine:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import stat
 import time
 from pathlib import Path
 
@@ -61,7 +62,7 @@ class Lock:
         self._path = path
         self._database: int | None = None
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self._file = os.open(lock_path(path), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise ConfigError(
@@ -72,8 +73,9 @@ class Lock:
             owner = self.previous
             os.close(self._file)
             raise refusal(path, owner)
-        with contextlib.suppress(OSError):
-            os.fchmod(self._file, 0o600)
+        found = os.fstat(self._file)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+            os.fchmod(self._file, 0o600)  # one that an older version has made: whoever can read it could lock it
 
     def lock_database(self) -> None:
         """Lock the database itself, once it is there.

@@ -67,7 +67,7 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
         ConfigError: it cannot be opened or written, is no database, or is newer than this program.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         create_file(path)
         with contextlib.ExitStack() as undo:
             connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)

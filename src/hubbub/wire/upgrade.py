@@ -146,8 +146,10 @@ class Visitor:
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         client = self._client
-        if code not in EXPECTED or is_debugging():
-            write = log.debug if code in EXPECTED else log.warning
+        # A client may send any code, and as often as it likes: that is no reason to look into the server.
+        is_worth_a_look = by_us and code not in EXPECTED
+        if is_worth_a_look or is_debugging():
+            write = log.warning if is_worth_a_look else log.debug
             write(
                 "client left",
                 user=client.user,
