@@ -8,6 +8,7 @@ from hubbub.errors import ConfigError
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
 from hubbub.wire.hosts import is_pattern
+from hubbub.wire.proxy import read_networks
 
 __all__ = ["check_settings", "is_local"]
 
@@ -22,6 +23,7 @@ def check_settings(settings: Settings) -> None:
         ConfigError: with one line that names the option, what is wrong with it, and what would be right.
     """
     check_numbers(settings)
+    check_proxies(settings)
     if settings.demo and not is_local(settings.host):
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
@@ -42,6 +44,19 @@ def check_settings(settings: Settings) -> None:
             raise ConfigError(
                 f"--allow-host {name!r}: a name is like chat.example.com, *.example.com or 192.0.2.1, without port"
             )
+
+
+def check_proxies(settings: Settings) -> None:
+    """Refuse proxies that are no addresses, and a protocol that nobody is trusted to speak."""
+    for text in settings.trusted_proxy:
+        try:
+            read_networks([text])
+        except ValueError as error:
+            raise ConfigError(
+                f"--trusted-proxy {text!r}: {error}; an address or a network is like 10.0.0.1 or 10.0.0.0/8"
+            ) from None
+    if settings.proxy_protocol and not settings.trusted_proxy:
+        raise ConfigError("--proxy-protocol needs --trusted-proxy beside it: the proxy's address")
 
 
 def check_numbers(settings: Settings) -> None:

@@ -33,10 +33,12 @@ from hubbub.names import server_names
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
+from hubbub.wire.arrivals import Arrivals
 from hubbub.wire.common import Common
 from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.http import HttpServer
+from hubbub.wire.proxy import Proxies
 from hubbub.wire.reader import Readers
 from hubbub.wire.upgrade import Upgrades
 from hubbub.wire.websocket import WireSettings
@@ -122,8 +124,21 @@ class Server:
         door = Door(self._core, OtpCredentials(otps), settings)
         self._upgrades = Upgrades(self._core, door, self._wire, common)
         app = App(self._core, self._accounts, otps, settings, door.check_before)
+        proxies = Proxies(settings.trusted_proxy)
         self._http = HttpServer(
-            app.answer, self._upgrades.begin, common, settings.request_timeout, Hosts(server_names(settings))
+            app.answer,
+            self._upgrades.begin,
+            common,
+            settings.request_timeout,
+            Hosts(server_names(settings)),
+            arrivals=Arrivals(
+                settings.pending_limit,
+                settings.max_pending_per_address,
+                lambda address: is_loopback(address) or proxies.is_trusted(address),
+                time.monotonic,
+            ),
+            proxies=proxies,
+            reads_proxy_header=settings.proxy_protocol,
         )
 
     @property
@@ -223,14 +238,25 @@ class Server:
 
     def _background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the server does."""
-        work = [self._core.run(), expire(self._core), end_dead_sessions(self._core)]
+        work = [self._core.run(), expire(self._core), end_dead_sessions(self._core), self._tidy_memory()]
         if self._wheel is not None:
             work.append(turn(self._wheel))
-        if self._tls is not None:
-            work.append(tidy_memory(self._http))
-            if self._settings.tls_cert is None:
-                work.append(self._renew_certificate(self._tls))
+        if self._tls is not None and self._settings.tls_cert is None:
+            work.append(self._renew_certificate(self._tls))
         return work
+
+    async def _tidy_memory(self) -> None:
+        """Give back what many ended connections have left behind."""
+        tidied = 0
+        while True:
+            await asyncio.sleep(TIDY_S)
+            accepted = self._http.accepted
+            # Those that have come, and those that have gone.
+            seen = 2 * accepted - len(self._http.connections) - len(self._wire.sockets)
+            if seen - tidied > TIDY_AFTER:
+                tidied = seen
+                with contextlib.suppress(RuntimeError):  # no thread can be started; it is tried again later
+                    await asyncio.to_thread(give_back_memory)
 
     async def _renew_certificate(self, tls: ssl.SSLContext) -> None:
         """Renew our own certificate before it expires, in a server that runs for months; new connections get it."""
@@ -278,17 +304,6 @@ async def expire(core: Core) -> None:
     while True:
         await asyncio.sleep(EXPIRE_S)
         core.expire()
-
-
-async def tidy_memory(http: HttpServer) -> None:
-    """Give back what many ended connections have left behind."""
-    tidied = 0
-    while True:
-        await asyncio.sleep(TIDY_S)
-        if http.accepted - tidied > TIDY_AFTER:
-            tidied = http.accepted
-            with contextlib.suppress(RuntimeError):  # no thread can be started; it is tried again later
-                await asyncio.to_thread(give_back_memory)
 
 
 async def end_dead_sessions(core: Core) -> None:

@@ -14,8 +14,11 @@ from typing import Literal
 
 __all__ = ["Settings", "data_home", "raise_file_limit"]
 
-# Descriptors that are not clients': the log, the listening sockets, the engine's, and HTTP requests in flight.
+# Descriptors that are not clients': an eighth of all, between these two.
 RESERVED_FILES = 256
+MAX_RESERVED_FILES = 4096
+# Of them for the log, the listening sockets and the engine; the rest is for connections that are no WebSockets yet.
+OWN_FILES = 64
 
 
 def data_home() -> Path:
@@ -109,6 +112,20 @@ class Settings:
     max_clients_per_address: int = 256
     """Connected clients from one address, loopback exempt; the next is answered 503."""
 
+    max_pending: int | None = None
+    """Connections that are no WebSockets yet: in their TLS handshake, in an HTTP request, or idle. Over it, the one
+    that has kept the server waiting for the longest is cut. Without a number, what the limit of open files allows."""
+
+    max_pending_per_address: int = 256
+    """The same, from one address (of IPv6, one /64). Loopback and a trusted proxy may have half of all instead."""
+
+    trusted_proxy: tuple[str, ...] = ()
+    """Address or network of a proxy whose X-Forwarded-For, Forwarded and X-Forwarded-Proto are believed, such as
+    10.0.0.0/8. Repeatable."""
+
+    proxy_protocol: bool = False
+    """Connections from a trusted proxy begin with a PROXY protocol header, version 2."""
+
     max_otps: int = 100_000
     """Unused one-time passwords in all; a login or /otp beyond them is answered 429."""
 
@@ -148,5 +165,18 @@ class Settings:
         """The most clients at once: as set, or what the limit of open files leaves room for; 0 is no limit."""
         if self.max_clients is not None:
             return self.max_clients
-        files = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return max(1, files - RESERVED_FILES)
+        return max(1, files_limit() - reserved_files())
+
+    @property
+    def pending_limit(self) -> int:
+        """The most connections that are no WebSockets yet; 0 is no limit."""
+        return reserved_files() - OWN_FILES if self.max_pending is None else self.max_pending
+
+
+def files_limit() -> int:
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def reserved_files() -> int:
+    """How many descriptors are not for WebSockets."""
+    return min(max(RESERVED_FILES, files_limit() // 8), MAX_RESERVED_FILES)

@@ -7,7 +7,6 @@ import re
 import socket
 from collections.abc import Callable
 from types import SimpleNamespace
-from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -847,14 +846,11 @@ async def test_any_bytes_are_survived() -> None:
 
 async def test_the_kernel_holds_little_of_what_a_client_sends(monkeypatch: pytest.MonkeyPatch) -> None:
     options: list[tuple[int, int, int]] = []
-    listening = SimpleNamespace(setsockopt=lambda *option: options.append(option))
-
-    async def create_server(_protocol: object, *, sock: object, ssl: object, backlog: int, **_more: object) -> Any:
-        assert (sock, ssl) == (listening, None)
-        assert options == [(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)], "before it listens"
-        return SimpleNamespace(close=lambda: None)
-
-    monkeypatch.setattr(asyncio.get_running_loop(), "create_server", create_server)
-    server = Site().server
-    await server.start([listening], None)  # type: ignore[list-item]  # what is called of a socket
-    assert len(options) == 1
+    listening = SimpleNamespace(
+        setsockopt=lambda *option: options.append(option),
+        setblocking=lambda _is_blocking: None,
+        listen=lambda _backlog: options.append((0, 0, 0)),
+    )
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", lambda *_: None)
+    await Site().server.start([listening], None)  # type: ignore[list-item]  # what is called of a socket
+    assert options == [(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER), (0, 0, 0)], "before it listens"

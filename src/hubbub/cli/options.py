@@ -18,13 +18,14 @@ __all__ = ["GROUPS", "Options"]
 GROUPS = {
     Group("Serving", sort_key=1): (
         *("host", "port", "engine", "data_dir", "demo"),
-        *("allow_origin", "allow_host", "debug_public", "log_format", "log_level"),
+        *("allow_origin", "allow_host", "trusted_proxy", "proxy_protocol"),
+        *("debug_public", "log_format", "log_level"),
     ),
     Group("TLS", sort_key=2): ("no_tls", "tls_cert", "tls_key"),
     Group("Limits (0 means none)", sort_key=3): (
         *("keep_messages", "keep_seconds", "max_frame", "max_message", "max_room_name", "max_user_name"),
         *("max_rooms", "max_outbox", "max_clients", "max_clients_per_address", "max_otps", "max_otps_per_account"),
-        *("client_rate", "client_burst"),
+        *("client_rate", "client_burst", "max_pending", "max_pending_per_address"),
     ),
     Group("Times, in seconds", sort_key=4): (
         *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout"),

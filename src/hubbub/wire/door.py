@@ -120,7 +120,7 @@ class Door:
 
     def _check_origin(self, request: Request) -> None:
         host = request.header("host") or ""
-        is_tls = not self._settings.no_tls
+        is_tls = request.is_secure or not self._settings.no_tls
         if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin, is_tls=is_tls):
             raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
 

@@ -11,6 +11,7 @@ import asyncio
 import functools
 import socket
 import ssl
+import time
 from collections import deque
 from collections.abc import Awaitable, Callable
 from enum import IntEnum
@@ -21,6 +22,8 @@ import httptools
 import structlog
 
 from hubbub.logs import is_debugging
+from hubbub.wire.acceptor import Acceptor
+from hubbub.wire.arrivals import Arrival, Arrivals
 from hubbub.wire.common import Common
 from hubbub.wire.denial import Denied
 from hubbub.wire.head import (
@@ -35,6 +38,7 @@ from hubbub.wire.head import (
     without_offers,
 )
 from hubbub.wire.hosts import Hosts, local_address
+from hubbub.wire.proxy import Proxies
 from hubbub.wire.refusals import Refusals
 from hubbub.wire.request import Request, RequestTarget, Response, read_target
 from hubbub.wire.turnstile import Turnstile
@@ -43,7 +47,6 @@ __all__ = ["HttpConnection", "HttpServer"]
 
 log = structlog.get_logger("hubbub.http")
 
-BACKLOG = 2048
 # Bytes of the kernel's receive buffer for a connection, which it doubles.  The default grows to megabytes, and a flood
 # would bring them all in one turn of the loop.
 RECEIVE_BUFFER = 32 * 1024
@@ -73,6 +76,9 @@ class HttpServer:
             for ever.
         hosts: the names that it answers to; those of the loopback without any.
         turnstile: where a connection waits after a long read.
+        arrivals: the places of connections that are no WebSockets yet; without any, there is no limit.
+        proxies: those that are trusted.
+        reads_proxy_header: whether their connections begin with a PROXY protocol header.
 
     Attributes:
         connections: those that are open and no WebSockets.
@@ -88,6 +94,10 @@ class HttpServer:
         timeout_s: float,
         hosts: Hosts | None = None,
         turnstile: Turnstile | None = None,
+        *,
+        arrivals: Arrivals | None = None,
+        proxies: Proxies | None = None,
+        reads_proxy_header: bool = False,
     ) -> None:
         self.answer = answer
         self.upgrade = upgrade
@@ -99,23 +109,20 @@ class HttpServer:
         self.common = common
         self.turnstile = turnstile or Turnstile()
         self.hosts = hosts or Hosts()
-        self._servers: list[asyncio.Server] = []
+        self.arrivals = arrivals or Arrivals(0, 0, lambda _address: False, time.monotonic)
+        self.proxies = proxies or Proxies()
+        self._acceptor = Acceptor(
+            self._connection, self.arrivals, timeout_s, self.proxies, reads_proxy_header=reads_proxy_header
+        )
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Listen."""
-        loop = asyncio.get_running_loop()
-        # uvloop gives a handshake that has no other limit a minute; there is no way to have none.
-        handshake_s = (self.timeout_s or None) if tls else None
         for each in sockets:
             each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # its connections inherit it
-            server = await loop.create_server(
-                lambda: HttpConnection(self, loop),
-                sock=each,
-                ssl=tls,
-                backlog=BACKLOG,
-                ssl_handshake_timeout=handshake_s,
-            )
-            self._servers.append(server)
+        self._acceptor.start(sockets, tls)
+
+    def _connection(self, arrival: Arrival) -> HttpConnection:
+        return HttpConnection(self, asyncio.get_running_loop(), arrival)
 
     async def stop(self, within_s: float) -> None:
         """Listen no more, and let the answers go out that are being made."""
@@ -137,8 +144,7 @@ class HttpServer:
 
     def _stop_listening(self) -> None:
         self.is_stopping = True
-        for server in self._servers:
-            server.close()
+        self._acceptor.stop()
 
 
 class Intake(IntEnum):
@@ -173,11 +179,14 @@ class HttpConnection(asyncio.Protocol):
 
     _parser: httptools.HttpRequestParser  # until it is gone
 
-    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop, arrival: Arrival | None = None) -> None:
+        self._arrival = arrival
         self._server = server
         self._loop = loop
         self._transport: asyncio.Transport = None  # type: ignore[assignment]  # there from connection_made on
-        self._address = ""
+        # Of the connection, and of the client behind it.
+        self._peer = self._address = ""
+        self._is_secure = False
         self._parser = httptools.HttpRequestParser(self)
         self._deadline: asyncio.TimerHandle | None = None
         self._intake = HEAD
@@ -208,7 +217,10 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
         peer = transport.get_extra_info("peername")
-        self._address = str(peer[0]) if peer else ""
+        self._peer = self._address = str(peer[0]) if peer else ""
+        if self._arrival is not None:
+            self._peer = self._address = self._arrival.address
+            self._arrival.cut = self.abort
         self._server.connections.add(self)
         self._server.accepted += 1
         self._start_deadline()
@@ -344,6 +356,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self._intake = BODY
         try:
+            self._address, self._is_secure = self._server.proxies.sender(self._peer, self._headers)
             self._check_head()
         except Denied as denied:
             self._refuse(denied)
@@ -376,7 +389,8 @@ class HttpConnection(asyncio.Protocol):
         parser, target = self._parser, self._target
         self._intake = HEAD
         method = parser.get_method().decode("ascii")
-        request = Request(method, target.path, target.query, self._headers, self._address, bytes(self._body))
+        body = bytes(self._body)
+        request = Request(method, target.path, target.query, self._headers, self._address, body, self._is_secure)
         if parser.should_upgrade():
             self._upgrade = request
         else:
@@ -427,6 +441,8 @@ class HttpConnection(asyncio.Protocol):
                 self._write(asked.to_bytes(self._server.common.headers(), head_only=head_only), stays_open=False)
             else:
                 self._stop_deadline()
+                if self._arrival is not None:
+                    self._arrival.work()
                 self._task = self._loop.create_task(self._answer(asked, stays_open=stays_open))
         if self._is_reading_paused and not self._waiting:
             self._is_reading_paused = False
@@ -468,6 +484,9 @@ class HttpConnection(asyncio.Protocol):
         """Stop reading and answering: the connection has ended, or another protocol has its transport."""
         if self._intake is not GONE:
             self._intake = GONE
+            if self._arrival is not None:
+                self._arrival.leave()
+                self._arrival = None  # a reference cycle
             self._unparsed.clear()
             self._stop_deadline()
             self._server.connections.discard(self)
@@ -475,6 +494,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _start_deadline(self) -> None:
         self._stop_deadline()
+        if self._arrival is not None:
+            self._arrival.wait()
         if self._server.timeout_s:
             self._deadline = self._loop.call_later(self._server.timeout_s, self._transport.abort)
 

@@ -31,6 +31,7 @@ class Request(msgspec.Struct, frozen=True):
         query: what stands behind the `?`, unread.
         headers: their values, under names in lower case.
         address: the client's.
+        is_secure: whether a trusted proxy says that it came by HTTPS.
     """
 
     method: str
@@ -39,6 +40,7 @@ class Request(msgspec.Struct, frozen=True):
     headers: dict[str, list[str]]
     address: str = ""
     body: bytes = b""
+    is_secure: bool = False
 
     def header(self, name: str) -> str | None:
         """A header's only value; None without one.  `Denied` (400) when there are several."""
