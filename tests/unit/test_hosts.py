@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from hubbub.certs import local_certificate, local_names
+from hubbub.certs import local_certificate, local_names, new_ca, new_leaf, write_pair
 from hubbub.names import server_names
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
@@ -181,10 +181,17 @@ def test_a_server_goes_by_where_it_listens_and_by_this_machines_names() -> None:
     assert names == ["192.0.2.7", *local_names(), "chat.example", "[2001:db8::1]"]
 
 
-def test_a_server_goes_by_the_names_of_its_certificate(tmp_path: Path) -> None:
+def of_another_ca(folder: Path, names: list[str]) -> tuple[Path, Path]:
+    """A certificate that this machine's CA would not issue, and its key."""
     now = datetime.datetime.now(datetime.UTC)
-    made = local_certificate(tmp_path, ["chat.example", "*.wild.example", "192.0.2.9"], now)
-    names = server_names(Settings(tls_cert=made.chain, tls_key=made.key))
+    chain, key = folder / "chain.pem", folder / "key.pem"
+    write_pair(chain, key, new_leaf(new_ca(["another.example"], now), names, now))
+    return chain, key
+
+
+def test_a_server_goes_by_the_names_of_its_certificate(tmp_path: Path) -> None:
+    chain, key = of_another_ca(tmp_path, ["chat.example", "*.wild.example", "192.0.2.9"])
+    names = server_names(Settings(tls_cert=chain, tls_key=key))
     assert sorted(names) == ["*.wild.example", "127.0.0.1", "192.0.2.9", "chat.example"]
     hosts = Hosts(names)
     assert answers(hosts, "a.wild.example")
