@@ -7,7 +7,7 @@ verbs, and never one of these.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import Enum, auto
 from typing import NamedTuple
 
@@ -25,6 +25,11 @@ __all__ = ["LiveRoom", "Place", "Standing"]
 # takes 2 to 10 us, so that 10,000 members never hold the loop for more than a fraction of 50 ms at a time.
 SLICE_MEMBERS = 2000
 SLICE_BYTES = 8 << 20
+# What one flush of such a room brings to a member, about: messages gather while it is under way, and no member may be
+# written more than this beyond the limit of its outbox.  A message alone may be longer.
+FLUSH_BYTES = 64 * 1024
+# What a message has besides its body, about: room, seq, sender and time, in the envelope and the frame.
+ENVELOPE_BYTES = 150
 
 
 class Standing(Enum):
@@ -49,6 +54,10 @@ PRESENT = Place(Standing.PRESENT, 0)
 class LiveRoom:
     """A room that has members in this process, or is about to.
 
+    Args:
+        look_at: stops writing to a member whose outbox is over its limit; called for those that are watched, after each
+            slice of a large room.
+
     Attributes:
         members: each with its place.
         arrivals: how many are on the way in.
@@ -62,6 +71,7 @@ class LiveRoom:
         "_entrance",
         "_filling",
         "_flushed",
+        "_look_at",
         "_newcomers",
         "_opening",
         "_pending",
@@ -75,8 +85,9 @@ class LiveRoom:
         "roster",
     )
 
-    def __init__(self, name: str, engine: Engine) -> None:
+    def __init__(self, name: str, engine: Engine, look_at: Callable[[Participant], object]) -> None:
         self.name = name
+        self._look_at = look_at
         self.members: dict[Participant, Place] = {}
         self.arrivals = 0
         self.recent = Recent()
@@ -225,15 +236,20 @@ class LiveRoom:
 
     def flush(self) -> None:
         """Write what is pending to every member: one encoding a message and dialect, one write a member."""
-        if self.is_flushing or not self._pending:
-            return
-        batch = Batch(self._pending)
-        self._flushed = self._pending[0].seq, self._pending[-1].seq
-        self._pending = []
+        while self._pending and self._slicing is None:
+            self._flush_next()
+
+    def _flush_next(self) -> None:
+        is_large = len(self.members) > SLICE_MEMBERS
+        messages = self._take_pending(FLUSH_BYTES) if is_large else self._pending
+        if not is_large:
+            self._pending = []
+        batch = Batch(messages)
+        self._flushed = messages[0].seq, messages[-1].seq
         late = self._take_in_newcomers(batch) if self._newcomers else ()
-        if len(self.members) > SLICE_MEMBERS:
+        if is_large:
             self._unwritten = {who: (batch.joined(who), dict(members)) for who, members in self._audiences.items()}
-            self._write_slices()
+            self._write_slice()
         else:
             for audience, members in self._audiences.items():
                 data = batch.joined(audience)
@@ -243,12 +259,24 @@ class LiveRoom:
             client.write_frames(batch.joined(client.audience, heard))
             self._make_present(client)
 
+    def _take_pending(self, most: int) -> list[Message]:
+        """Take the oldest pending messages: one at least, and about `most` bytes."""
+        size = count = 0
+        for message in self._pending:
+            size += len(message.body) + ENVELOPE_BYTES
+            if count and size > most:
+                break
+            count += 1
+        taken = self._pending[:count]
+        del self._pending[:count]
+        return taken
+
     def flush_at_once(self) -> None:
         """Write what is pending in this turn of the loop, to however many: before something that is out of order."""
         self.flush()
         while self._slicing is not None:
             self._slicing.cancel()
-            self._write_slices()
+            self._go_on()
 
     def cast(self, type_: str, payload: bytes) -> None:
         """Write an unkept event to every member at once; those behind have enough to do."""
@@ -278,20 +306,29 @@ class LiveRoom:
                 late.append((client, heard))
         return late
 
-    def _write_slices(self) -> None:
-        """Write to a very large room a slice at a time; what is said meanwhile waits for the next flush."""
+    def _go_on(self) -> None:
+        """Write the next slice of the flush under way; after its last one, what was said meanwhile."""
+        self._slicing = None
+        self._write_slice()
+        self.flush()
+
+    def _write_slice(self) -> None:
+        """Write to a part of a very large room, and to the next one in another turn of the loop."""
         while self._unwritten:
             audience, (data, members) = next(iter(self._unwritten.items()))
             if data and members:
                 break
             del self._unwritten[audience]
         else:
-            self._slicing = None
-            self.flush()
             return
         count = max(1, min(SLICE_MEMBERS, SLICE_BYTES // len(data), len(members)))
-        write_to([members.popitem()[0] for _ in range(count)], data)
-        self._slicing = asyncio.get_running_loop().call_soon(self._write_slices)
+        written = [members.popitem()[0] for _ in range(count)]
+        write_to(written, data)
+        self._slicing = asyncio.get_running_loop().call_soon(self._go_on)
+        if self._slow:
+            # Each as soon as it is written to: the next flush may come before the next look at the whole room.
+            for client in [client for client in written if client in self._slow]:
+                self._look_at(client)
 
 
 class Batch:

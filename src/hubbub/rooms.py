@@ -220,7 +220,7 @@ class Rooms:
             await call_hooks(self._handlers.join_hooks, name, client)
         room = self._live.get(name)
         if room is None:
-            room = self._live[name] = LiveRoom(name, self._engine)
+            room = self._live[name] = LiveRoom(name, self._engine, self.look_at)
         room.arrivals += 1
         return room
 

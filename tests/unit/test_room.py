@@ -7,11 +7,12 @@ from collections.abc import Sequence
 import pytest
 
 from gates import turns
-from heard import texts
+from heard import seqs, texts
 from hubbub import room as room_module
-from hubbub.dialect import Classic
+from hubbub.chat import NewMessage
+from hubbub.dialect import Classic, Dialect
 from hubbub.events import Message
-from hubbub.testing import CLASSIC, V1, Guest, Stage
+from hubbub.testing import CLASSIC, V1, Guest, Stage, at_work
 
 pytestmark = pytest.mark.anyio
 
@@ -97,6 +98,64 @@ async def test_a_slice_is_so_many_bytes_at_most(stage: Stage, monkeypatch: pytes
         counts.append(written(people))
         await turns(1)
     assert counts == [2, 4, 6, 8, 10, 12]
+
+
+def stop_reading(stage: Stage, guest: Guest) -> None:
+    """Leave all that is written to a client from now on in its outbox; what a write makes slow is watched at once."""
+
+    def write(data: bytes) -> None:
+        guest.writes.append(data)
+        guest.outbox_size += len(data)
+        stage.core.rooms.mark_slow(guest._participant)
+
+    guest._participant.write = write
+
+
+@pytest.mark.parametrize("dialect", [V1, CLASSIC], ids=["v1", "classic"])
+async def test_the_outbox_of_one_that_does_not_read_is_bounded_while_a_large_room_is_written_to(
+    dialect: Dialect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 2)
+    async with at_work(max_outbox=64 * 1024) as stage:
+        people = [await stage.client(f"user{number}", dialect) for number in range(9)]
+        for guest in people:
+            await stage.hub.join(guest.client, "general")
+        slow, reading = people[0], people[1]
+        stop_reading(stage, slow)
+        count = 0
+        for size in (1, 2000, 2000):  # what is said during the first flush takes two hundred times the room of one
+            for _ in range(1 if size == 1 else 1000):
+                stage.hub.room("general").post(NewMessage("x" * size))
+                count += 1
+            while not stage.core.rooms.is_flushing:
+                await turns(1)
+        await stage.settle()
+        assert slow.outbox_size <= 64 * 1024 + room_module.FLUSH_BYTES + 4096
+        assert len(texts(reading.take())) == count
+        if dialect is CLASSIC:
+            assert slow.close_code == 4001
+        else:
+            heard = slow.take()
+            slow._participant.write = slow.write
+            slow.read_on()
+            await stage.settle()
+            assert seqs(heard + slow.take()) == list(range(1, count + 1))
+
+
+async def test_a_flush_of_a_large_room_brings_so_many_bytes_to_a_member_but_a_message_at_least(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room_module, "SLICE_MEMBERS", 2)
+    monkeypatch.setattr(room_module, "FLUSH_BYTES", 1000)
+    guest, *_ = await crowd(stage, 3)
+    longs = [
+        Message("general", seq, 0, "percy", "new_message", b'{"message":"%b"}' % (b"x" * 300)) for seq in range(1, 9)
+    ]
+    longs[2] = Message("general", 3, 0, "percy", "new_message", b'{"message":"%b"}' % (b"x" * 5000))
+    stage.core.listener.deliver("general", longs)
+    stage.core.listener.flush()
+    await stage.settle()
+    assert [data.count(b"new_message") for data in guest.writes] == [2, 1, 2, 2, 1]
 
 
 async def test_what_is_said_during_a_sliced_flush_comes_after_it_to_everyone_once(
