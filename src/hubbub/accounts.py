@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import os
+import threading
+import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 from argon2 import PasswordHasher
@@ -10,15 +15,22 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from hubbub.engine import Account, Grant, Vault
 from hubbub.errors import EngineError, ErrorCode, Refused
+from hubbub.logins import HASHERS, Attempt, Queue, refusal
 from hubbub.otp import digest, new_secret
-from hubbub.policy import check_password, check_user_name
+from hubbub.policy import check_password, check_user_name, network_of
 
 __all__ = ["Accounts"]
 
-# argon2id at the library's default cost takes tens of milliseconds and 64 MiB.  Two at once keep a core and most of the
-# memory free.  A client at the end of a much longer queue would have given up before its turn.
-HASHERS = 2
-MAX_WAITING_LOGINS = 64
+# What the threads that hash leave to others (setpriority(2)): messages come first where they share a processor.
+NICENESS = 10
+
+# A login that is refused because too many wait is told so after this time: it would be back at once.
+REFUSAL_S = 1.0
+
+
+def always() -> bool:
+    """Somebody waits for the answer."""
+    return True
 
 
 class Accounts:
@@ -26,15 +38,26 @@ class Accounts:
 
     Args:
         session_ttl_s: seconds a token is good for.
+        clock: seconds that never go back.
     """
 
-    def __init__(self, vault: Vault, *, session_ttl_s: float, max_user_name: int) -> None:
+    def __init__(
+        self,
+        vault: Vault,
+        *,
+        session_ttl_s: float,
+        max_user_name: int,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._vault = vault
         self.session_ttl_s = session_ttl_s
         self._max_user_name = max_user_name
         self._hasher = PasswordHasher()
-        self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2")
-        self._waiting = 0
+        self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2", initializer=be_nice)
+        self._clock = clock
+        self._queue = Queue()
+        self._turns: dict[Attempt, asyncio.Future[None]] = {}
+        self._timer: asyncio.TimerHandle | None = None
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
         self._nobody = self._pool.submit(self._hasher.hash, new_secret())
 
@@ -79,33 +102,46 @@ class Accounts:
             raise
 
     async def is_password(self, user: str, password: str) -> bool:
-        """Check a password; it takes as long for a name that does not exist.
-
-        Raises:
-            Refused: `rate_limited` when too many logins are waiting.
-        """
+        """Check a password, as the server itself: without waiting for others' logins."""
         return await self._account_with(user, password) is not None
 
     async def _account_with(self, user: str, password: str) -> Account | None:
-        """The account of a user with this password; raises as `is_password` does."""
-        if self._waiting >= MAX_WAITING_LOGINS:
-            raise Refused(ErrorCode.RATE_LIMITED, "too many logins at this moment; try again soon", 1.0)
-        self._waiting += 1
-        try:
-            account = await self._vault.account(user)
-            hashed = account.password_hash if account else await asyncio.wrap_future(self._nobody)
-            is_right = await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, hashed, password)
-        finally:
-            self._waiting -= 1
+        """The account of a user with this password; it takes as long for a name that does not exist."""
+        account = await self._vault.account(user)
+        hashed = account.password_hash if account else await asyncio.wrap_future(self._nobody)
+        is_right = await asyncio.get_running_loop().run_in_executor(self._pool, self._verify, hashed, password)
         return account if is_right else None
 
-    async def log_in(self, user: str, password: str) -> tuple[str, Grant] | None:
+    async def log_in(
+        self,
+        user: str,
+        password: str,
+        *,
+        address: str = "",
+        token: str = "",
+        is_wanted: Callable[[], bool] = always,
+    ) -> tuple[str, Grant] | None:
         """A new session for who has the password: its token, and what it stands for; None for a wrong one.
 
+        Args:
+            address: where the request comes from.
+            token: of a session that the client has already, which lets it pass the delay that guesses of others bring.
+            is_wanted: whether the client still waits for the answer; it is asked when its turn comes.
+
         Raises:
-            Refused: as by `is_password`.
+            Refused: `rate_limited` when too many logins wait, or this one has waited too long.
+            EngineError: the accounts cannot be read, or the session cannot be kept.
         """
-        account = await self._account_with(user, password)
+        shown = await self.grant_of(token) if token else None
+        session = shown.session if shown is not None and shown.user == user else ""
+        attempt = await self._turn(Attempt(user, network_of(address), session, is_wanted, self._given_up))
+        is_right = None
+        try:
+            account = await self._account_with(user, password)
+            is_right = account is not None
+        finally:
+            self._queue.end(attempt, self._clock(), is_right=is_right)
+            self._call_next()
         if account is None:
             return None
         token = new_secret()
@@ -117,6 +153,56 @@ class Accounts:
             return None
         return token, grant
 
+    async def _turn(self, attempt: Attempt) -> Attempt:
+        """Wait for a login's turn; the queue has to be told of its end."""
+        turn = self._turns[attempt] = asyncio.get_running_loop().create_future()
+        try:
+            self._queue.add(attempt, self._clock())
+            self._call_next()
+            await turn
+        except Refused:
+            await asyncio.sleep(REFUSAL_S)
+            raise
+        except asyncio.CancelledError:
+            if turn.done() and not turn.cancelled() and turn.exception() is None:
+                self._queue.end(attempt, self._clock(), is_right=None)
+            self._queue.remove(attempt)
+            self._call_next()
+            raise
+        finally:
+            del self._turns[attempt]
+        return attempt
+
+    def _given_up(self, attempt: Attempt) -> None:
+        turn = self._turns[attempt]
+        if not turn.done():
+            turn.set_exception(refusal("this login has waited too long for its turn"))
+
+    def _call_next(self) -> None:
+        """Let those go on whose turn has come."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        now = self._clock()
+        while (attempt := self._queue.next(now)) is not None:
+            turn = self._turns[attempt]
+            if turn.done():  # cancelled a moment ago
+                self._queue.end(attempt, now, is_right=None)
+            else:
+                turn.set_result(None)
+        later = self._queue.next_at(now)
+        if later < math.inf:
+            self._timer = asyncio.get_running_loop().call_later(max(0.0, later - now), self._go_on)
+
+    def _go_on(self) -> None:
+        self._timer = None
+        self._queue.expire(self._clock())
+        self._call_next()
+
+    def recognize(self, user: str, address: str) -> None:
+        """Remember that a user is at an address, by a session: guesses elsewhere do not hold logins from there up."""
+        self._queue.recognize(user, network_of(address))
+
     async def grant_of(self, token: str) -> Grant | None:
         """Who a session token stands for, while it lives."""
         return await self._vault.session(digest(token))
@@ -127,6 +213,8 @@ class Accounts:
 
     def close(self) -> None:
         """Stop the hashing threads."""
+        if self._timer is not None:
+            self._timer.cancel()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, hashed: str, password: str) -> bool:
@@ -134,3 +222,11 @@ class Accounts:
             return self._hasher.verify(hashed, password)
         except (VerificationError, InvalidHashError):
             return False
+
+
+def be_nice() -> None:
+    """Leave the processor to others, where a thread can (Linux); what it starts does the same."""
+    try:
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), NICENESS)
+    except (AttributeError, OSError):
+        pass

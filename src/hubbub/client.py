@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from hubbub.budgets import Purses
 from hubbub.dialect import Dialect
 from hubbub.errors import CloseCode, Refused
 from hubbub.events import Event, encode_payload
@@ -89,6 +90,7 @@ class Participant(Client):
         frame: how its connection carries texts.
         audience: the members of a room that it is written to together with.
         rate: how much of its rate it has used; None where there is no limit.
+        purses: its account's and its address's, which pay for what it costs.
         write: queues bytes for its connection: whole frames.
         is_connected: it has been let in, and its connection is not gone.
         joined: the names of the rooms it is in; kept by `rooms.Rooms`.
@@ -106,6 +108,7 @@ class Participant(Client):
         "frame",
         "is_connected",
         "joined",
+        "purses",
         "rate",
         "refused",
         "session",
@@ -122,6 +125,7 @@ class Participant(Client):
         *,
         echo: bool = True,
         rate: Rate | None = None,
+        purses: Purses = (),
     ) -> None:
         super().__init__(user)
         self.session = session
@@ -129,6 +133,7 @@ class Participant(Client):
         self.frame = frame
         self.audience: Audience = (dialect, frame, None if echo else user)
         self.rate = rate
+        self.purses = purses
         self.is_connected = False
         self.joined = self._rooms
         self.refused = 0

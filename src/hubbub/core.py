@@ -12,6 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from hubbub import chat
+from hubbub.budgets import Budgets
 from hubbub.client import Participant
 from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
@@ -62,6 +63,7 @@ class Core:
         wall: seconds since 1970.
 
     Attributes:
+        budgets: what accounts and addresses may use.
         clients: those connected.
         settings: what it runs with.
         rooms: who is in which room.
@@ -77,6 +79,7 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
     ) -> None:
+        self.budgets = Budgets(settings)
         self.clients: dict[Participant, None] = {}
         self.settings = settings
         self.now = clock
@@ -112,6 +115,8 @@ class Core:
             raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
         self.clients[client] = None
         client.is_connected = True
+        for purse in client.purses:
+            purse.connections += 1
         self._sessions.setdefault(client.session, {})[client] = None
         if client.dialect.first_room is not None:
             try:
@@ -128,6 +133,8 @@ class Core:
             return
         client.is_connected = False
         del self.clients[client]
+        for purse in client.purses:
+            purse.connections -= 1
         self.rooms.forget(client)
         self.dispatch.forget(client)
         of_session = self._sessions[client.session]
@@ -183,6 +190,7 @@ class Core:
     def expire(self) -> None:
         """End what has had its time; to be called a few times a second."""
         self.rooms.expire()
+        self.budgets.forget_idle(self.now())
 
     def start_draining(self) -> None:
         """Take nothing more from clients."""

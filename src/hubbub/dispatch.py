@@ -11,6 +11,7 @@ from typing import Any
 
 import structlog
 
+from hubbub.budgets import Use, overdraw, spend, wait_for
 from hubbub.client import Participant
 from hubbub.dialect import EventRequest
 from hubbub.errors import CloseCode, EngineError, ErrorCode, KeyConflict, NotKnown, Refused
@@ -33,6 +34,8 @@ MAX_WAITING = 64
 # How long a client is not read that sends frames over its rate which say nothing.  What it sends meanwhile comes in one
 # read, which costs a fraction of many.
 REST_S = 0.05
+# The longest such time.  It is that long where the frames of its account are far over their budget.
+MAX_REST_S = 1.0
 
 
 class LineState(Enum):
@@ -110,11 +113,24 @@ class Dispatch:
         # Answers pile up, too, for one that does not read them.
         is_full = client in self._slow and self._rooms.look_at(client)
         rate = client.rate
-        if rate is not None and not rate.take(self._clock()):
+        if rate is not None and not rate.take_idle(self._clock()):
             self._note_excess(client, rate)
-            self._rest(client)
+            self._rest(client, rate.rest_s)
             return False
         return not is_full
+
+    def is_too_much(self, client: Participant, size: int) -> bool:
+        """Count a long read, in bytes; whether more has come of a client lately than it may send.
+
+        Where its account has sent too many bytes, it is not read for a while.
+        """
+        rate = client.rate
+        if rate is None:
+            return False
+        wait = overdraw(client.purses, Use.RECEIVED, size, self._clock())
+        if wait:
+            self._rest(client, wait)
+        return bool(wait) or rate.is_exceeded
 
     def _note_excess(self, client: Participant, rate: Rate) -> None:
         """Take note of a frame over a client's rate; a flood closes it."""
@@ -124,10 +140,11 @@ class Dispatch:
 
     # Rests
 
-    def _rest(self, client: Participant) -> None:
+    def _rest(self, client: Participant, seconds: float) -> None:
         """Read nothing of a client for a moment."""
         if client not in self._resting:
-            self._resting[client] = asyncio.get_running_loop().call_later(REST_S, self._end_rest, client)
+            seconds = min(max(seconds, REST_S), MAX_REST_S)
+            self._resting[client] = asyncio.get_running_loop().call_later(seconds, self._end_rest, client)
             client.pause()
 
     def _end_rest(self, client: Participant) -> None:
@@ -198,6 +215,10 @@ class Dispatch:
             self._refuse(client, request.id, refused, request.type)
             return
         if handler.is_async:
+            wait = wait_for(client.purses, Use.SENT, self._clock()) if client.dialect.lists else 0.0
+            if wait:
+                self._refuse(client, request.id, asks_too_much(wait), request.type)
+                return
             line = self._lines[client] = Line(LineState.BUSY)
             self._tasks.start(self._handle_async(client, line, request, handler, event))
             return
@@ -271,15 +292,17 @@ class Dispatch:
             self._rooms.hold(client, room)
         return held
 
-    def _ack(self, client: Participant, request: EventRequest, result: Any) -> None:
+    def _ack(self, client: Participant, request: EventRequest, result: Any) -> int:
+        """Answer a request; the bytes that its payload has."""
         if request.id is None:
-            return
+            return 0
         try:
             payload = ack_payload(result)
         except Exception:
             self._failed(client, request)  # what a handler returns may be anything
-        else:
-            client.write_text(client.dialect.ack(request.id, payload))
+            return 0
+        client.write_text(client.dialect.ack(request.id, payload))
+        return len(payload)
 
     async def _handle_async(
         self, client: Participant, line: Line, request: EventRequest, handler: Handler, event: Any
@@ -312,7 +335,8 @@ class Dispatch:
         except Exception:
             self._failed(client, request)
         else:
-            self._ack(client, request, result)
+            size = self._ack(client, request, result)
+            spend(client.purses, Use.SENT, size, self._clock())
 
     # Refusing
 
@@ -339,6 +363,11 @@ def with_result(postings: list[Posting], result: Any) -> list[Posting]:
 def rate_limited(rate: Rate) -> Refused:
     """Tell a client over its rate when the next event will be let in."""
     return Refused(ErrorCode.RATE_LIMITED, "too many events a second", round(rate.retry_after, 3))
+
+
+def asks_too_much(wait: float) -> Refused:
+    """Tell a client whose account or address has been sent too much when to ask again."""
+    return Refused(ErrorCode.RATE_LIMITED, "this account or address has asked for too many bytes", round(wait, 3))
 
 
 def not_kept(error: EngineError) -> Refused:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ipaddress
 import math
 import re
 import unicodedata
 from collections import Counter
 
+from hubbub.budgets import Purses, Use, overdraw, spend, wait_for
 from hubbub.errors import ErrorCode, Refused
 
 __all__ = [
@@ -22,12 +24,18 @@ __all__ = [
     "check_user_name",
     "is_allowed_origin",
     "is_loopback",
+    "network_of",
     "retry_after",
 ]
 
 # A client may run over its rate for this long at ten times the rate before it counts as flooding.
 FLOOD_FACTOR = 10
 FLOOD_S = 5.0
+
+# Events, and other frames, that a client takes at once from what its account may send; no account's budget counts them
+# where they took it longer than this, in seconds.
+CREDIT = 16
+CREDIT_S = 16.0
 
 MAX_PASSWORD_CHARS = 1024
 
@@ -158,30 +166,84 @@ class RateLimit:
 
 
 class Rate:
-    """One client's use of a `RateLimit`: a token bucket, and a second one for what ran over the first."""
+    """One client's use of a `RateLimit`: a token bucket, and a second one for what ran over the first.
 
-    __slots__ = ("_at", "_excess", "_limit", "_tokens")
+    What it lets through is also taken from the purses of the client's account and address, `CREDIT` at a time, and not
+    at all where that many took longer than `CREDIT_S`: who says so little costs nobody anything.
 
-    def __init__(self, limit: RateLimit, now: float) -> None:
+    Args:
+        purses: of the client's account and address.
+    """
+
+    __slots__ = (
+        "_at",
+        "_credit",
+        "_drawn_at",
+        "_excess",
+        "_idle_credit",
+        "_idle_drawn_at",
+        "_idle_until",
+        "_limit",
+        "_purses",
+        "_tokens",
+        "_until",
+    )
+
+    def __init__(self, limit: RateLimit, now: float, purses: Purses = ()) -> None:
         self._limit = limit
         self._tokens = limit.burst
         self._excess = 0.0
         self._at = now
+        self._purses = purses
+        self._credit = self._idle_credit = CREDIT
+        self._drawn_at = self._idle_drawn_at = now
+        self._until = self._idle_until = now
 
     def take(self, now: float) -> bool:
-        """Count one event at `now`, in seconds; False when it is over the rate."""
+        """Count one event at `now`, in seconds; False when it is over the rate, or its account is over its budget."""
         limit = self._limit
         elapsed = now - self._at
         self._at = now
         tokens = self._tokens + elapsed * limit.rate
         if self._excess:
             self._excess = max(0.0, self._excess - elapsed * limit.flood)
-        if tokens >= 1.0:
+        if tokens >= 1.0 and (self._credit or self._draw(now)):
+            self._credit -= 1
             self._tokens = min(tokens, limit.burst) - 1.0
             return True
-        self._tokens = tokens
+        self._tokens = min(tokens, limit.burst)
         self._excess += 1.0
         return False
+
+    def _draw(self, now: float) -> bool:
+        if now - self._drawn_at < CREDIT_S:
+            wait = wait_for(self._purses, Use.EVENTS, now)
+            if wait:
+                self._until = now + wait
+                return False
+            spend(self._purses, Use.EVENTS, CREDIT, now)
+        self._drawn_at = now
+        self._credit = CREDIT
+        return True
+
+    def take_idle(self, now: float) -> bool:
+        """Count a frame that is no event; False when it is over the rate, or its account is over its budget."""
+        self._credit += 1  # it is not counted as an event of the account
+        is_within = self.take(now)
+        if not is_within:
+            self._credit -= 1
+        self._idle_credit -= 1
+        if not self._idle_credit:
+            self._idle_credit = CREDIT
+            if now - self._idle_drawn_at < CREDIT_S:
+                self._idle_until = now + overdraw(self._purses, Use.IDLE, CREDIT, now)
+            self._idle_drawn_at = now
+        return is_within and now >= self._idle_until
+
+    @property
+    def rest_s(self) -> float:
+        """Seconds for which no frames that are no events are wanted."""
+        return self._idle_until - self._at
 
     @property
     def is_exceeded(self) -> bool:
@@ -196,7 +258,7 @@ class Rate:
     @property
     def retry_after(self) -> float:
         """Seconds until the next event will be let in."""
-        return max(0.0, (1.0 - self._tokens) / self._limit.rate)
+        return max(0.0, (1.0 - self._tokens) / self._limit.rate, self._until - self._at)
 
 
 class Places:
@@ -237,6 +299,17 @@ def retry_after(seconds: float) -> str:
 def is_loopback(address: str) -> bool:
     """Whether a peer's address is this machine's own."""
     return address.startswith("127.") or address in ("::1", "::ffff:127.0.0.1")
+
+
+def network_of(address: str) -> str:
+    """What is counted as one address: an IPv4 address, or the /64 that an IPv6 host may choose its own address from."""
+    if ":" not in address:
+        return address
+    try:
+        parsed = ipaddress.IPv6Address(address.partition("%")[0])
+    except ValueError:
+        return address
+    return str(parsed.ipv4_mapped or ipaddress.IPv6Network((parsed, 64), strict=False))
 
 
 DEFAULT_PORTS = {"http": ":80", "https": ":443"}

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import structlog
 
 from hubbub.age import Age
+from hubbub.budgets import Use, spend, take_one, wait_for
 from hubbub.catchup import PAGE, catch_up, page_texts, read_missed
 from hubbub.client import Client, Participant
 from hubbub.engine import Engine, Head
@@ -28,6 +29,12 @@ from hubbub.tasks import Tasks
 __all__ = ["EnteredRoom", "Rooms"]
 
 log = structlog.get_logger("hubbub")
+
+# What is read from the log costs several times as much as what is at hand, and counts so much more.
+LOG_FACTOR = 4
+
+# One that is fed while its account is over its budget gets a page after so many seconds at most.
+FEED_PAUSE_S = 1.0
 
 # Events about users, which a large room is not told.
 ABOUT_USERS = frozenset({"typing", "read"})
@@ -79,6 +86,7 @@ class Rooms:
         self._settings = settings
         self._tasks = tasks
         self._age = Age(settings.keep_seconds, clock=clock, wall=wall)
+        self._clock = clock
         self._live: dict[str, LiveRoom] = {}
         self._presence = Presence(engine, engine, clock)
         self._dirty: dict[LiveRoom, None] = {}
@@ -200,6 +208,9 @@ class Rooms:
             missed = await read_missed(self._engine, room.name, room.recent, since) if since is not None else None
             read = await self._engine.read_mark(room.name, client.user)
             listing = await self._presence.listing(room, client.user)
+            if missed is not None:
+                read_bytes = sum(len(message.body) for message in missed.messages)
+                self._charge(client, read_bytes * (LOG_FACTOR - 1))  # the answer itself is counted where it is written
             # From here on nothing waits: what is at hand now is the present.
             caught = catch_up(room.recent, client.dialect, missed, history)
             if caught.is_present:
@@ -216,6 +227,7 @@ class Rooms:
         if name not in self._live:
             name = check_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
         may(client, JOIN, name)
+        self._count_join(client)
         if self._handlers.join_hooks:
             await call_hooks(self._handlers.join_hooks, name, client)
         room = self._live.get(name)
@@ -223,6 +235,16 @@ class Rooms:
             room = self._live[name] = LiveRoom(name, self._engine, self.look_at)
         room.arrivals += 1
         return room
+
+    def _count_join(self, client: Participant) -> None:
+        """Refuse (`rate_limited`) a client whose account or address enters too many rooms."""
+        wait = take_one(client.purses, Use.JOINS, self._clock())
+        if wait:
+            raise Refused(ErrorCode.RATE_LIMITED, "this account or address enters too many rooms", round(wait, 3))
+
+    def _charge(self, client: Participant, size: int) -> None:
+        """Count bytes that are sent because a client has asked for them, or has to be fed."""
+        spend(client.purses, Use.SENT, size, self._clock())
 
     def _end_arrival(self, room: LiveRoom) -> None:
         room.arrivals -= 1
@@ -370,7 +392,9 @@ class Rooms:
                     is_behind = True
                     if not self._feed_from_hand(client, room):
                         await self._feed_page(client, room)
-                    await asyncio.sleep(0)  # not every read waits, and there may be hundreds of rooms
+                    # Not every read waits, and there may be hundreds of rooms.
+                    wait = wait_for(client.purses, Use.SENT, self._clock())
+                    await asyncio.sleep(min(wait, FEED_PAUSE_S))
         except EngineError as error:
             log.warning("a slow client cannot be fed", user=client.user, error=str(error))
             client.close(CloseCode.LOST_PLACE, "the log cannot be read")
@@ -399,6 +423,7 @@ class Rooms:
             return  # it has left, joined anew, or asked for something that is to be answered first, meanwhile
         texts, cursor = page_texts(room.name, client.dialect, page, heard)
         client.write_texts(texts)
+        self._charge(client, sum(map(len, texts)) * LOG_FACTOR)
         room.enter_behind(client, cursor)
 
     # What the engine tells (`engine.Listener`)

@@ -139,6 +139,24 @@ class Settings:
     client_burst: float = 200.0
     """Events that one client may send at once before its rate counts; at least 1."""
 
+    account_share: float = 16.0
+    """Clients' worth of client_rate and client_burst that all connections of one account have together; more is
+    refused like what is over client_rate."""
+
+    address_share: float = 16.0
+    """Accounts' worth of everything that all connections from one address have together, loopback exempt."""
+
+    replay_rate: float = 8.0 * 1024 * 1024
+    """Bytes a second that one account may have sent on request (joins, history), what comes from the log fourfold;
+    beyond them requests are refused with rate_limited. 0 is no limit."""
+
+    replay_burst: float = 128.0 * 1024 * 1024
+    """Such bytes that one account may have at once before their rate counts."""
+
+    limits: Literal["enforce", "count"] = "enforce"
+    """What becomes of that which is over an account's or an address's budget: it is refused, or only counted and
+    logged."""
+
     otp_ttl: float = 5.0
     """Life of a one-time password."""
 

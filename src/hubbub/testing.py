@@ -208,8 +208,11 @@ class Stage:
         Raises:
             Refused: by an `on_connect` hook.
         """
-        limit = Rate(RateLimit(rate, self.settings.client_burst), self.clock()) if rate else None
-        client = Participant(user, session or f"session of {user}", dialect, in_a_line, echo=echo, rate=limit)
+        purses = self.core.budgets.purses(user, None, self.clock())
+        limit = Rate(RateLimit(rate, self.settings.client_burst), self.clock(), purses) if rate else None
+        client = Participant(
+            user, session or f"session of {user}", dialect, in_a_line, echo=echo, rate=limit, purses=purses
+        )
         await self.core.connect(client)
         guest = Guest(self.core, client)
         client.attach(guest)

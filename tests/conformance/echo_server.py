@@ -42,7 +42,7 @@ class Echo:
     def admit(self) -> bool:
         return True
 
-    def is_over_rate(self) -> bool:
+    def is_too_much(self, _size: int) -> bool:
         return False
 
     def writing_paused(self) -> None: ...

@@ -13,6 +13,7 @@ import structlog
 from argon2.exceptions import VerifyMismatchError
 
 from hubbub import accounts as accounts_module
+from hubbub import logins
 from hubbub.accounts import Accounts
 from hubbub.dialect import CLASSIC
 from hubbub.engine import Account, Grant
@@ -212,11 +213,34 @@ async def test_a_login_does_not_outlive_a_change_of_its_account(
 
 async def test_logins_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
     async with office(monkeypatch) as here:
-        monkeypatch.setattr(accounts_module, "MAX_WAITING_LOGINS", 0)
+        monkeypatch.setattr(logins, "MAX_WAITING_PER_SOURCE", 0)
+        monkeypatch.setattr(accounts_module, "REFUSAL_S", 0.0)
         response = await here.ask("POST", "/login", RIGHT)
         assert_error(response, 429, "rate_limited")
-        assert response.headers["Retry-After"] == "1"
+        assert response.headers["Retry-After"] == "5"
         assert FakeHasher.verified == []
+
+
+async def test_a_login_says_where_it_comes_from_and_by_whom(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        attempts: list[logins.Attempt] = []
+        add = logins.Queue.add
+
+        def noting(queue: logins.Queue, attempt: logins.Attempt, now: float) -> None:
+            attempts.append(attempt)
+            add(queue, attempt, now)
+
+        monkeypatch.setattr(logins.Queue, "add", noting)
+        token = (await here.log_in())["token"]
+        await here.ask("POST", "/login", RIGHT, address="2001:db8::1", authorization=f"Bearer {token}")
+        other = RIGHT | {"username": "alice"}
+        await here.ask("POST", "/login", other, address=ELSEWHERE, authorization=f"Bearer {token}")
+        assert [attempt.source for attempt in attempts] == [HERE, "2001:db8::/64", ELSEWHERE]
+        grant = await here.accounts.grant_of(token)
+        assert grant is not None
+        assert [attempt.session for attempt in attempts] == ["", grant.session, ""], (
+            "a session vouches for its own user"
+        )
 
 
 @pytest.mark.parametrize("limit", ["max_otps", "max_otps_per_account"])

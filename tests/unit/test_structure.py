@@ -33,9 +33,9 @@ LAYERS = (
     ("rooms",),
     ("catchup", "pump", "handle", "handlers", "permissions", "presence", "recent", "room"),
     ("posting", "client", "tasks"),
-    ("dialect", "accounts", "otp"),
+    ("dialect", "accounts", "logins", "otp"),
     ("engine",),
-    ("age", "events", "policy", "settings", "logs", "ration"),
+    ("age", "events", "policy", "settings", "logs", "ration", "budgets"),
     ("errors",),
 )
 

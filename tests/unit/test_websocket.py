@@ -78,7 +78,7 @@ class Listener:
             return False
         return self.takes_pings
 
-    def is_over_rate(self) -> bool:
+    def is_too_much(self, _size: int) -> bool:
         return self.sends_too_much
 
     def writing_paused(self) -> None:

@@ -26,6 +26,7 @@ GROUPS = {
         *("keep_messages", "keep_seconds", "max_frame", "max_message", "max_room_name", "max_user_name"),
         *("max_rooms", "max_outbox", "max_clients", "max_clients_per_address", "max_otps", "max_otps_per_account"),
         *("client_rate", "client_burst", "max_pending", "max_pending_per_address"),
+        *("account_share", "address_share", "replay_rate", "replay_burst", "limits"),
     ),
     Group("Times, in seconds", sort_key=4): (
         *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout"),

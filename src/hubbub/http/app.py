@@ -157,7 +157,13 @@ class App:
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
         accounts = self._accounts
-        opened = await accounts.log_in(credentials.username, credentials.password)
+        opened = await accounts.log_in(
+            credentials.username,
+            credentials.password,
+            address=request.address,
+            token=bearer_token(request),
+            is_wanted=request.is_wanted,
+        )
         if opened is None:
             log.info("login failed", user=credentials.username[:64], address=request.address)
             raise HttpError(401, "unauthorized", "wrong name or password")
@@ -183,7 +189,9 @@ class App:
 
     async def _another_otp(self, request: Request) -> Response:
         self._refuse_while_draining()
-        return secret({"otp": await self._otps.issue(await self._bearer(request))})
+        grant = await self._bearer(request)
+        self._accounts.recognize(grant.user, request.address)
+        return secret({"otp": await self._otps.issue(grant)})
 
     async def _log_out(self, request: Request) -> Response:
         grant = await self._bearer(request)
@@ -198,8 +206,8 @@ class App:
 
     async def _bearer(self, request: Request) -> Grant:
         """Who the request's bearer token stands for (RFC 6750 section 2.1)."""
-        scheme, _, token = (request.header("authorization") or "").partition(" ")
-        grant = await self._accounts.grant_of(token.strip()) if scheme.lower() == "bearer" and token else None
+        token = bearer_token(request)
+        grant = await self._accounts.grant_of(token) if token else None
         if grant is None:
             message = "no valid token: log in, and send Authorization: Bearer <token>"
             raise HttpError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
@@ -221,6 +229,12 @@ class App:
         self._check_before(request)
         message = "this is a WebSocket: connect with Upgrade: websocket, and Connection: Upgrade"
         raise HttpError(426, "upgrade_required", message, {"Upgrade": "websocket"})
+
+
+def bearer_token(request: Request) -> str:
+    """The token that a request bears (RFC 6750 section 2.1); empty without one."""
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 async def options(headers: dict[str, str]) -> Response:

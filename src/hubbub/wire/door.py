@@ -12,6 +12,7 @@ import secrets
 from http import HTTPStatus
 from typing import Protocol
 
+from hubbub.budgets import Purses, Use, take_one
 from hubbub.client import Participant
 from hubbub.core import Core
 from hubbub.dialect import Dialect, dialect_of
@@ -19,7 +20,7 @@ from hubbub.engine import Grant
 from hubbub.errors import EngineError, Refused
 from hubbub.events import encode
 from hubbub.otp import OneTimePasswords
-from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin
+from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin, is_loopback, network_of, retry_after
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.frames import text_frame
@@ -142,6 +143,7 @@ class Door:
         return client, subprotocol
 
     def _new_client(self, grant: Grant, dialect: Dialect, request: Request) -> Participant:
+        purses = self._open_purses(grant.user, request.address)
         client = Participant(
             grant.user,
             grant.session,
@@ -149,11 +151,23 @@ class Door:
             text_frame,
             # The Node page puts its user's name in the URL and shows what it sends by itself.
             echo=not (dialect.may_mute_own and has_name(request)),
-            rate=Rate(self._rate_limit, self._core.now()) if self._rate_limit else None,
+            rate=Rate(self._rate_limit, self._core.now(), purses) if self._rate_limit else None,
+            purses=purses,
         )
         if dialect.is_greeted:
             client.write_text(dialect.event("welcome", self._greeting(grant.user)))
         return client
+
+    def _open_purses(self, user: str, address: str) -> Purses:
+        """What pays for a connection; one whose account or address has opened too many is `Denied` (503)."""
+        now = self._core.now()
+        # Who comes from this machine is a proxy, which has limits of its own, or has the machine anyway.
+        network = None if is_loopback(address) else network_of(address)
+        purses = self._core.budgets.purses(user, network, now)
+        wait = take_one(purses, Use.OPENINGS, now)
+        if wait:
+            raise unavailable("this account or address opens too many connections", retry_after(wait))
+        return purses
 
     def _greeting(self, user: str) -> bytes:
         return b'{"user":%b,"session":"%b",%b' % (encode(user), secrets.token_hex(8).encode(), self._welcome)
@@ -179,9 +193,9 @@ def welcome(settings: Settings) -> dict[str, object]:
     }
 
 
-def unavailable(message: str) -> Denied:
-    """Nobody can be let in now: worth another try."""
-    return Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, f"Retry-After: {RETRY_AFTER_S}")
+def unavailable(message: str, seconds: str = str(RETRY_AFTER_S)) -> Denied:
+    """Nobody can be let in now: worth another try after so many seconds."""
+    return Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, f"Retry-After: {seconds}")
 
 
 def check_handshake(request: Request) -> bytes:

@@ -234,6 +234,10 @@ class HttpConnection(asyncio.Protocol):
         self._has_ended = True
         return (self._task is not None or bool(self._waiting)) and self._transport.can_write_eof()
 
+    def has_client(self) -> bool:
+        """Whether the client may still want an answer; one that has ended its half is hardly there any more."""
+        return not (self._has_ended or self._transport.is_closing())
+
     def stop(self) -> None:
         """Close after the answer that is being made, or at once without one."""
         if self._task is None:
@@ -389,8 +393,16 @@ class HttpConnection(asyncio.Protocol):
         parser, target = self._parser, self._target
         self._intake = HEAD
         method = parser.get_method().decode("ascii")
-        body = bytes(self._body)
-        request = Request(method, target.path, target.query, self._headers, self._address, body, self._is_secure)
+        request = Request(
+            method,
+            target.path,
+            target.query,
+            self._headers,
+            self._address,
+            bytes(self._body),
+            self._is_secure,
+            self.has_client,
+        )
         if parser.should_upgrade():
             self._upgrade = request
         else:

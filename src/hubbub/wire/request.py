@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 from typing import NamedTuple
 from urllib.parse import parse_qs, unquote
@@ -24,6 +25,11 @@ CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 STATUS_LINES = {each.value: f"HTTP/1.1 {each.value} {each.phrase}\r\n" for each in HTTPStatus}
 
 
+def always() -> bool:
+    """Somebody waits."""
+    return True
+
+
 class Request(msgspec.Struct, frozen=True):
     """A whole request.
 
@@ -32,6 +38,7 @@ class Request(msgspec.Struct, frozen=True):
         headers: their values, under names in lower case.
         address: the client's.
         is_secure: whether a trusted proxy says that it came by HTTPS.
+        is_wanted: whether the client still waits for the answer.
     """
 
     method: str
@@ -41,6 +48,7 @@ class Request(msgspec.Struct, frozen=True):
     address: str = ""
     body: bytes = b""
     is_secure: bool = False
+    is_wanted: Callable[[], bool] = always
 
     def header(self, name: str) -> str | None:
         """A header's only value; None without one.  `Denied` (400) when there are several."""

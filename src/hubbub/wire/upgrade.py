@@ -131,9 +131,8 @@ class Visitor:
     def admit(self) -> bool:
         return self._upgrades.core.dispatch.admit(self._client)
 
-    def is_over_rate(self) -> bool:
-        rate = self._client.rate
-        return rate is not None and rate.is_exceeded
+    def is_too_much(self, size: int) -> bool:
+        return self._upgrades.core.dispatch.is_too_much(self._client, size)
 
     def writing_paused(self) -> None:
         self._upgrades.core.rooms.mark_slow(self._client)

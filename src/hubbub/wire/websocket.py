@@ -87,8 +87,11 @@ class Receiver(Protocol):
         """
         ...
 
-    def is_over_rate(self) -> bool:
-        """Whether more has come lately than the client may send."""
+    def is_too_much(self, size: int) -> bool:
+        """Count a long read, in bytes; whether more has come lately than the client may send.
+
+        It may stop the reading.
+        """
         ...
 
     def writing_paused(self) -> None:
@@ -237,7 +240,7 @@ class WebSocket(asyncio.BufferedProtocol):
                 readers.give_back(reader)
         if started:
             seconds = readers.turnstile.clock() - started
-            if seconds > size * SLOW_BYTE_S or self._life is not OPEN or self._receiver.is_over_rate():
+            if self._life is not OPEN or self._receiver.is_too_much(size) or seconds > size * SLOW_BYTE_S:
                 self._wait(seconds)
 
     def _drop(self, size: int) -> None:
