@@ -63,7 +63,7 @@ class Bank:
     def __init__(self) -> None:
         self.clock = Clock()
         self.vault = Slow(self.clock)
-        self.accounts = Accounts(self.vault, self.clock, session_ttl_s=60.0, max_user_name=32, clock=self.clock)
+        self.accounts = Accounts(self.vault, session_ttl_s=60.0, max_user_name=32, clock=self.clock)
 
     def log_in(self, user: str, address: str = HERE, password: str = "right") -> asyncio.Task[object]:
         return asyncio.create_task(self.accounts.log_in(user, password, address=address))
