@@ -292,17 +292,17 @@ class Dispatch:
             self._rooms.hold(client, room)
         return held
 
-    def _ack(self, client: Participant, request: EventRequest, result: Any) -> int:
-        """Answer a request; the bytes that its payload has."""
+    def _ack(self, client: Participant, request: EventRequest, result: Any) -> bytes:
+        """Answer a request; its payload."""
         if request.id is None:
-            return 0
+            return b""
         try:
             payload = ack_payload(result)
         except Exception:
             self._failed(client, request)  # what a handler returns may be anything
-            return 0
+            return b""
         client.write_text(client.dialect.ack(request.id, payload))
-        return len(payload)
+        return payload
 
     async def _handle_async(
         self, client: Participant, line: Line, request: EventRequest, handler: Handler, event: Any
@@ -335,8 +335,8 @@ class Dispatch:
         except Exception:
             self._failed(client, request)
         else:
-            size = self._ack(client, request, result)
-            spend(client.purses, Use.SENT, size, self._clock())
+            payload = self._ack(client, request, result)
+            spend(client.purses, Use.SENT, len(payload), self._clock())
 
     # Refusing
 
