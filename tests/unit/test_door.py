@@ -413,6 +413,24 @@ async def test_a_broken_handshake_is_refused(wrong: dict[str, Any], status: int,
         assert (await here.ask(request(otp))).status == 101, "and the one-time password is as good as before"
 
 
+async def test_a_refusal_of_a_head_request_has_no_body() -> None:
+    async with entrance() as here:
+        line = await here.ask(request(await here.otp(), method="HEAD"))
+        assert line.status == 405
+        assert line.writes[0].endswith(b"\r\n\r\n")
+
+
+async def test_a_refusal_is_a_line_with_its_reason() -> None:
+    async with entrance() as here:
+        with structlog.testing.capture_logs() as lines:
+            await here.ask(request("nonsense"))
+        [told] = [each for each in lines if each["event"] == "upgrade refused"]
+        assert told["log_level"] == "info"
+        assert (told["status"], told["address"]) == (401, ELSEWHERE)
+        assert "one-time password" in told["reason"]
+        assert "nonsense" not in str(told)
+
+
 # Origins
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
+import structlog
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -485,6 +486,18 @@ async def test_another_version_is_refused(version: str) -> None:
     assert_refused(site, await site.send(get("/", version=version)), 505)
 
 
+async def test_a_line_that_ends_otherwise_is_refused_at_once() -> None:
+    for data in (b"GET / HTTP/1.1\n", b"GET / HTTP/1.1\r\nHost: a\nX"):
+        site = Site()
+        assert_refused(site, await site.send(data), 400)
+
+
+async def test_chunks_are_counted_for_each_body() -> None:
+    site = Site()
+    for _ in range(2 * MAX_FRAMED // MAX_BODY):
+        assert statuses(await site.send(chunked(b"x" * MAX_BODY))) == [200]
+
+
 async def test_trailers_do_not_pass_for_headers() -> None:
     site = Site()
     assert statuses(await site.send(chunked(b"x", trailers=b"Authorization: Bearer x\r\n") + GET)) == [200, 200]
@@ -601,7 +614,11 @@ async def test_an_offer_of_http_1_0_is_ignored() -> None:
 
 async def test_frames_before_the_answer_are_refused() -> None:
     site = Site()
-    assert_refused(site, await site.send(UPGRADE + b"\x81\x80\0\0\0\0"), 400)
+    with structlog.testing.capture_logs() as lines:
+        assert_refused(site, await site.send(UPGRADE + b"\x81\x80\0\0\0\0"), 400)
+    assert [(line["log_level"], line["event"], line["address"]) for line in lines] == [
+        ("info", "upgrade refused", "10.0.0.1")
+    ]
     assert site.upgraded == []
 
 

@@ -103,6 +103,7 @@ SHAPES = {
     "two hosts": Shape(get(host=HOST * 2), 400),
     "two hosts in 1.0": Shape(get(b"GET / HTTP/1.0", host=HOST * 2), 400),
     "two hosts and absolute": Shape(get(b"GET http://localhost/ HTTP/1.1", host=HOST * 2), 400),
+    "bad host and absolute": Shape(get(b"GET http://localhost/ HTTP/1.1", host=b"Host: a b\r\n"), 400),
     "no host and absolute": Shape(get(b"GET http://localhost/ HTTP/1.1", host=b""), 400),
     "empty host": Shape(get(host=b"Host:\r\n"), 400),
     "host with user": Shape(get(host=b"Host: me@localhost\r\n"), 400),
