@@ -19,14 +19,24 @@ from hubbub import shutdown as module
 from hubbub.shutdown import Shutdown
 from hubbub.logs import configure_logging
 
-FOREVER = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+FOREVER = "WITH RECURSIVE n(x) AS (SELECT ready() UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n"
+
+def ready():
+    print("ready", flush=True)
+    return 1
+
+def query():
+    connection = sqlite3.connect(":memory:")
+    connection.create_function("ready", 0, ready)
+    connection.execute(FOREVER)
 
 def block(how):
-    print("ready", flush=True)
+    if how == "query":
+        query()  # ready when it has begun: from then on it neither looks for signals nor comes back
+    ready()
     match how:
         case "sleep": time.sleep(3600)
         case "regex": re.match("(a+)+$", "a" * 100 + "b")
-        case "query": sqlite3.connect(":memory:").execute(FOREVER)
         case "loop":
             while True: pass
         case "thread": threading.Thread(target=time.sleep, args=(3600,)).start()
