@@ -22,7 +22,7 @@ from hubbub.policy import check_password, check_user_name, network_of
 __all__ = ["Accounts"]
 
 # What the threads that hash leave to others (setpriority(2)): messages come first where they share a processor.
-NICENESS = 10
+NICENESS = 5
 
 # A login that is refused because too many wait is told so after this time: it would be back at once.
 REFUSAL_S = 1.0

@@ -242,8 +242,11 @@ class Rate:
 
     @property
     def rest_s(self) -> float:
-        """Seconds for which no frames that are no events are wanted."""
-        return self._idle_until - self._at
+        """Seconds for which no frames that are no events are wanted; none where it is about to be closed for a flood.
+
+        What is not read is not counted, so that long rests would keep a flood from its end.
+        """
+        return self._idle_until - self._at if self._excess <= self._limit.burst else 0.0
 
     @property
     def is_exceeded(self) -> bool:

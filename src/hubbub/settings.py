@@ -146,7 +146,7 @@ class Settings:
     address_share: float = 16.0
     """Accounts' worth of everything that all connections from one address have together, loopback exempt."""
 
-    replay_rate: float = 8.0 * 1024 * 1024
+    replay_rate: float = 16.0 * 1024 * 1024
     """Bytes a second that one account may have sent on request (joins, history), what comes from the log fourfold;
     beyond them requests are refused with rate_limited. 0 is no limit."""
 

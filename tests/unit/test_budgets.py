@@ -114,7 +114,7 @@ def test_without_a_rate_for_clients_an_account_may_send_what_it_likes() -> None:
 
 
 def test_what_is_over_budget_is_only_counted_where_that_is_wanted() -> None:
-    purses = Budgets(Settings(limits="count")).purses("percy", None, 0.0)
+    purses = Budgets(Settings(limits="count", replay_rate=1.0, replay_burst=100.0)).purses("percy", None, 0.0)
     spend(purses, Use.SENT, 1e18, 0.0)
     with structlog.testing.capture_logs() as lines:
         for _ in range(1000):
@@ -222,6 +222,16 @@ def test_the_pongs_of_very_many_connections_that_answer_pings_are_welcome() -> N
         assert all(rate.take_idle(beat * 9.0) for rate in many)
 
 
+def test_one_that_floods_is_read_on_until_that_is_known() -> None:
+    many = rates(20, burst=10.0)
+    for rate in many:
+        for _ in range(200):
+            rate.take_idle(0.0)
+    assert many[-1].rest_s == 0.0
+    assert not any(many[-1].take_idle(1.0) for _ in range(CREDIT + 1))
+    assert many[-1].rest_s > 1.0
+
+
 async def test_a_connection_is_refused_for_what_others_of_its_account_send() -> None:
     async with at_work(client_rate=10.0, client_burst=100.0, account_share=1.0) as stage:
         many = [await stage.client("percy", rate=100.0) for _ in range(20)]
@@ -246,15 +256,15 @@ async def test_one_that_pings_with_many_connections_is_not_read_for_longer(monke
         rests.append(delay)
         return call_later(delay, *work)
 
-    async with at_work(client_rate=10.0, client_burst=10.0, account_share=1.0) as stage:
+    async with at_work(client_rate=10.0, client_burst=100.0, account_share=1.0) as stage:
         monkeypatch.setattr(loop, "call_later", noting)
-        many = [await stage.client("percy", rate=10.0) for _ in range(30)]
-        for _ in range(2):
-            for guest in many:
-                for _ in range(3 * CREDIT):
-                    guest.ping()
-                stage.core.dispatch._end_rest(guest._participant)
-        assert rests[0] == dispatch.REST_S
+        first, *others = [await stage.client("percy", rate=10.0) for _ in range(30)]
+        while first.ping():
+            pass
+        assert rests == [dispatch.REST_S]
+        for guest in others:
+            for _ in range(2 * CREDIT):
+                guest.ping()
         assert rests[-1] == dispatch.MAX_REST_S
 
 
