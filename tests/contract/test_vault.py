@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from contract.told import Restart, Told
-from hubbub.engine import Account, Engine, Grant, OtpLimit
+from hubbub.acts import Role
+from hubbub.engine import Account, Change, Engine, Grant, OtpLimit, WhyNot, memory, sqlite_access
 from hubbub.testing import Clock
 from walls import DAY_S, Wall
 
@@ -319,3 +320,158 @@ async def test_limits_hold_for_many_that_ask_at_once(engine: Engine) -> None:
 @pytest.mark.usefixtures("sessions")
 async def test_no_limit_is_0(engine: Engine) -> None:
     assert [await issue(engine, f"otp {number}") for number in range(100)] == [None] * 100
+
+
+# Who may do what
+
+
+async def add(engine: Engine, *users: str, role: Role = Role.MEMBER) -> None:
+    for user in users:
+        await engine.put_account(Account(user, "hash", role))
+
+
+async def test_an_account_has_the_role_that_it_was_made_with_until_it_gets_another(engine: Engine) -> None:
+    await add(engine, "percy", role=Role.ADMIN)
+    await add(engine, "alice")
+    assert (await engine.access()).roles == {"percy": Role.ADMIN}
+    assert (await engine.set_role("alice", Role.GUEST)).why_not is None
+    assert await engine.account("alice") == Account("alice", "hash", Role.GUEST)
+    assert (await engine.access()).roles == {"percy": Role.ADMIN, "alice": Role.GUEST}
+    assert (await engine.set_role("alice", Role.MEMBER)).why_not is None
+    assert (await engine.access()).roles == {"percy": Role.ADMIN}
+
+
+async def test_a_new_password_changes_neither_the_role_nor_a_block(engine: Engine) -> None:
+    await add(engine, "percy")
+    await engine.set_role("percy", Role.GUEST)
+    await engine.set_blocked("percy", is_blocked=True)
+    await engine.put_account(Account("percy", "other", Role.ADMIN))
+    assert await engine.account("percy") == Account("percy", "other", Role.GUEST, is_blocked=True)
+
+
+async def test_a_blocked_user_has_no_session_and_no_one_time_password(engine: Engine, clock: Clock, told: Told) -> None:
+    await add(engine, "percy", "alice")
+    for grant in (PERCY, ALICE):
+        await engine.put_session(grant, clock() + 1000)
+        await issue(engine, f"otp of {grant.user}", grant)
+    assert (await engine.set_blocked("percy", is_blocked=True)).why_not is None
+    await told.exactly(("ended", "session"))
+    assert await engine.session("session") is None
+    assert await engine.take_otp("otp of percy") is None
+    assert await engine.take_otp("otp of alice") == ALICE
+    assert (await engine.access()).blocked == {"percy"}
+    await engine.set_blocked("percy", is_blocked=False)
+    assert (await engine.access()).blocked == set()
+
+
+async def test_all_sessions_of_a_user_end_at_once(engine: Engine, clock: Clock, told: Told) -> None:
+    for grant in (PERCY, Grant("percy", "other"), ALICE):
+        await engine.put_session(grant, clock() + 1000)
+    assert await engine.end_sessions("percy") == 2
+    assert sorted(await told.at_least(2)) == [("ended", "other"), ("ended", "session")]
+    assert await engine.alive(["session", "other", "hers"]) == {"hers"}
+
+
+@pytest.mark.parametrize("way", ["demoted", "blocked"])
+async def test_the_last_admin_that_can_log_in_stays_one(engine: Engine, way: str) -> None:
+    await add(engine, "percy", "alice", role=Role.ADMIN)
+
+    async def undo(user: str) -> WhyNot | None:
+        if way == "demoted":
+            return (await engine.set_role(user, Role.MEMBER)).why_not
+        return (await engine.set_blocked(user, is_blocked=True)).why_not
+
+    outcomes = await asyncio.gather(undo("percy"), undo("alice"))
+    assert list(outcomes) == [None, WhyNot.LAST_ADMIN]
+    assert (await engine.set_role("alice", Role.ADMIN)).why_not is None
+    await engine.set_role("percy", Role.ADMIN)
+    await engine.set_blocked("percy", is_blocked=False)
+    assert await undo("alice") is None
+
+
+async def test_nothing_is_changed_of_an_account_that_is_not_there(engine: Engine) -> None:
+    before = await engine.access()
+    for change in (
+        await engine.set_role("nobody", Role.ADMIN),
+        await engine.set_blocked("nobody", is_blocked=True),
+        await engine.invite("team", "nobody"),
+    ):
+        assert change == Change(before.version, WhyNot.NO_ACCOUNT)
+    assert await engine.access() == before
+
+
+async def test_invitations_are_kept_until_they_are_taken_back(engine: Engine) -> None:
+    await add(engine, "percy", "alice")
+    for user in ("percy", "alice", "alice"):
+        await engine.invite("team", user)
+    await engine.invite("other", "percy")
+    assert (await engine.access()).invited == {"team": {"percy", "alice"}, "other": {"percy"}}
+    await engine.uninvite("team", "percy")
+    await engine.uninvite("nowhere", "percy")
+    assert (await engine.access()).invited == {"team": {"alice"}, "other": {"percy"}}
+
+
+async def test_another_account_of_the_same_name_inherits_nothing(engine: Engine) -> None:
+    await add(engine, "percy", role=Role.ADMIN)
+    await engine.invite("team", "percy")
+    await engine.remove_account("percy")
+    await add(engine, "percy")
+    access = await engine.access()
+    assert (access.invited, access.roles) == ({}, {})
+
+
+async def test_rooms_are_closed_reopened_and_deleted(engine: Engine) -> None:
+    await add(engine, "percy")
+    await engine.invite("team", "percy")
+    await engine.close_room("team")
+    await engine.close_room("other")
+    assert (await engine.access()).closed == {"team", "other"}
+    await engine.reopen_room("other")
+    await engine.doom_room("team")
+    for change in (engine.reopen_room, engine.close_room):
+        await change("team")
+        access = await engine.access()
+        assert (access.closed, access.doomed) == ({"team"}, {"team"})
+    await engine.forget_room("team")
+    access = await engine.access()
+    assert (access.closed, access.doomed, access.invited) == (set(), set(), {})
+
+
+async def test_each_change_of_who_may_do_what_has_a_higher_version(engine: Engine) -> None:
+    versions = [await engine.access_version()]
+
+    async def note() -> None:
+        version = await engine.access_version()
+        assert version == (await engine.access()).version
+        versions.append(version)
+
+    await add(engine, "percy")
+    await note()
+    for change in (
+        engine.set_role("percy", Role.ADMIN),
+        engine.invite("team", "percy"),
+        engine.uninvite("team", "percy"),
+        engine.close_room("team"),
+        engine.reopen_room("team"),
+        engine.doom_room("team"),
+        engine.forget_room("team"),
+    ):
+        made = await change
+        await note()
+        assert made.version == versions[-1]
+    await engine.remove_account("percy")
+    await note()
+    assert versions == sorted(set(versions))
+
+
+async def test_what_is_kept_of_who_may_do_what_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (memory, sqlite_access):
+        monkeypatch.setattr(module, "MAX_INVITATIONS", 2)
+    await add(engine, "percy")
+    for room in ("a", "b", "c"):
+        await engine.invite(room, "percy")
+        await engine.close_room(room)
+    access = await engine.access()
+    assert (set(access.invited), access.closed) == ({"a", "b"}, {"a", "b"})
+    assert (await engine.doom_room("c")).why_not is WhyNot.TOO_MANY
+    assert (await engine.doom_room("b")).why_not is None

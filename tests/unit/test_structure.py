@@ -36,7 +36,7 @@ LAYERS = (
     ("dialect", "accounts", "logins", "otp"),
     ("engine",),
     ("age", "events", "policy", "settings", "logs", "ration", "budgets"),
-    ("errors",),
+    ("acts", "errors"),
 )
 
 # What no layer below `wire` may know: network libraries, and the transports of asyncio, by how their names look.

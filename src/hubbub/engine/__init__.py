@@ -13,13 +13,18 @@ from typing import Protocol
 
 import msgspec
 
+from hubbub.acts import Role
+from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, WhyNot
 from hubbub.errors import KeyConflict
 from hubbub.events import Message
 
 __all__ = [
+    "MAX_INVITATIONS",
+    "Access",
     "Account",
     "Attendance",
     "Bus",
+    "Change",
     "Draft",
     "Engine",
     "Grant",
@@ -33,6 +38,7 @@ __all__ = [
     "Resumed",
     "UserList",
     "Vault",
+    "WhyNot",
 ]
 
 
@@ -100,10 +106,12 @@ class Grant(msgspec.Struct, frozen=True):
 
 
 class Account(msgspec.Struct, frozen=True):
-    """A user who can log in: the name, and an argon2id hash."""
+    """A user who can log in, unless it is blocked: the name, an argon2id hash, and the role."""
 
     user: str
     password_hash: str
+    role: Role = Role.MEMBER
+    is_blocked: bool = False
 
 
 class OtpLimit(Enum):
@@ -273,8 +281,10 @@ class Attendance(Protocol):
         ...
 
 
-class Vault(Protocol):
-    """Accounts, session tokens and one-time passwords.  Secrets come in hashed; only hashes are kept.
+class Vault(AccessVault, Protocol):
+    """Accounts, session tokens and one-time passwords, and who may do what.
+
+    Secrets come in hashed; only hashes are kept.
 
     One-time passwords and sessions expire by a clock that never goes back: however the wall clock jumps, while the
     engine is open a session ends after its time and not before.  The end of a session that outlives the process is
@@ -293,11 +303,17 @@ class Vault(Protocol):
         ...
 
     async def put_account(self, account: Account) -> None:
-        """Add an account, or change its password: then the user's sessions and one-time passwords end."""
+        """Add an account, or change its password: then the user's sessions and one-time passwords end.
+
+        The role is for a new account: that of one that is there stays, and so does a block.
+        """
         ...
 
     async def remove_account(self, user: str) -> bool:
-        """Remove an account; the user's sessions and one-time passwords end.  False where there is none."""
+        """Remove an account, and its invitations; the user's sessions and one-time passwords end.
+
+        False where there is none.
+        """
         ...
 
     async def put_setup(self, secret: str) -> None:
@@ -318,6 +334,10 @@ class Vault(Protocol):
 
     async def end_session(self, session: str) -> None:
         """Forget a session and every one-time password that it was given."""
+        ...
+
+    async def end_sessions(self, user: str) -> int:
+        """Do the same with all sessions of a user; how many lived."""
         ...
 
     async def alive(self, sessions: Collection[str]) -> set[str]:

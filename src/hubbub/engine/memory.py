@@ -7,8 +7,25 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
 
+from msgspec.structs import replace
+
+from hubbub.acts import Role
 from hubbub.age import Age
-from hubbub.engine import Account, Draft, Grant, Head, Listener, OtpLimit, Outcome, Page, Resumed
+from hubbub.engine import (
+    MAX_INVITATIONS,
+    Access,
+    Account,
+    Change,
+    Draft,
+    Grant,
+    Head,
+    Listener,
+    OtpLimit,
+    Outcome,
+    Page,
+    Resumed,
+    WhyNot,
+)
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.otps import Otps
 from hubbub.engine.stamp import Keys, LogTime, Position, stamp
@@ -59,6 +76,10 @@ class MemoryEngine(LocalEngine):
         self._setup: set[str] = set()
         self._sessions: dict[str, tuple[Grant, float]] = {}
         self._otps = Otps(clock)
+        self._access_version = 0
+        self._invited: dict[str, set[str]] = {}
+        # Rooms that are closed, with whether they are to be deleted.
+        self._closed: dict[str, bool] = {}
 
     async def open(self, listener: Listener) -> None:
         self._listener = listener
@@ -132,13 +153,20 @@ class MemoryEngine(LocalEngine):
         return bool(self._accounts)
 
     async def put_account(self, account: Account) -> None:
+        old = self._accounts.get(account.user)
+        if old is not None:
+            account = replace(old, password_hash=account.password_hash)
         self._accounts[account.user] = account
+        self._note_change()
         self._end_all(account.user)
 
     async def remove_account(self, user: str) -> bool:
         if self._accounts.pop(user, None) is None:
             return False
         self._marks.pop(user, None)
+        for room in [room for room, users in self._invited.items() if user in users]:
+            self._drop_invitation(room, user)
+        self._note_change()
         self._end_all(user)
         return True
 
@@ -172,6 +200,9 @@ class MemoryEngine(LocalEngine):
             self._otps.end(grant.user, [session])
             self._listener.ended(session)
 
+    async def end_sessions(self, user: str) -> int:
+        return self._end_all(user)
+
     async def alive(self, sessions: Collection[str]) -> set[str]:
         return {session for session in sessions if self._grant(session) is not None}
 
@@ -188,12 +219,103 @@ class MemoryEngine(LocalEngine):
         found = self._sessions.get(session)
         return found[0] if found is not None and self._clock() < found[1] else None
 
-    def _end_all(self, user: str) -> None:
-        """End all sessions of a user."""
+    def _end_all(self, user: str) -> int:
+        """End all sessions of a user; how many lived."""
         ended = [session for session, (grant, _) in self._sessions.items() if grant.user == user]
+        count = 0
         for session in ended:
             is_alive = self._grant(session) is not None
             del self._sessions[session]
             if is_alive:
+                count += 1
                 self._listener.ended(session)
         self._otps.end(user, ended)
+        return count
+
+    # Who may do what
+
+    async def set_role(self, user: str, role: Role) -> Change:
+        account = self._accounts.get(user)
+        if account is None:
+            return self._no_change(WhyNot.NO_ACCOUNT)
+        if role is not Role.ADMIN and self._is_last_admin(account):
+            return self._no_change(WhyNot.LAST_ADMIN)
+        self._accounts[user] = replace(account, role=role)
+        return self._note_change()
+
+    async def set_blocked(self, user: str, *, is_blocked: bool) -> Change:
+        account = self._accounts.get(user)
+        if account is None:
+            return self._no_change(WhyNot.NO_ACCOUNT)
+        if is_blocked and self._is_last_admin(account):
+            return self._no_change(WhyNot.LAST_ADMIN)
+        self._accounts[user] = replace(account, is_blocked=is_blocked)
+        change = self._note_change()
+        if is_blocked:
+            self._end_all(user)
+        return change
+
+    def _is_last_admin(self, account: Account) -> bool:
+        admins = [each.user for each in self._accounts.values() if each.role is Role.ADMIN and not each.is_blocked]
+        return admins == [account.user]
+
+    async def invite(self, room: str, user: str) -> Change:
+        if user not in self._accounts:
+            return self._no_change(WhyNot.NO_ACCOUNT)
+        if sum(map(len, self._invited.values())) >= MAX_INVITATIONS:
+            return self._no_change(WhyNot.TOO_MANY)
+        self._invited.setdefault(room, set()).add(user)
+        return self._note_change()
+
+    async def uninvite(self, room: str, user: str) -> Change:
+        self._drop_invitation(room, user)
+        return self._note_change()
+
+    def _drop_invitation(self, room: str, user: str) -> None:
+        users = self._invited.get(room, set())
+        users.discard(user)
+        if not users:
+            self._invited.pop(room, None)
+
+    async def close_room(self, room: str) -> Change:
+        return self._close(room, is_doomed=self._closed.get(room, False))
+
+    async def doom_room(self, room: str) -> Change:
+        return self._close(room, is_doomed=True)
+
+    def _close(self, room: str, *, is_doomed: bool) -> Change:
+        if room not in self._closed and len(self._closed) >= MAX_INVITATIONS:
+            return self._no_change(WhyNot.TOO_MANY)
+        self._closed[room] = is_doomed
+        return self._note_change()
+
+    async def reopen_room(self, room: str) -> Change:
+        if not self._closed.get(room, True):
+            del self._closed[room]
+        return self._note_change()
+
+    async def forget_room(self, room: str) -> Change:
+        self._closed.pop(room, None)
+        self._invited.pop(room, None)
+        return self._note_change()
+
+    async def access(self) -> Access:
+        accounts = self._accounts.values()
+        return Access(
+            self._access_version,
+            {account.user: account.role for account in accounts if account.role is not Role.MEMBER},
+            {account.user for account in accounts if account.is_blocked},
+            {room: set(users) for room, users in self._invited.items()},
+            set(self._closed),
+            {room for room, is_doomed in self._closed.items() if is_doomed},
+        )
+
+    async def access_version(self) -> int:
+        return self._access_version
+
+    def _note_change(self) -> Change:
+        self._access_version += 1
+        return Change(self._access_version)
+
+    def _no_change(self, why_not: WhyNot) -> Change:
+        return Change(self._access_version, why_not)

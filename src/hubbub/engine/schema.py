@@ -34,7 +34,7 @@ MIGRATIONS = [
     CREATE INDEX sessions_by_user ON sessions (user);
     CREATE INDEX sessions_by_expiry ON sessions (expires);
     """,
-    # What was in the table `journal` is folded by the next server.  `messages.key` is not used any more.
+    # What was in the table `journal`, and keys beside messages, are taken over by the next server.  `messages.key` is not used any more.
     """
     CREATE TABLE generations (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE);
     INSERT INTO generations SELECT 1, value FROM facts WHERE name = 'epoch';
@@ -45,10 +45,15 @@ MIGRATIONS = [
         at INTEGER NOT NULL, room INTEGER NOT NULL, seq INTEGER NOT NULL, sent INTEGER NOT NULL,
         sender TEXT, key TEXT NOT NULL, digest INTEGER, PRIMARY KEY (at, room, seq)
     ) WITHOUT ROWID;
-    INSERT INTO keys SELECT 0, room, seq, sent, sender, key, NULL FROM messages
-        WHERE key IS NOT NULL AND sent > (SELECT max(sent) FROM messages) - 300000;
     ALTER TABLE messages ADD COLUMN crc INTEGER;
     ALTER TABLE rooms ADD COLUMN sent INTEGER NOT NULL DEFAULT 0
+    """,
+    """
+    ALTER TABLE accounts ADD COLUMN role TEXT NOT NULL DEFAULT 'member';
+    ALTER TABLE accounts ADD COLUMN is_blocked INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE invitations (room TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (room, user)) WITHOUT ROWID;
+    CREATE TABLE closed_rooms (room TEXT PRIMARY KEY, is_doomed INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO facts VALUES ('access', '0');
     """,
 ]
 

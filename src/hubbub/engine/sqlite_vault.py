@@ -7,7 +7,9 @@ from collections.abc import Callable, Collection
 
 import msgspec
 
-from hubbub.engine import Account, Grant, Listener, OtpLimit
+from hubbub.acts import Role
+from hubbub.engine import Access, Account, Change, Grant, Listener, OtpLimit
+from hubbub.engine import sqlite_access as kept
 from hubbub.engine.database import Database
 from hubbub.engine.local import Silent
 from hubbub.engine.otps import Otps
@@ -69,6 +71,42 @@ class SqliteVault:
         self._end(user, ended or [])
         return ended is not None
 
+    # Who may do what
+
+    async def set_role(self, user: str, role: Role) -> Change:
+        return await self._database.write(kept.set_role, self._database.writing, user, role)
+
+    async def set_blocked(self, user: str, *, is_blocked: bool) -> Change:
+        change, ended = await self._database.write(set_blocked, self._database.writing, user, is_blocked, self._wall())
+        self._end(user, ended)
+        return change
+
+    async def invite(self, room: str, user: str) -> Change:
+        return await self._database.write(kept.invite, self._database.writing, room, user)
+
+    async def uninvite(self, room: str, user: str) -> Change:
+        return await self._database.write(kept.uninvite, self._database.writing, room, user)
+
+    async def close_room(self, room: str) -> Change:
+        return await self._database.write(kept.close_room, self._database.writing, room)
+
+    async def reopen_room(self, room: str) -> Change:
+        return await self._database.write(kept.reopen_room, self._database.writing, room)
+
+    async def doom_room(self, room: str) -> Change:
+        return await self._database.write(kept.doom_room, self._database.writing, room)
+
+    async def forget_room(self, room: str) -> Change:
+        return await self._database.write(kept.forget_room, self._database.writing, room)
+
+    async def access(self) -> Access:
+        return await self._database.read(kept.find_access, self._database.reading)
+
+    async def access_version(self) -> int:
+        return await self._database.read(kept.find_version, self._database.reading)
+
+    # The first account
+
     async def put_setup(self, secret: str) -> None:
         if not await self.has_accounts():
             self._setup.add(secret)
@@ -106,6 +144,11 @@ class SqliteVault:
         user = await self._database.write(end_session, self._database.writing, session, self._now())
         if user is not None:
             self._end(user, [session])
+
+    async def end_sessions(self, user: str) -> int:
+        ended = await self._database.write(end_all_sessions, self._database.writing, user, self._wall())
+        self._end(user, ended)
+        return len(ended)
 
     async def alive(self, sessions: Collection[str]) -> set[str]:
         # Those that are remembered and not asked about may have been ended by another process, too.
@@ -155,8 +198,9 @@ class SqliteVault:
 
 
 def find_account(connection: sqlite3.Connection, user: str) -> Account | None:
-    row = connection.execute("SELECT user, password_hash FROM accounts WHERE user = ?", (user,)).fetchone()
-    return Account(*row) if row else None
+    sql = "SELECT user, password_hash, role, is_blocked FROM accounts WHERE user = ?"
+    row = connection.execute(sql, (user,)).fetchone()
+    return Account(row[0], row[1], Role(row[2]), bool(row[3])) if row else None
 
 
 def list_accounts(connection: sqlite3.Connection) -> list[str]:
@@ -169,9 +213,13 @@ def has_accounts(connection: sqlite3.Connection) -> bool:
 
 def put_account(connection: sqlite3.Connection, account: Account, now: float) -> list[str]:
     """Add or change an account; the live sessions that this has ended."""
-    sql = "INSERT INTO accounts VALUES (?, ?) ON CONFLICT DO UPDATE SET password_hash = excluded.password_hash"
+    sql = (
+        "INSERT INTO accounts (user, password_hash, role, is_blocked) VALUES (?, ?, ?, ?)"
+        " ON CONFLICT DO UPDATE SET password_hash = excluded.password_hash"
+    )
     with transaction(connection):
-        connection.execute(sql, (account.user, account.password_hash))
+        connection.execute(sql, (account.user, account.password_hash, account.role.value, account.is_blocked))
+        kept.raise_version(connection)
         return end_sessions(connection, account.user, now)
 
 
@@ -181,6 +229,23 @@ def remove_account(connection: sqlite3.Connection, user: str, now: float) -> lis
         if not connection.execute("DELETE FROM accounts WHERE user = ?", (user,)).rowcount:
             return None
         connection.execute("DELETE FROM marks WHERE user = ?", (user,))
+        # Another account may get the name.
+        connection.execute("DELETE FROM invitations WHERE user = ?", (user,))
+        kept.raise_version(connection)
+        return end_sessions(connection, user, now)
+
+
+def set_blocked(connection: sqlite3.Connection, user: str, is_blocked: bool, now: float) -> tuple[Change, list[str]]:
+    """Block or unblock an account; the live sessions that this has ended."""
+    with transaction(connection):
+        change = kept.set_blocked(connection, user, is_blocked=is_blocked)
+        is_ending = is_blocked and change.why_not is None
+        return change, end_sessions(connection, user, now) if is_ending else []
+
+
+def end_all_sessions(connection: sqlite3.Connection, user: str, now: float) -> list[str]:
+    """End all sessions of a user; those that were alive."""
+    with transaction(connection):
         return end_sessions(connection, user, now)
 
 
