@@ -428,3 +428,18 @@ async def test_a_place_is_recovered_while_all_after_it_is_kept(engine: Engine) -
     assert inside.is_recovered
     assert [message.seq for message in inside.page.messages] == [oldest, oldest + 1, oldest + 2]
     assert (await engine.resume("general", Head(epoch, 1300), 3)).is_recovered
+
+
+async def test_a_cleared_room_gives_no_seq_again(engine: Engine) -> None:
+    await engine.append([draft(room=room) for room in ("left", "right") for _ in range(3)])
+    before = await engine.head("left")
+    await engine.clear("left")
+    assert await engine.head("left") == before
+    assert (await engine.read("left", limit=10)).messages == []
+    assert [message.seq for message in (await engine.read("right", limit=10)).messages] == [1, 2, 3]
+    assert not (await engine.resume("left", Head(before.epoch, 1), 10)).is_recovered
+    assert (await engine.resume("left", before, 10)).is_recovered
+    [receipt] = await engine.append([draft(room="left")])
+    assert receipt.seq == 4
+    await engine.clear("nowhere")
+    assert (await engine.head("nowhere")).seq == 0

@@ -221,6 +221,14 @@ class Log(Protocol):
         """
         ...
 
+    async def clear(self, room: str) -> None:
+        """Delete all that a room holds, some at a time.  Its seqs go on after the last: none is given again.
+
+        Raises:
+            EngineError: some of it may not be deleted.
+        """
+        ...
+
 
 class Bus(Protocol):
     """Tells this process what happens in the rooms that it subscribes to, whichever process it happens in."""

@@ -131,6 +131,10 @@ class MemoryEngine(LocalEngine):
         log = self._logs.get(room)
         return Head(self._epoch, log.seq if log else 0)
 
+    async def clear(self, room: str) -> None:
+        if room in self._logs:
+            self._logs[room].messages.clear()
+
     # Attendance
 
     async def mark_read(self, room: str, user: str, seq: int) -> int:

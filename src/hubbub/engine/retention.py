@@ -70,6 +70,17 @@ class Retention:
             self._trimming.add(room)
             self._start(self._trim(room, place))
 
+    async def clear(self, room: str, place: RoomPlace) -> None:
+        """Delete all messages that a room has now.
+
+        Raises:
+            EngineError: some of them could not be deleted.
+        """
+        last = place.kept
+        while place.first <= last:
+            await self._delete(room, place.id, min(place.first + TRIM_ROWS, last + 1), place)
+            await asyncio.sleep(0)
+
     async def _trim(self, room: str, place: RoomPlace) -> None:
         """Delete a room's messages past the number kept, a few at a time."""
         try:

@@ -346,6 +346,17 @@ class SqliteEngine(LocalEngine, SqliteVault):
             return Head(self._epoch, place.kept)
         return (await self.read(room, limit=1)).head
 
+    async def clear(self, room: str) -> None:
+        if not self._appending.take():
+            await self._appending.wait()  # two that look for one new room would give it two numbers
+        try:
+            if room not in self._places:
+                await self._find_places({room})
+            place = self._places[room]
+        finally:
+            self._appending.give()
+        await self._retention.clear(room, place)
+
     # The files
 
     async def _probe_journal(self) -> None:

@@ -77,7 +77,7 @@ class SqliteVault:
         return await self._database.write(kept.set_role, self._database.writing, user, role)
 
     async def set_blocked(self, user: str, *, is_blocked: bool) -> Change:
-        change, ended = await self._database.write(set_blocked, self._database.writing, user, is_blocked, self._wall())
+        change, ended = await self._database.write(set_blocked, self._database.writing, user, is_blocked, self._now())
         self._end(user, ended)
         return change
 
@@ -146,7 +146,7 @@ class SqliteVault:
             self._end(user, [session])
 
     async def end_sessions(self, user: str) -> int:
-        ended = await self._database.write(end_all_sessions, self._database.writing, user, self._wall())
+        ended = await self._database.write(end_all_sessions, self._database.writing, user, self._now())
         self._end(user, ended)
         return len(ended)
 
