@@ -29,13 +29,14 @@ LAYERS = (
     ("testing",),
     ("hub",),
     ("core", "heartbeat"),
-    ("chat", "dispatch"),
+    ("admin", "admin_events", "chat", "dispatch"),
     ("rooms",),
-    ("catchup", "pump", "handle", "handlers", "permissions", "presence", "recent", "room"),
+    ("catchup", "pump", "handle", "handlers", "ledger", "permissions", "presence", "recent", "room"),
     ("posting", "client", "tasks"),
     ("dialect", "accounts", "logins", "otp"),
     ("engine",),
-    ("age", "events", "policy", "settings", "logs", "ration", "budgets"),
+    ("audit",),
+    ("age", "events", "policy", "rules", "settings", "logs", "ration", "budgets"),
     ("acts", "errors"),
 )
 

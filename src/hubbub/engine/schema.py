@@ -34,7 +34,7 @@ MIGRATIONS = [
     CREATE INDEX sessions_by_user ON sessions (user);
     CREATE INDEX sessions_by_expiry ON sessions (expires);
     """,
-    # What was in the table `journal`, and keys beside messages, are taken over by the next server.  `messages.key` is not used any more.
+    # The next server takes over what was in the table `journal`, and in `messages.key`; neither is used any more.
     """
     CREATE TABLE generations (number INTEGER PRIMARY KEY, epoch TEXT NOT NULL UNIQUE);
     INSERT INTO generations SELECT 1, value FROM facts WHERE name = 'epoch';
