@@ -7,6 +7,8 @@ A name is loaded when it is first used: a program that is a client loads nothing
 TYPE_CHECKING = False
 
 if TYPE_CHECKING:
+    from hubbub.acts import Act as Act
+    from hubbub.acts import Role as Role
     from hubbub.cli import run as run
     from hubbub.client import Client as Client
     from hubbub.errors import CloseCode as CloseCode
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 else:
     # What is said above, for when the program runs; `tests/unit/test_imports.py` holds them to each other.
     SOURCES = {
+        "Act": "hubbub.acts",
         "Client": "hubbub.client",
         "CloseCode": "hubbub.errors",
         "EngineError": "hubbub.errors",
@@ -37,6 +40,7 @@ else:
         "NotKnown": "hubbub.errors",
         "Posting": "hubbub.posting",
         "Refused": "hubbub.errors",
+        "Role": "hubbub.acts",
         "Room": "hubbub.handle",
         "Settings": "hubbub.settings",
         "connect": "hubbub.sdk.client",

@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
+from hubbub.acts import Role
 from hubbub.engine import Account, Grant, Vault
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.logins import HASHERS, Attempt, Queue, refusal
@@ -61,8 +62,8 @@ class Accounts:
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
         self._nobody = self._pool.submit(self._hasher.hash, new_secret())
 
-    async def add(self, user: str, password: str) -> None:
-        """Add an account, or change its password.
+    async def add(self, user: str, password: str, role: Role = Role.MEMBER) -> None:
+        """Add an account with a role, or change its password.
 
         Raises:
             Refused: `bad_payload` for a name or password that cannot be.
@@ -70,7 +71,7 @@ class Accounts:
         check_user_name(user, self._max_user_name)
         check_password(password)
         hashed = await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
-        await self._vault.put_account(Account(user, hashed))
+        await self._vault.put_account(Account(user, hashed, role))
 
     async def open_setup(self) -> str | None:
         """A secret with which the first account can be made, once; None where there is an account."""
@@ -96,7 +97,7 @@ class Accounts:
         if not await self._vault.take_setup(digest(secret)):
             raise Refused(ErrorCode.FORBIDDEN, "this link has been used; log in, or ask for an account")
         try:
-            await self.add(user, password)
+            await self.add(user, password, Role.ADMIN)
         except EngineError:
             await self._vault.put_setup(digest(secret))
             raise
@@ -129,7 +130,8 @@ class Accounts:
             is_wanted: whether the client still waits for the answer; it is asked when its turn comes.
 
         Raises:
-            Refused: `rate_limited` when too many logins wait, or this one has waited too long.
+            Refused: `rate_limited` when too many logins wait, or this one has waited too long; `forbidden`, to who has
+                the password, for a blocked account.
             EngineError: the accounts cannot be read, or the session cannot be kept.
         """
         shown = await self.grant_of(token) if token else None
@@ -144,6 +146,8 @@ class Accounts:
             self._call_next()
         if account is None:
             return None
+        if account.is_blocked:
+            raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
         token = new_secret()
         grant = Grant(user, digest(token))
         await self._vault.put_session(grant, self.session_ttl_s)

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import msgspec
 
+from hubbub.acts import Act
 from hubbub.client import Participant
 from hubbub.engine import Engine, Head
 from hubbub.errors import ErrorCode, Refused
@@ -103,7 +104,7 @@ def install(handlers: Handlers, rooms: Rooms, engine: Engine, settings: Settings
 def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: Settings) -> None:
     """Saying something, and reading what was said."""
 
-    @handlers.offer
+    @handlers.offer(Act.POST)
     def send_message(request: SendMessage, client: Participant) -> Posting:
         # Where requests name no rooms, the payload has no other fields.
         names_rooms = client.dialect.names_rooms
@@ -114,7 +115,7 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
             check_key(key)
         return rooms.say(room, NewMessage(request.message), client.user, key)
 
-    @handlers.offer
+    @handlers.offer(Act.READ)
     async def history(request: History, client: Participant) -> dict[str, Any]:
         room = rooms.name_of(client, request.room)
         if request.before is not None and request.after is not None:
@@ -127,14 +128,14 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
 def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
     """Coming and going."""
 
-    @handlers.offer
+    @handlers.offer(None)  # whoever enters a room is asked then
     async def join_room(request: JoinRoom, client: Participant) -> msgspec.Raw:
         most = settings.max_rooms
         if most and len(client.joined) >= most and request.room not in client.joined:
             raise Refused(ErrorCode.FORBIDDEN, f"you are in {len(client.joined)} rooms, the most; leave one first")
         return join_answer(await rooms.join_with_history(client, request.room, request.since, request.history))
 
-    @handlers.offer
+    @handlers.offer(None)
     async def change_room(request: ChangeRoom, client: Participant) -> msgspec.Raw | None:
         answer = None
         if client.dialect.lists:
@@ -147,7 +148,7 @@ def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
                 rooms.leave(client, other)
         return answer
 
-    @handlers.offer
+    @handlers.offer(None)
     def leave_room(request: LeaveRoom, client: Participant) -> dict[str, Any]:
         room = rooms.name_of(client, request.room)
         rooms.leave(client, room)
@@ -157,17 +158,17 @@ def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
 def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
     """Who is there, who types, who has read what."""
 
-    @handlers.offer
+    @handlers.offer(Act.PRESENCE)
     async def presence(request: WhoIsThere, client: Participant) -> dict[str, Any]:
         room = rooms.name_of(client, request.room)
         listing = await rooms.listing(client, room)
         return {"room": room, "members": msgspec.Raw(listing.names), "count": listing.total}
 
-    @handlers.offer
+    @handlers.offer(Act.POST)
     def typing(request: SetTyping, client: Participant) -> None:
         rooms.type(client, rooms.name_of(client, request.room), is_on=request.on)
 
-    @handlers.offer
+    @handlers.offer(Act.READ)
     async def mark_read(request: MarkRead, client: Participant) -> dict[str, Any]:
         room = rooms.name_of(client, request.room)
         # A second device that has read less takes nothing back, and nobody has read what was not said.

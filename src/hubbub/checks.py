@@ -6,6 +6,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from hubbub.errors import ConfigError
 from hubbub.policy import is_loopback
+from hubbub.rules import Rules
 from hubbub.settings import Settings
 from hubbub.wire.hosts import is_pattern
 from hubbub.wire.proxy import read_networks
@@ -24,6 +25,7 @@ def check_settings(settings: Settings) -> None:
     """
     check_numbers(settings)
     check_proxies(settings)
+    Rules(settings.permissions, settings.private_rooms)
     if settings.demo and not is_local(settings.host):
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
+from hubbub.acts import Role
 from hubbub.budgets import Purses
 from hubbub.dialect import Dialect
 from hubbub.errors import CloseCode, Refused
@@ -47,13 +48,15 @@ class Client:
 
     Attributes:
         user: the name it logged in with.
+        role: what its account is: admin, member or guest.
     """
 
-    __slots__ = ("__weakref__", "_info", "_rooms", "user")
+    __slots__ = ("__weakref__", "_info", "_rooms", "role", "user")
 
     def __init__(self, user: str) -> None:
         self.user = user
-        self._rooms: dict[str, None] = {}
+        self.role = Role.MEMBER
+        self._rooms: dict[str, int] = {}
         self._info: dict[str, object] | None = None
 
     @property
@@ -93,7 +96,9 @@ class Participant(Client):
         purses: its account's and its address's, which pay for what it costs.
         write: queues bytes for its connection: whole frames.
         is_connected: it has been let in, and its connection is not gone.
-        joined: the names of the rooms it is in; kept by `rooms.Rooms`.
+        joined: the names of the rooms it is in, each with what it may do there (`acts.Act`, as bits); kept by
+            `rooms.Rooms`.
+        address: where it connects from, for the audit log.
         refused: requests that were turned down.
         dropped: requests over its rate.
     """
@@ -102,6 +107,7 @@ class Participant(Client):
         "_closing",
         "_is_paused",
         "_unsent",
+        "address",
         "audience",
         "dialect",
         "dropped",
@@ -126,8 +132,10 @@ class Participant(Client):
         echo: bool = True,
         rate: Rate | None = None,
         purses: Purses = (),
+        address: str = "",
     ) -> None:
         super().__init__(user)
+        self.address = address
         self.session = session
         self.dialect = dialect
         self.frame = frame

@@ -12,6 +12,9 @@ from collections.abc import Callable
 import structlog
 
 from hubbub import chat
+from hubbub.admin import Admin
+from hubbub.admin_events import install_admin
+from hubbub.audit import Audit, Unwritten
 from hubbub.budgets import Budgets
 from hubbub.client import Participant
 from hubbub.dispatch import Dispatch
@@ -19,8 +22,11 @@ from hubbub.engine import Engine
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.handlers import Handlers, call_hooks
+from hubbub.ledger import Ledger
+from hubbub.permissions import Permissions
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
+from hubbub.rules import Rules
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
@@ -61,14 +67,19 @@ class Core:
         engine: to be opened with `listener` before anybody connects, and closed by whoever opened it.
         clock: seconds that never go back.
         wall: seconds since 1970.
+        audit: what logins, refusals and the acts of admins are noted in; nowhere, without one.
 
     Attributes:
+        admin: what admins do.
+        audit: as given.
         budgets: what accounts and addresses may use.
         clients: those connected.
         settings: what it runs with.
         rooms: who is in which room.
         dispatch: takes the clients' events.
+        ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
+        permissions: who may do what.
     """
 
     def __init__(
@@ -78,8 +89,10 @@ class Core:
         settings: Settings,
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
+        audit: Audit | None = None,
     ) -> None:
         self.budgets = Budgets(settings)
+        self.audit: Audit = audit or Unwritten()
         self.clients: dict[Participant, None] = {}
         self.settings = settings
         self.now = clock
@@ -87,13 +100,17 @@ class Core:
         self._engine = engine
         self._tasks = Tasks()
         self._pump = Pump(engine)
-        self.rooms = Rooms(engine, self._pump, handlers, settings, self._tasks, clock, wall)
-        self.dispatch = Dispatch(handlers, self.rooms, self._pump, self._tasks, clock)
+        self.ledger = Ledger(engine)
+        self.permissions = Permissions(handlers, self.ledger, Rules(settings.permissions, settings.private_rooms))
+        self.rooms = Rooms(engine, self._pump, handlers, self.permissions, settings, self._tasks, clock, wall)
+        self.dispatch = Dispatch(handlers, self.permissions, self.rooms, self._pump, self._tasks, clock, self.audit)
+        self.admin = Admin(engine, self.ledger, self.rooms, self._pump, self._tasks, self.clients, self.audit)
         self._sessions: dict[str, dict[Participant, None]] = {}
         self._ended: dict[str, float] = {}
         self._has_said_goodbye = False
         self.listener = Listening(self.rooms, self.end_session)
         chat.install(handlers, self.rooms, engine, settings)
+        install_admin(handlers, self.admin, self.permissions, settings)
 
     async def run(self) -> None:
         """Move what is posted into the log, for ever."""
@@ -105,10 +122,15 @@ class Core:
         """Let a client in.
 
         Raises:
-            Refused: by an `on_connect` hook, or because its session has just ended.
+            Refused: by an `on_connect` hook, because its account is blocked, or because its session has just ended.
             EngineError: the room that its dialect begins in cannot be entered, or the server stops.
         """
-        await call_hooks(self._handlers.connect_hooks, client)
+        client.role = self.ledger.role_of(client.user)
+        if self._handlers.connect_hooks:
+            await call_hooks(self._handlers.connect_hooks, client)
+            client.role = self.ledger.role_of(client.user)
+        if self.ledger.is_blocked(client.user):
+            raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
         if self._has_said_goodbye:
             raise EngineError("the server is restarting")  # nobody would tell this client, or close its connection
         if client.session in self._ended:
@@ -179,6 +201,15 @@ class Core:
         mine = set(self._sessions)
         for session in mine - await self._engine.alive(mine):
             self.end_session(session)
+
+    async def refresh_access(self) -> None:
+        """Act on what another process, or a login, has changed of who may do what.
+
+        Raises:
+            EngineError: it cannot be read.
+        """
+        self.audit.tick()
+        await self.admin.refresh()
 
     # Time, and the end
 

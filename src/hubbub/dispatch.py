@@ -5,20 +5,22 @@ from __future__ import annotations
 import asyncio
 import functools
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from typing import Any
 
 import structlog
 
+from hubbub.acts import Act
+from hubbub.audit import Audit
 from hubbub.budgets import Use, overdraw, spend, wait_for
 from hubbub.client import Participant
 from hubbub.dialect import EventRequest
 from hubbub.errors import CloseCode, EngineError, ErrorCode, KeyConflict, NotKnown, Refused
 from hubbub.events import decode_payload
 from hubbub.handlers import Handler, Handlers, ack_payload
-from hubbub.permissions import may
-from hubbub.policy import Rate
+from hubbub.permissions import Permissions
+from hubbub.policy import Rate, check_dm
 from hubbub.posting import Call, Posting, call_of_task
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
@@ -36,6 +38,12 @@ MAX_WAITING = 64
 REST_S = 0.05
 # The longest such time.  It is that long where the frames of its account are far over their budget.
 MAX_REST_S = 1.0
+
+# Refusals that somebody who looks for intruders wants to know of.
+NOT_ALLOWED = frozenset({ErrorCode.FORBIDDEN, ErrorCode.NO_SUCH_ROOM})
+
+# What shows something to a client, and changes nothing.
+LOOKING = (Act.READ, Act.PRESENCE)
 
 
 class LineState(Enum):
@@ -64,14 +72,25 @@ class Dispatch:
         is_draining: the server stops; what clients still send is dropped, lest one that talks without end keep it.
     """
 
-    def __init__(self, handlers: Handlers, rooms: Rooms, pump: Pump, tasks: Tasks, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        handlers: Handlers,
+        permissions: Permissions,
+        rooms: Rooms,
+        pump: Pump,
+        tasks: Tasks,
+        clock: Callable[[], float],
+        audit: Audit,
+    ) -> None:
         self.is_draining = False
+        self._permissions = permissions
         self._handlers = handlers
         self._rooms = rooms
         self._slow = rooms.slow
         self._pump = pump
         self._tasks = tasks
         self._clock = clock
+        self._audit = audit
         self._lines: dict[Participant, Line] = {}
         # Clients that are not read for a moment, each with what ends it.
         self._resting: dict[Participant, asyncio.TimerHandle] = {}
@@ -210,7 +229,7 @@ class Dispatch:
             return
         try:
             event = decode_payload(handler.decoder, request.payload)
-            may(client, request.type, getattr(event, handler.room_field) if handler.room_field else None)
+            room = self._check(client, handler, event)
         except Refused as refused:
             self._refuse(client, request.id, refused, request.type)
             return
@@ -220,7 +239,7 @@ class Dispatch:
                 self._refuse(client, request.id, asks_too_much(wait), request.type)
                 return
             line = self._lines[client] = Line(LineState.BUSY)
-            self._tasks.start(self._handle_async(client, line, request, handler, event))
+            self._tasks.start(self._handle_async(client, line, request, handler, event, room))
             return
         rooms = self._rooms
         postings: list[Posting] = []
@@ -236,6 +255,25 @@ class Dispatch:
                 self._answer(client, request, result, postings)
         finally:
             rooms.postings = outer
+
+    def _check(self, client: Participant, handler: Handler, event: Any) -> str | None:
+        """Refuse what a client may not do; the room that it is about.
+
+        Where the event names no room, that is one that its client is in; where that is in several, or in none, the
+        handler refuses the event.
+        """
+        room: str | None = None
+        if handler.room_field is not None:
+            room = getattr(event, handler.room_field)
+            if room is None or not client.dialect.names_rooms:
+                room = None
+                for room in client.joined:  # noqa: B007  # the first one
+                    break
+        if handler.act is not None:
+            self._permissions.check(client, handler.act, room)
+        elif room is not None:
+            check_dm(room, client.user)
+        return room
 
     def _answer(self, client: Participant, request: EventRequest, result: Any, postings: list[Posting]) -> None:
         """Acknowledge a request, as soon as all that it posted is kept, and the posting that it returned."""
@@ -305,24 +343,41 @@ class Dispatch:
         return payload
 
     async def _handle_async(
-        self, client: Participant, line: Line, request: EventRequest, handler: Handler, event: Any
+        self,
+        client: Participant,
+        line: Line,
+        request: EventRequest,
+        handler: Handler,
+        event: Any,
+        room: str | None,
     ) -> None:
         is_answered = request.id is not None and client.dialect.resumes
         call = Call(functools.partial(self._rooms.hold, client) if is_answered else None)
         call_of_task.set(call)
         try:
-            await self._finish(client, request, call, handler.call(event, client))
+            await self._finish(client, request, call, handler, event, room)
         finally:
             call.is_over = True
             if is_answered:
                 self._rooms.release(client, [posting.room for posting in call.postings])
             self._move(client, line)
 
-    async def _finish(self, client: Participant, request: EventRequest, call: Call, work: Awaitable[Any]) -> None:
+    async def _finish(
+        self,
+        client: Participant,
+        request: EventRequest,
+        call: Call,
+        handler: Handler,
+        event: Any,
+        room: str | None,
+    ) -> None:
         try:
-            result = await work
+            result = await handler.call(event, client)
             for posting in with_result(call.postings, result):
                 await posting
+            if handler.act in LOOKING:  # nothing was shown yet, and what was allowed then may not be now
+                for act in (Act.JOIN, handler.act):
+                    self._permissions.check(client, act, room)
         except Refused as refused:
             self._refuse(client, request.id, refused, request.type)
         except EngineError as error:
@@ -346,6 +401,10 @@ class Dispatch:
 
     def _refuse(self, client: Participant, id_: str | int | None, refused: Refused, type_: str) -> None:
         log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)
+        if refused.code in NOT_ALLOWED:
+            self._audit.refuse(
+                type_, actor=client.user, address=client.address, outcome=refused.code, reason=refused.message
+            )
         client.error(id_, refused)
 
     def _failed(self, client: Participant, request: EventRequest) -> None:

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from hubbub.acts import Act
 from hubbub.client import Client
 from hubbub.engine import Receipt
 from hubbub.events import Event, encode, encode_payload, rfc3339
@@ -28,12 +29,14 @@ class Handler(msgspec.Struct, frozen=True):
         decoder: reads its event's payload.
         call: calls it, with the event and the client.
         room_field: the field of the event that names the room it is about, if there is one.
+        act: what its client has to be allowed to do; None where nothing is asked before it is called.
     """
 
     decoder: msgspec.json.Decoder[Any]
     call: Callable[[Any, Client], Any]
     is_async: bool
     room_field: str | None
+    act: Act | None
 
 
 class Handlers:
@@ -41,6 +44,7 @@ class Handlers:
 
     Attributes:
         by_type: the handler of each type of event.
+        policy: the application's own answer to who may do what.
     """
 
     def __init__(self) -> None:
@@ -48,30 +52,52 @@ class Handlers:
         self.connect_hooks: list[Handle] = []
         self.disconnect_hooks: list[Handle] = []
         self.join_hooks: list[Handle] = []
+        self.policy: Callable[[Client, Act, str | None], bool | None] | None = None
         self._of_application: set[str] = set()
 
-    def on(self, handle: H) -> H:
+    def on(self, handle: H, act: Act | None = Act.POST) -> H:
         """Register an application's handler for the type of event that its first parameter is annotated with.
 
         Raises:
             TypeError: the annotation is no event, or the application has a handler for it already.
         """
-        tag, handler = handler_of(handle)
+        tag, handler = handler_of(handle, act)
         if tag in self._of_application:
             raise TypeError(f"{tag!r} has a handler already; one event has one handler")
         self._of_application.add(tag)
         self.by_type[tag] = handler
         return handle
 
-    def offer(self, handle: H) -> H:
-        """Register a built-in handler, where the application has none of its own for the event."""
-        tag, handler = handler_of(handle)
-        if tag not in self._of_application:
-            self.by_type[tag] = handler
-        return handle
+    def offer(self, act: Act | None) -> Callable[[H], H]:
+        """Register a built-in handler, where the application has none of its own for the event.
+
+        Args:
+            act: what its client has to be allowed to do; None for a handler that asks by itself, or has no need to.
+        """
+
+        def register(handle: H) -> H:
+            tag, handler = handler_of(handle, act)
+            if tag not in self._of_application:
+                self.by_type[tag] = handler
+            return handle
+
+        return register
+
+    def decide(self, policy: H) -> H:
+        """Register the application's policy.
+
+        Raises:
+            TypeError: it is a coroutine function, or there is a policy already.
+        """
+        if inspect.iscoroutinefunction(policy):
+            raise TypeError("a policy is a plain function: nothing may wait between its answer and what it allows")
+        if self.policy is not None:
+            raise TypeError("there is a policy already; one hub has one policy")
+        self.policy = policy
+        return policy
 
 
-def handler_of(handle: Handle) -> tuple[str, Handler]:
+def handler_of(handle: Handle, act: Act | None) -> tuple[str, Handler]:
     """The type of the events that a function handles, by its annotation, and the handler that it makes.
 
     Raises:
@@ -81,7 +107,7 @@ def handler_of(handle: Handle) -> tuple[str, Handler]:
     wants_client = len(inspect.signature(handle).parameters) > 1
     call = handle if wants_client else functools.partial(without_client, handle)
     room_field = "room" if "room" in event.__struct_fields__ else None
-    handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle), room_field)
+    handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle), room_field, act)
     return str(event.__struct_config__.tag), handler
 
 

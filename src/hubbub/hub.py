@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import TypeVar
+from typing import TypeVar, overload
 
+from hubbub.acts import Act, Role
+from hubbub.audit import Audit
 from hubbub.client import Client, Participant
 from hubbub.core import Core
 from hubbub.engine import Engine
@@ -21,6 +23,9 @@ __all__ = ["Hub", "put_to_work"]
 H = TypeVar("H", bound=Handle)
 
 DEFAULTS = Settings()
+
+# Who acts in the audit log, where the application does.
+APPLICATION = "(application)"
 
 
 class Hub:
@@ -46,13 +51,37 @@ class Hub:
 
     # Registering
 
-    def on(self, handler: H) -> H:
+    @overload
+    def on(self, handler: H, /) -> H: ...
+
+    @overload
+    def on(self, handler: None = None, /, *, act: Act | None) -> Callable[[H], H]: ...
+
+    def on(self, handler: H | None = None, /, *, act: Act | None = Act.POST) -> H | Callable[[H], H]:
         """Register a handler for the event type that its first parameter is annotated with.
+
+        Args:
+            act: what a client has to be allowed to do to send the event, to post unless `@hub.on(act=...)` says
+                otherwise; None for what everybody may send.
 
         Raises:
             TypeError: when the annotation is no event, or the event has a handler already.
         """
-        return self._handlers.on(handler)
+        if handler is None:
+            return lambda handler: self._handlers.on(handler, act)
+        return self._handlers.on(handler, act)
+
+    def policy(self, policy: H) -> H:
+        """Ask `policy(client, act, room)` whether a client may do something, before the rules of the settings are.
+
+        It is a plain function, and answers True, False, or None to leave it to the rules.  `room` is None where it does
+        not matter in which room.  It is asked often, so it has to be quick; one that raises, or answers anything else,
+        refuses.  What no policy can allow: the rooms of two others, a closed room, and the acts of admins.
+
+        Raises:
+            TypeError: it is a coroutine function, or there is a policy already.
+        """
+        return self._handlers.decide(policy)
 
     def on_connect(self, hook: H) -> H:
         """Call `hook(client)` before a connection is accepted; raise `Refused` in it to answer 403 instead."""
@@ -106,12 +135,81 @@ class Hub:
         """
         self._rooms().leave(participant(client), (room if isinstance(room, Room) else self.room(room)).name)
 
+    # Who may do what
+
+    def may(self, client: Client, act: Act, room: str | None = None) -> bool:
+        """Whether a client may do something, in a room or, without one, where it does not matter in which."""
+        return self._at_work().permissions.may(client, act, room)
+
+    def review(self) -> None:
+        """Ask anew what every client may do in the rooms that it is in; for an application whose policy says otherwise.
+
+        A client that may not be in a room any more is told, and is out of it on return.
+        """
+        self._at_work().admin.review()
+
+    def disconnect(self, user: str) -> int:
+        """Close a user's connections (4101).  The user may log in again.  How many there were."""
+        return self._at_work().admin.disconnect(user, APPLICATION)
+
+    async def revoke(self, user: str) -> int:
+        """End a user's sessions; their connections are closed (4100).  How many sessions there were.
+
+        Raises:
+            EngineError: it could not be kept, as for all that follow.
+        """
+        return await self._at_work().admin.revoke(user, APPLICATION)
+
+    async def block(self, user: str) -> None:
+        """Block an account: its connections are closed, and it cannot log in.
+
+        Raises:
+            Refused: `bad_payload` where there is no such account, `conflict` for the last admin.
+        """
+        await self._at_work().admin.set_blocked(user, APPLICATION, is_blocked=True)
+
+    async def unblock(self, user: str) -> None:
+        """Let an account log in again; raises as `block` does."""
+        await self._at_work().admin.set_blocked(user, APPLICATION, is_blocked=False)
+
+    async def set_role(self, user: str, role: Role) -> None:
+        """Give an account a role; raises as `block` does."""
+        await self._at_work().admin.set_role(user, Role(role), APPLICATION)
+
+    async def invite(self, room: str, user: str) -> None:
+        """Invite a user to a room.
+
+        Raises:
+            Refused: `bad_payload` where there is no such account, or for what is not a room name; `conflict` for more
+                invitations than are kept.
+        """
+        await self._at_work().admin.invite(self.room(room).name, user, APPLICATION)
+
+    async def uninvite(self, room: str, user: str) -> None:
+        """Take an invitation back: a user that was in the room by it is out of it on return."""
+        await self._at_work().admin.uninvite(self.room(room).name, user, APPLICATION)
+
+    async def close_room(self, room: str) -> None:
+        """Close a room: everybody is out of it on return, and no client enters it or says anything there."""
+        await self._at_work().admin.close_room(self.room(room).name, APPLICATION)
+
+    async def reopen_room(self, room: str) -> None:
+        """Open a closed room."""
+        await self._at_work().admin.reopen_room(self.room(room).name, APPLICATION)
+
+    async def delete_room(self, room: str) -> None:
+        """Delete a room: everybody is out of it, what was said in it is gone, and its name is free."""
+        await self._at_work().admin.delete_room(self.room(room).name, APPLICATION)
+
     # Being at work
 
     def _rooms(self) -> Rooms:
+        return self._at_work().rooms
+
+    def _at_work(self) -> Core:
         if self._core is None:
             raise ConfigError("the hub is not running: serve it with `hubbub serve MODULE:HUB` or hubbub.run(hub)")
-        return self._core.rooms
+        return self._core
 
 
 def put_to_work(
@@ -120,9 +218,10 @@ def put_to_work(
     settings: Settings,
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
+    audit: Audit | None = None,
 ) -> Core:
     """Give a hub an engine and settings to run with; the parts that then move its events."""
-    hub._core = Core(hub._handlers, engine, settings, clock, wall)
+    hub._core = Core(hub._handlers, engine, settings, clock, wall, audit)
     return hub._core
 
 

@@ -2,24 +2,141 @@
 
 from __future__ import annotations
 
-from hubbub.client import Client
+from collections.abc import Callable
+
+import structlog
+
+from hubbub.acts import Act, Role
+from hubbub.client import Client, Participant
+from hubbub.errors import ErrorCode, Refused
+from hubbub.handlers import Handlers
+from hubbub.ledger import Ledger
 from hubbub.policy import DM, check_dm
+from hubbub.rules import BY_ROLE, Rules
 
-__all__ = ["JOIN", "may"]
+__all__ = ["Permissions", "Policy"]
 
-# What is asked when a client is about to enter a room, whoever has it enter.
-JOIN = "join_room"
+log = structlog.get_logger("hubbub")
+
+# An application's own answer to whether a client may do something in a room: None leaves it to the rules.
+Policy = Callable[[Client, Act, str | None], bool | None]
+
+IN_A_ROOM = (Act.JOIN, Act.READ, Act.POST, Act.PRESENCE, Act.CREATE)
+
+# Looking an enumeration's member up takes as long as using it.
+MEMBER = Role.MEMBER
+
+VERBS = {
+    Act.JOIN: "enter",
+    Act.READ: "read what was said in",
+    Act.POST: "say anything in",
+    Act.PRESENCE: "see who is in",
+    Act.CREATE: "make",
+    Act.MANAGE: "manage",
+}
 
 
-def may(client: Client, action: str, room: str | None) -> None:
-    """Refuse what a client may not do.
+class Permissions:
+    """Decides what clients may do.
+
+    What a client may do in a room that it is in is worked out when it enters, and noted with its membership
+    (`Participant.joined`); whoever changes a role or an invitation has it worked out again (`Rooms.review`).  So a
+    message costs one look at a number.  An application's policy may change its mind at any time: it is asked each time.
 
     Args:
-        action: the type of the event that it asks with.
-        room: the room that the event names, as the client spells it; None for one that names none.
-
-    Raises:
-        Refused: `forbidden`.
+        handlers: where the application has registered its policy.
+        ledger: roles, blocks, invitations and closed rooms.
     """
-    if room is not None and room.startswith(DM):
-        check_dm(room, client.user)
+
+    def __init__(self, handlers: Handlers, ledger: Ledger, rules: Rules) -> None:
+        self._handlers = handlers
+        self._ledger = ledger
+        self._rules = rules
+        self._is_ruled_by_roles = rules.is_empty
+
+    def check(self, client: Participant, act: Act, room: str | None) -> None:
+        """Refuse what a client may not do in a room, as it spells the name; without one, wherever it does not matter.
+
+        Raises:
+            Refused: `forbidden`.
+        """
+        if self._handlers.policy is None and room is not None:
+            rights = client.joined.get(room)
+            if rights is not None and rights & act:
+                return
+        self._decide(client, act, room)
+
+    def check_admin(self, client: Client) -> None:
+        """Refuse (`forbidden`) to who is no admin what concerns the whole server; no rule and no policy is asked."""
+        if self._ledger.role_of(client.user) is not Role.ADMIN or self._ledger.is_blocked(client.user):
+            raise Refused(ErrorCode.FORBIDDEN, "this is for admins")
+
+    def may(self, client: Client, act: Act, room: str | None) -> bool:
+        """Whether a client may do something in a room."""
+        try:
+            self._decide(client, act, room)
+        except Refused:
+            return False
+        return True
+
+    def rights_in(self, client: Client, room: str) -> int:
+        """What a client may do in a room that it is in, or is about to enter, as bits.
+
+        Raises:
+            Refused: `forbidden` where it may not be there.
+        """
+        access, user = self._ledger.access, client.user
+        if (
+            self._is_ruled_by_roles
+            and self._handlers.policy is None
+            and user not in access.blocked
+            and room not in access.closed
+            and not room.startswith(DM)
+        ):
+            return BY_ROLE[access.roles.get(user, MEMBER)]  # the usual case, told fast: every role may enter
+        self._decide(client, Act.JOIN, room)
+        if self._handlers.policy is None:
+            return self._rights(client.user, room)
+        return sum(act for act in IN_A_ROOM if self.may(client, act, room))
+
+    # Deciding
+
+    def _decide(self, client: Client, act: Act, room: str | None) -> None:
+        """Refuse (`forbidden`) what a client may not do.
+
+        What a room is comes last, so that who may not enter it learns nothing of it.
+        """
+        if self._ledger.is_blocked(client.user):
+            raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
+        if room is not None and act is not Act.MANAGE:
+            check_dm(room, client.user)
+        verdict = self._ask_policy(client, act, room)
+        if verdict is None:
+            verdict = bool(self._rights(client.user, room) & act)
+        if not verdict:
+            where = "here" if room is None else f"the room {room[:80]!r}"
+            raise Refused(ErrorCode.FORBIDDEN, f"you may not {VERBS[act]} {where}")
+        if room is not None and act is not Act.MANAGE and self._ledger.is_closed(room):
+            raise Refused(ErrorCode.FORBIDDEN, f"the room {room[:80]!r} is closed")
+
+    def _rights(self, user: str, room: str | None) -> int:
+        """What the rules say, and the invitations."""
+        rights = self._rules.rights(user, self._ledger.role_of(user), room)
+        if room is None or room.startswith(DM) or not self._rules.is_private(room):
+            return rights
+        return rights if self._ledger.is_invited(user, room) else rights & Act.MANAGE
+
+    def _ask_policy(self, client: Client, act: Act, room: str | None) -> bool | None:
+        """What the application says.  What is neither an answer nor None is a refusal: an error must open no door."""
+        policy = self._handlers.policy
+        if policy is None:
+            return None
+        try:
+            answer: object = policy(client, act, room)
+        except Exception:
+            log.exception("the policy failed", user=client.user, act=act.name.lower(), room=room)
+            return False
+        if answer is None or isinstance(answer, bool):
+            return answer
+        log.error("the policy did not answer True, False or None", answer=type(answer).__name__, act=act.name.lower())
+        return False

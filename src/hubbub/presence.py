@@ -90,8 +90,8 @@ class Attended(Protocol):
     @property
     def members(self) -> Collection[object]: ...
 
-    def cast(self, type_: str, payload: bytes) -> None:
-        """Write an unkept event to this process's members."""
+    def announce(self, type_: str, payload: bytes) -> None:
+        """Write an event about a user to this process's members, as far as they may see who is there."""
         ...
 
 
@@ -161,7 +161,7 @@ class Presence:
         if type_ == "typing":
             self._note_typing(room, payload)
         if is_announced(room):
-            room.cast(type_, payload)
+            room.announce(type_, payload)
 
     def _note_typing(self, room: Attended, payload: bytes) -> None:
         try:
@@ -235,4 +235,4 @@ def is_announced(room: Attended) -> bool:
 def tell(room: Attended, type_: str, payload: dict[str, object]) -> None:
     """Say something about a user to those in the room, unless they are too many."""
     if is_announced(room):
-        room.cast(type_, encode(payload))
+        room.announce(type_, encode(payload))

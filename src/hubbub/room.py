@@ -7,10 +7,11 @@ verbs, and never one of these.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence, Set
 from enum import Enum, auto
 from typing import NamedTuple
 
+from hubbub.acts import Act
 from hubbub.client import Audience, Frame, Participant
 from hubbub.dialect import Dialect
 from hubbub.engine import Engine, Head
@@ -278,7 +279,12 @@ class LiveRoom:
             self._slicing.cancel()
             self._go_on()
 
-    def cast(self, type_: str, payload: bytes) -> None:
+    def announce(self, type_: str, payload: bytes) -> None:
+        """Write an event about a user to the members that may see who is there."""
+        name = self.name
+        self.cast(type_, payload, {client for client in self.members if not client.joined.get(name, 0) & Act.PRESENCE})
+
+    def cast(self, type_: str, payload: bytes, leave_out: Set[Participant] = frozenset()) -> None:
         """Write an unkept event to every member at once; those behind have enough to do."""
         frames: dict[tuple[Dialect, Frame], bytes] = {}
         for (dialect, frame, _), members in self._audiences.items():
@@ -286,8 +292,8 @@ class LiveRoom:
             if data is None:
                 data = frames[dialect, frame] = framed(frame, dialect.event(type_, payload))
             if data:
-                write_to(members, data)
-        for client in self._newcomers:
+                write_to([client for client in members if client not in leave_out] if leave_out else members, data)
+        for client in self._newcomers.keys() - leave_out if leave_out else self._newcomers:
             client.write_text(client.dialect.event(type_, payload))
 
     def _make_present(self, client: Participant) -> None:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import structlog
 
+from hubbub.acts import Act
 from hubbub.age import Age
 from hubbub.budgets import Use, spend, take_one, wait_for
 from hubbub.catchup import PAGE, catch_up, page_texts, read_missed
 from hubbub.client import Client, Participant
+from hubbub.dialect import CLASSIC
 from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.handlers import Handlers, call_hooks
-from hubbub.permissions import JOIN, may
+from hubbub.permissions import Permissions
 from hubbub.policy import check_room_name
 from hubbub.posting import Posting, call_of_task
 from hubbub.presence import Listing, Presence
@@ -38,6 +40,12 @@ FEED_PAUSE_S = 1.0
 
 # Events about users, which a large room is not told.
 ABOUT_USERS = frozenset({"typing", "read"})
+
+# Looking an enumeration's member up costs more than using it.
+CREATE, READ, PRESENCE = Act.CREATE, Act.READ, Act.PRESENCE
+
+# What is told of who is in a room to a client that may not see it.
+UNSEEN = Listing(b"[]", 0)
 
 
 class EnteredRoom(NamedTuple):
@@ -75,6 +83,7 @@ class Rooms:
         engine: Engine,
         pump: Pump,
         handlers: Handlers,
+        permissions: Permissions,
         settings: Settings,
         tasks: Tasks,
         clock: Callable[[], float],
@@ -83,6 +92,7 @@ class Rooms:
         self._engine = engine
         self._gather = pump.gather
         self._handlers = handlers
+        self._permissions = permissions
         self._settings = settings
         self._tasks = tasks
         self._age = Age(settings.keep_seconds, clock=clock, wall=wall)
@@ -187,7 +197,7 @@ class Rooms:
                 await room.filled()  # to know where to feed it from, should it fall behind
             else:
                 await room.opened()
-            self._enter(client, room, room.recent.last_seq)
+            self._enter(client, room, room.recent.last_seq, self._permissions.rights_in(client, room.name))
         finally:
             self._end_arrival(room)
         return room.name
@@ -211,12 +221,17 @@ class Rooms:
             if missed is not None:
                 read_bytes = sum(len(message.body) for message in missed.messages)
                 self._charge(client, read_bytes * (LOG_FACTOR - 1))  # the answer itself is counted where it is written
-            # From here on nothing waits: what is at hand now is the present.
+            # From here on nothing waits: what is at hand now is the present, and what is allowed now counts.
+            rights = self._permissions.rights_in(client, room.name)
+            if not rights & READ:
+                missed, history = None, 0
+            if not rights & PRESENCE:
+                listing = UNSEEN
             caught = catch_up(room.recent, client.dialect, missed, history)
             if caught.is_present:
-                self._enter(client, room, caught.heard)
+                self._enter(client, room, caught.heard, rights)
             else:
-                self._enter_behind(client, room, caught.heard)
+                self._enter_behind(client, room, caught.heard, rights)
         finally:
             self._end_arrival(room)
         read = min(read, max(caught.heard, room.recent.last_seq))
@@ -226,8 +241,10 @@ class Rooms:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""
         if name not in self._live:
             name = check_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
-        may(client, JOIN, name)
+        rights = self._permissions.rights_in(client, name)
         self._count_join(client)
+        if not rights & CREATE and not await self._exists(name):
+            raise Refused(ErrorCode.NO_SUCH_ROOM, f"there is no room {name[:80]!r}, and you may not make one")
         if self._handlers.join_hooks:
             await call_hooks(self._handlers.join_hooks, name, client)
         room = self._live.get(name)
@@ -245,34 +262,42 @@ class Rooms:
     def _charge(self, client: Participant, size: int) -> None:
         """Count bytes that are sent because a client has asked for them, or has to be fed."""
         spend(client.purses, Use.SENT, size, self._clock())
+    async def _exists(self, name: str) -> bool:
+        """Whether somebody is in a room, or something is kept of it; there is always the one that classic begins in."""
+        live = self._live.get(name)
+        if name == CLASSIC.first_room or (live is not None and live.members):
+            return True
+        return bool((await self._engine.read(name, limit=1)).messages)
 
     def _end_arrival(self, room: LiveRoom) -> None:
         room.arrivals -= 1
         self._drop_if_empty(room)
 
-    def _enter(self, client: Participant, room: LiveRoom, heard: int) -> None:
+    def _enter(self, client: Participant, room: LiveRoom, heard: int, rights: int) -> None:
         """Make a client a member that has heard everything up to the seq `heard`."""
-        if not self._admit(client, room):
+        if not self._admit(client, room, rights):
             return
         if self._is_held(client, room.name):
             room.enter_behind(client, heard)
         else:
             room.enter(client, heard, is_slow=client in self.slow)
 
-    def _enter_behind(self, client: Participant, room: LiveRoom, heard: int) -> None:
+    def _enter_behind(self, client: Participant, room: LiveRoom, heard: int, rights: int) -> None:
         """Make a client a member that is fed from the log until it has caught up."""
-        if self._admit(client, room):
+        if self._admit(client, room, rights):
             room.enter_behind(client, heard)
             self._feed(client)
 
-    def _admit(self, client: Participant, room: LiveRoom) -> bool:
+    def _admit(self, client: Participant, room: LiveRoom, rights: int) -> bool:
+        if self._live.get(room.name) is not room:
+            raise Refused(ErrorCode.UNAVAILABLE, f"the room {room.name[:80]!r} was deleted just now; join it again")
         if not client.is_connected:
             return False  # it went while it was being brought up to date
         if room.name in client.joined:
             room.leave(client)  # it joins again, from where it says it is
         else:
             self._presence.entering(room, client.user)
-            client.joined[room.name] = None
+        client.joined[room.name] = rights
         return True
 
     # Going
@@ -287,6 +312,18 @@ class Rooms:
         self._presence.left(room, client.user)
         self._drop_if_empty(room)
 
+    def review(self, client: Participant, names: Iterable[str]) -> None:
+        """Work out anew what a client may do in rooms that it is in; it is told of those that it has to leave."""
+        for name in names:
+            if name not in client.joined:
+                continue
+            try:
+                client.joined[name] = self._permissions.rights_in(client, name)
+            except Refused as refused:
+                self.leave(client, name)
+                payload = encode({"room": name, "code": refused.code, "message": refused.message})
+                client.write_text(client.dialect.event("removed", payload))
+
     def forget(self, client: Participant) -> None:
         """Take a client, whose connection is gone, out of all rooms."""
         for name in tuple(client.joined):
@@ -298,6 +335,11 @@ class Rooms:
         if not room.is_live and self._live.get(room.name) is room:
             del self._live[room.name]
             self._engine.unsubscribe(room.name)
+
+    def drop(self, name: str) -> None:
+        """Forget a closed room that was deleted; who is on the way into it has read what is not there any more."""
+        if self._live.pop(name, None) is not None:
+            self._engine.unsubscribe(name)
 
     # Slow clients
 

@@ -18,6 +18,7 @@ from typing import Any
 import structlog
 
 from hubbub.accounts import Accounts
+from hubbub.audit import AuditFile
 from hubbub.certs import Certificate, load_context, local_certificate, local_names
 from hubbub.checks import check_settings, is_local
 from hubbub.core import Core
@@ -106,7 +107,8 @@ class Server:
         host, self.port = self._bound[0].getsockname()[:2]
         shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
         self.url = f"{'https' if certificate else 'http'}://{shown}:{self.port}"
-        self._core = put_to_work(hub, self._engine, settings)
+        self._audit = AuditFile(settings.audit_path, time.monotonic, time.time)
+        self._core = put_to_work(hub, self._engine, settings, audit=self._audit)
         self._accounts = Accounts(
             self._engine, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
         )
@@ -153,12 +155,14 @@ class Server:
             await self._engine.open(self._core.listener)
         except BaseException:
             self._accounts.close()
+            self._audit.close()
             for sock in self._bound:
                 sock.close()
             raise
         try:
             try:
                 await self._prepare_accounts()
+                await self._core.refresh_access()
             except EngineError as error:
                 raise ConfigError(f"--engine {self._settings.engine_url}: {error}; mend the file or the disk") from None
             failed = None
@@ -184,6 +188,7 @@ class Server:
             for sock in self._bound:
                 sock.close()
             self._accounts.close()
+            self._audit.close()
             await self._engine.close()
 
     # Accounts
@@ -312,6 +317,7 @@ async def end_dead_sessions(core: Core) -> None:
         await asyncio.sleep(SESSIONS_S)
         try:
             await core.end_dead_sessions()
+            await core.refresh_access()
         except EngineError as error:
             log.warning("sessions not checked", error=str(error))
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+from hubbub.rules import Rule
+
 __all__ = ["Settings", "data_home", "raise_file_limit"]
 
 # Descriptors that are not clients': an eighth of all, between these two.
@@ -68,6 +70,15 @@ class Settings:
     allow_host: tuple[str, ...] = ()
     """Name that the server is reached by, besides this machine's own and those of its certificate, such as
     chat.example.com or *.example.com; * for any. A request for another is answered 421. Repeatable."""
+    permissions: tuple[Rule, ...] = ()
+    """Rules of who may do what in which rooms, best written in hubbub.toml as [[permissions]] with rooms, roles, users
+    and may; the first that fits decides."""
+
+    private_rooms: tuple[str, ...] = ()
+    """Names of rooms that need an invitation; * stands for any characters, as in team-*. Repeatable."""
+
+    audit_log: Path | None = None
+    """File with a line for each login, refusal and act of an admin. Without one, audit.log in the data folder."""
 
     debug_public: bool = False
     """Answer /debug (the number of connected clients) to other machines too."""
@@ -177,6 +188,11 @@ class Settings:
         """The engine, as set, or the embedded default."""
         # The demo's accounts, whose password everybody knows, stay out of the real database.
         return self.engine or f"sqlite:///{self.data_dir / ('demo.db' if self.demo else 'hubbub.db')}"
+
+    @property
+    def audit_path(self) -> Path:
+        """The audit log, as set, or the default."""
+        return self.audit_log or self.data_dir / "audit.log"
 
     @property
     def clients_limit(self) -> int:

@@ -20,10 +20,12 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+from hubbub.acts import Role
+from hubbub.audit import Audit
 from hubbub.client import Client, Participant
 from hubbub.core import Core
 from hubbub.dialect import CLASSIC, V1, Dialect
-from hubbub.engine import Engine
+from hubbub.engine import Account, Engine
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import Refused
 from hubbub.hub import Hub, put_to_work
@@ -195,12 +197,20 @@ class Stage:
         self.settings = core.settings
 
     async def client(
-        self, user: str, dialect: Dialect = V1, *, session: str = "", echo: bool = True, rate: float = 0
+        self,
+        user: str,
+        dialect: Dialect = V1,
+        *,
+        role: Role | None = None,
+        session: str = "",
+        echo: bool = True,
+        rate: float = 0,
     ) -> Guest:
         """Let a client in, as if its user had logged in.
 
         Args:
             dialect: `V1`, or `CLASSIC`, which is in the room `general` from the beginning.
+            role: that of its account, which is made if there is none; a member needs no account here.
             session: the login that it comes from; each user has one of its own unless this names another.
             echo: its user is sent what the user says; a classic client may not be.
             rate: events a second that it may send; 0 for no limit.
@@ -208,6 +218,8 @@ class Stage:
         Raises:
             Refused: by an `on_connect` hook.
         """
+        if role is not None:
+            await self.account(user, role)
         purses = self.core.budgets.purses(user, None, self.clock())
         limit = Rate(RateLimit(rate, self.settings.client_burst), self.clock(), purses) if rate else None
         client = Participant(
@@ -217,6 +229,13 @@ class Stage:
         guest = Guest(self.core, client)
         client.attach(guest)
         return guest
+
+    async def account(self, user: str, role: Role = Role.MEMBER) -> None:
+        """Make an account, which roles and invitations are given to; one that is there gets the role."""
+        if await self.engine.account(user) is None:
+            await self.engine.put_account(Account(user, "", role))
+        await self.engine.set_role(user, role)
+        await self.core.refresh_access()
 
     async def settle(self) -> None:
         """Wait until the hub has nothing left to do."""
@@ -231,7 +250,12 @@ class Stage:
 
 @asynccontextmanager
 async def at_work(
-    hub: Hub | None = None, *, engine: Engine | None = None, clock: Clock | None = None, **settings: Any
+    hub: Hub | None = None,
+    *,
+    engine: Engine | None = None,
+    clock: Clock | None = None,
+    audit: Audit | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Stage]:
     """Run a hub while the block runs.
 
@@ -239,13 +263,15 @@ async def at_work(
         hub: the application; the built-in chat alone without one.
         engine: what to run it on, not open yet; a new one in memory where none is given.
         clock: its time; a new clock where none is given.
+        audit: its audit log; without one, none is kept.
         settings: as those of `Settings`, such as `max_message=100`.
     """
     clock = clock or Clock()
     engine = engine or MemoryEngine(clock=clock, wall=clock)
     hub = hub or Hub()
-    core = put_to_work(hub, engine, replace(Settings(), **settings), clock, clock)
+    core = put_to_work(hub, engine, replace(Settings(), **settings), clock, clock, audit)
     await engine.open(core.listener)
+    await core.refresh_access()
     running = asyncio.get_running_loop().create_task(core.run())
     try:
         yield Stage(hub, core, engine, clock)

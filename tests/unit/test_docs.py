@@ -212,10 +212,11 @@ async def test_the_event_of_the_tutorial_runs(capsys: pytest.CaptureFixture[str]
 
 async def test_the_examples_of_the_page_on_writing_a_server_run() -> None:
     page = DOCS / "hub.md"
-    events, handler, room, serving = examples(page)
+    events, handler, room, policy, serving = examples(page)
     tally = "class Tally(Event, tag='tally'):\n    poll: str\nclass Cursor(Event, tag='cursor'):\n    at: int\n"
     heading = f"from hubbub import *\nhub = Hub()\n{tally}tally = Tally('lunch')\ncursor = Cursor(1)\n"
-    names = run(f"{heading}{events}{handler}")
+    heading += "players = ['alice']\n"
+    names = run(f"{heading}{events}{handler}{policy}")
     async with at_work(names["hub"]) as stage:
         percy = await stage.client("percy")
         await percy.join("lunch")
@@ -224,6 +225,10 @@ async def test_the_examples_of_the_page_on_writing_a_server_run() -> None:
         # What is not kept does not wait for the log.
         assert [event["type"] for event in await percy.hear()] == ["cursor", "tally"]
         assert names["lunch"].name == "lunch"
+        for user in ("percy", "alice"):
+            guest = await stage.client(user)
+            await guest.join("chess")
+            assert stage.hub.may(guest.client, hubbub.Act.POST, "chess") == (user == "alice")
     assert "hubbub.serving(hub, Settings(port=9000))" in serving  # tests/unit/test_server.py has one serve
 
 

@@ -249,7 +249,7 @@ class SmallRoom:
         self.members = ["somebody"]
         self.told: list[tuple[str, bytes]] = []
 
-    def cast(self, type_: str, payload: bytes) -> None:
+    def announce(self, type_: str, payload: bytes) -> None:
         self.told.append((type_, payload))
 
 

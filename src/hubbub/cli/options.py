@@ -28,6 +28,7 @@ GROUPS = {
         *("client_rate", "client_burst", "max_pending", "max_pending_per_address"),
         *("account_share", "address_share", "replay_rate", "replay_burst", "limits"),
     ),
+    Group("Who may do what", sort_key=5): ("permissions", "private_rooms", "audit_log"),
     Group("Times, in seconds", sort_key=4): (
         *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout"),
     ),

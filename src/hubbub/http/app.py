@@ -156,16 +156,22 @@ class App:
         self._refuse_while_draining()
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
-        accounts = self._accounts
-        opened = await accounts.log_in(
-            credentials.username,
-            credentials.password,
-            address=request.address,
-            token=bearer_token(request),
-            is_wanted=request.is_wanted,
-        )
+        accounts, audit, name = self._accounts, self._core.audit, credentials.username
+        try:
+            opened = await accounts.log_in(
+                name,
+                credentials.password,
+                address=request.address,
+                token=bearer_token(request),
+                is_wanted=request.is_wanted,
+            )
+        except (Refused, EngineError) as error:
+            outcome = getattr(error, "code", str(ErrorCode.UNAVAILABLE))
+            audit.refuse("login", actor=name, address=request.address, outcome=outcome)
+            raise
         if opened is None:
             log.info("login failed", user=credentials.username[:64], address=request.address)
+            audit.refuse("login", actor=name, address=request.address, outcome="unauthorized")
             raise HttpError(401, "unauthorized", "wrong name or password")
         token, grant = opened
         try:
@@ -173,7 +179,9 @@ class App:
         except Refused:
             await accounts.log_out(grant)  # nobody could use the session
             raise
+        await self._core.refresh_access()  # the account may be new, and its role not known here yet
         log.info("login", user=grant.user, address=request.address)
+        audit.note("login", actor=grant.user, address=request.address, outcome="ok")
         return secret({"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)})
 
     async def _is_setup_open(self, _request: Request) -> Response:
@@ -183,8 +191,13 @@ class App:
         self._refuse_while_draining()
         example = '{"secret": "...", "username": "...", "password": "..."}'
         first = read_body(request.body, decode_setup, example)
-        await self._accounts.set_up(first.secret, first.username, first.password)
+        try:
+            await self._accounts.set_up(first.secret, first.username, first.password)
+        except Refused as refused:
+            self._core.audit.refuse("setup", actor=first.username, address=request.address, outcome=refused.code)
+            raise
         log.info("first account made", user=first.username, address=request.address)
+        self._core.audit.note("setup", actor=first.username, address=request.address, outcome="ok")
         return Response(204)
 
     async def _another_otp(self, request: Request) -> Response:
@@ -197,6 +210,7 @@ class App:
         grant = await self._bearer(request)
         await self._accounts.log_out(grant)
         log.info("logout", user=grant.user, address=request.address)
+        self._core.audit.note("logout", actor=grant.user, address=request.address, outcome="ok")
         return Response(204)
 
     def _refuse_while_draining(self) -> None:
@@ -209,6 +223,7 @@ class App:
         token = bearer_token(request)
         grant = await self._accounts.grant_of(token) if token else None
         if grant is None:
+            self._core.audit.refuse(request.path, actor="", address=request.address, outcome="unauthorized")
             message = "no valid token: log in, and send Authorization: Bearer <token>"
             raise HttpError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
         return grant

@@ -153,6 +153,7 @@ class Door:
             echo=not (dialect.may_mute_own and has_name(request)),
             rate=Rate(self._rate_limit, self._core.now(), purses) if self._rate_limit else None,
             purses=purses,
+            address=request.address,
         )
         if dialect.is_greeted:
             client.write_text(dialect.event("welcome", self._greeting(grant.user)))
@@ -170,7 +171,9 @@ class Door:
         return purses
 
     def _greeting(self, user: str) -> bytes:
-        return b'{"user":%b,"session":"%b",%b' % (encode(user), secrets.token_hex(8).encode(), self._welcome)
+        role = self._core.ledger.role_of(user).encode()
+        session = secrets.token_hex(8).encode()
+        return b'{"user":%b,"role":"%b","session":"%b",%b' % (encode(user), role, session, self._welcome)
 
 
 def has_name(request: Request) -> bool:

@@ -106,6 +106,7 @@ class Upgrade(asyncio.Protocol):
 
     def _deny(self, request: Request, denied: Denied) -> None:
         upgrades, loop = self._upgrades, asyncio.get_running_loop()
+        upgrades.core.audit.refuse("connect", actor="", address=request.address, outcome=denied.code)
         upgrades.refusals.note(denied, request.address, loop.time())
         if not self._transport.is_closing():
             self._transport.write(denied.to_bytes(upgrades.common.headers(), head_only=request.method == "HEAD"))

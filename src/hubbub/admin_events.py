@@ -1,0 +1,160 @@
+"""The events of admins: what a client may ask of `admin.Admin`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from hubbub.acts import Act, Role
+from hubbub.admin import Admin
+from hubbub.client import Participant
+from hubbub.handlers import Handlers
+from hubbub.permissions import Permissions
+from hubbub.policy import check_room_name
+from hubbub.settings import Settings
+
+__all__ = ["install_admin"]
+
+
+class Disconnect(msgspec.Struct, tag="admin_disconnect", frozen=True):
+    """Asks to close a user's connections."""
+
+    user: str
+
+
+class Revoke(msgspec.Struct, tag="admin_revoke", frozen=True):
+    """Asks to end a user's sessions."""
+
+    user: str
+
+
+class Block(msgspec.Struct, tag="admin_block", frozen=True):
+    """Asks to block a user."""
+
+    user: str
+
+
+class Unblock(msgspec.Struct, tag="admin_unblock", frozen=True):
+    """Asks to unblock a user."""
+
+    user: str
+
+
+class GiveRole(msgspec.Struct, tag="admin_role", frozen=True):
+    """Asks to give a user a role."""
+
+    user: str
+    role: Role
+
+
+class Invite(msgspec.Struct, tag="admin_invite", frozen=True):
+    """Asks to invite a user to a room."""
+
+    room: str
+    user: str
+
+
+class Uninvite(msgspec.Struct, tag="admin_uninvite", frozen=True):
+    """Asks to take an invitation back."""
+
+    room: str
+    user: str
+
+
+class CloseRoom(msgspec.Struct, tag="admin_close_room", frozen=True):
+    """Asks to close a room."""
+
+    room: str
+
+
+class ReopenRoom(msgspec.Struct, tag="admin_reopen_room", frozen=True):
+    """Asks to open a closed room."""
+
+    room: str
+
+
+class DeleteRoom(msgspec.Struct, tag="admin_delete_room", frozen=True):
+    """Asks to delete a room."""
+
+    room: str
+
+
+def install_admin(handlers: Handlers, admin: Admin, permissions: Permissions, settings: Settings) -> None:
+    """Register the handlers, for the events that the application does not handle itself."""
+    install_users(handlers, admin, permissions.check_admin)
+
+    def managed(client: Participant, name: str) -> str:
+        """A room in its one spelling, for who may manage it."""
+        room = check_room_name(name, settings.max_room_name, settings.max_user_name)
+        permissions.check(client, Act.MANAGE, room)
+        return room
+
+    install_rooms(handlers, admin, managed)
+
+
+def install_users(handlers: Handlers, admin: Admin, check: Callable[[Participant], None]) -> None:
+    """What concerns a user, whatever the room: for admins alone."""
+
+    @handlers.offer(None)
+    def disconnect(request: Disconnect, client: Participant) -> dict[str, Any]:
+        check(client)
+        return {"user": request.user, "connections": admin.disconnect(request.user, client.user)}
+
+    @handlers.offer(None)
+    async def revoke(request: Revoke, client: Participant) -> dict[str, Any]:
+        check(client)
+        return {"user": request.user, "sessions": await admin.revoke(request.user, client.user)}
+
+    @handlers.offer(None)
+    async def block(request: Block, client: Participant) -> dict[str, Any]:
+        check(client)
+        await admin.set_blocked(request.user, client.user, is_blocked=True)
+        return {"user": request.user}
+
+    @handlers.offer(None)
+    async def unblock(request: Unblock, client: Participant) -> dict[str, Any]:
+        check(client)
+        await admin.set_blocked(request.user, client.user, is_blocked=False)
+        return {"user": request.user}
+
+    @handlers.offer(None)
+    async def give_role(request: GiveRole, client: Participant) -> dict[str, Any]:
+        check(client)
+        await admin.set_role(request.user, request.role, client.user)
+        return {"user": request.user, "role": request.role}
+
+
+def install_rooms(handlers: Handlers, admin: Admin, managed: Callable[[Participant, str], str]) -> None:
+    """What concerns a room: for those who may manage it."""
+
+    @handlers.offer(None)
+    async def invite(request: Invite, client: Participant) -> dict[str, Any]:
+        room = managed(client, request.room)
+        await admin.invite(room, request.user, client.user)
+        return {"room": room, "user": request.user}
+
+    @handlers.offer(None)
+    async def uninvite(request: Uninvite, client: Participant) -> dict[str, Any]:
+        room = managed(client, request.room)
+        await admin.uninvite(room, request.user, client.user)
+        return {"room": room, "user": request.user}
+
+    @handlers.offer(None)
+    async def close_room(request: CloseRoom, client: Participant) -> dict[str, Any]:
+        room = managed(client, request.room)
+        await admin.close_room(room, client.user)
+        return {"room": room}
+
+    @handlers.offer(None)
+    async def reopen_room(request: ReopenRoom, client: Participant) -> dict[str, Any]:
+        room = managed(client, request.room)
+        await admin.reopen_room(room, client.user)
+        return {"room": room}
+
+    @handlers.offer(None)
+    async def delete_room(request: DeleteRoom, client: Participant) -> dict[str, Any]:
+        room = managed(client, request.room)
+        await admin.delete_room(room, client.user)
+        return {"room": room}
