@@ -34,11 +34,11 @@ MAX_QUEUED = 10_000
 # Characters of a name or an address; who asks chooses them.
 MAX_NAME_CHARS = 80
 
-# Refusals of one account or address that get a line each in a minute, and accounts and addresses that are told apart.
+# Refusals of one thing to one account or address that get a line each in a minute, and how many such are told apart.
 REFUSALS_A_MINUTE = 5
 MAX_REFUSED = 100
 REFUSALS_S = 60.0
-OTHERS = "(others)"
+OTHERS = ("(anything)", "(others)")
 
 CLOSE_S = 2.0
 
@@ -115,23 +115,24 @@ class Refusals:
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._since = clock()
-        self._counts: dict[str, int] = {}
+        self._counts: dict[tuple[str, str], int] = {}
 
-    def count(self, who: str) -> bool:
-        """Count a refusal of somebody; whether it gets a line."""
-        if who not in self._counts and len(self._counts) >= MAX_REFUSED:
-            who = OTHERS
-        seen = self._counts[who] = self._counts.get(who, 0) + 1
+    def count(self, act: str, who: str) -> bool:
+        """Count a refusal of what somebody tried; whether it gets a line."""
+        refused = act, who
+        if refused not in self._counts and len(self._counts) >= MAX_REFUSED:
+            refused = OTHERS
+        seen = self._counts[refused] = self._counts.get(refused, 0) + 1
         return seen <= REFUSALS_A_MINUTE
 
-    def take_rest(self) -> dict[str, int]:
-        """After a minute: how many refusals of whom got no line; then all counts begin anew."""
+    def take_rest(self) -> dict[tuple[str, str], int]:
+        """After a minute: how many refusals of what and whom got no line; then all counts begin anew."""
         now = self._clock()
         if now - self._since < REFUSALS_S:
             return {}
         self._since = now
         counts, self._counts = self._counts, {}
-        return {who: seen - REFUSALS_A_MINUTE for who, seen in counts.items() if seen > REFUSALS_A_MINUTE}
+        return {refused: seen - REFUSALS_A_MINUTE for refused, seen in counts.items() if seen > REFUSALS_A_MINUTE}
 
 
 class AuditFile:
@@ -171,12 +172,12 @@ class AuditFile:
 
     def refuse(self, act: str, *, actor: str, address: str, outcome: str, **more: object) -> None:
         self.tick()
-        if self._refusals.count(actor or address):
+        if self._refusals.count(act, actor or address):
             self.note(act, actor=actor, address=address, outcome=outcome, **more)
 
     def tick(self) -> None:
-        for who, count in self._refusals.take_rest().items():
-            self.note("more refusals", actor=who, outcome="refused", count=count)
+        for (act, who), count in self._refusals.take_rest().items():
+            self.note(act, actor=who, outcome="refused more often", count=count)
 
     def close(self) -> None:
         """Write what is queued, as far as the disk takes it in time, and end."""

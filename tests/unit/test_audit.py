@@ -88,6 +88,7 @@ def test_of_many_refusals_of_one_only_the_first_have_lines_and_the_rest_a_count(
     with written(tmp_path / "audit.log", clock) as audit:
         for _ in range(1000):
             audit.refuse("send_message", actor="percy", address="10.0.0.1", outcome="forbidden")
+        audit.refuse("login", actor="percy", address="10.0.0.1", outcome="forbidden")
         audit.refuse("send_message", actor="alice", address="10.0.0.2", outcome="forbidden")
         clock.go(59)
         audit.tick()
@@ -98,8 +99,9 @@ def test_of_many_refusals_of_one_only_the_first_have_lines_and_the_rest_a_count(
     found = [(line["actor"], line["act"], line.get("count")) for line in lines(tmp_path / "audit.log")]
     assert found == [
         *[("percy", "send_message", None)] * 5,
+        ("percy", "login", None),
         ("alice", "send_message", None),
-        ("percy", "more refusals", 995),
+        ("percy", "send_message", 995),
         ("percy", "send_message", None),
     ]
 
@@ -107,12 +109,12 @@ def test_of_many_refusals_of_one_only_the_first_have_lines_and_the_rest_a_count(
 def test_of_refusals_of_many_names_there_are_only_so_many_lines() -> None:
     clock = Clock()
     refusals = Refusals(clock)
-    assert sum(refusals.count(f"name {number % 5000}") for number in range(50_000)) <= 101 * 5
+    assert sum(refusals.count("login", f"name {number % 5000}") for number in range(50_000)) <= 101 * 5
     clock.go(60)
     rest = refusals.take_rest()
     assert len(rest) <= 101
     assert sum(rest.values()) > 49_000
-    assert refusals.count("name 4999")
+    assert refusals.count("login", "name 4999")
 
 
 # The file
