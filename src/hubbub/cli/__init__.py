@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cyclopts
 from cyclopts.config import Env, Toml
 
-from hubbub.cli import bench, chat, check, users
+from hubbub.cli import bench, chat, check, rooms, users
 from hubbub.cli.options import Options
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
@@ -42,6 +42,7 @@ def new_app(help_: str = HELP) -> cyclopts.App:
 
 app = new_app()
 app.command(users.app)
+app.command(rooms.app)
 app.command(chat.app)
 app.command(check.app)
 app.command(bench.app)
