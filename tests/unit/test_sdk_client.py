@@ -622,6 +622,25 @@ def test_a_room_that_is_not_given_back_is_told() -> None:
     run(story())
 
 
+def test_a_room_that_the_server_takes_this_client_out_of_is_told_and_not_asked_for_again() -> None:
+    async def story() -> None:
+        server, lost = FakeServer(), list[RoomLost]()
+        async with client(server) as chat:
+            chat.on(RoomLost, lost.append)
+            for room in ("private", "general"):
+                await chat.join(room)
+            for room in ("private", "elsewhere"):
+                server.push("removed", {"room": room, "code": "forbidden", "message": "closed"})
+            await chat.send("general", "hi")
+            assert lost == [RoomLost("private", "forbidden", "closed")]
+            assert chat.rooms == ["general"]
+            server.drop()
+            await chat.send("general", "hi")
+            assert [each["room"] for each in server.asked("join_room")] == ["private", "general", "general"]
+
+    run(story())
+
+
 def test_a_room_that_the_server_cannot_give_back_yet_is_asked_for_again() -> None:
     async def story() -> None:
         server = FakeServer()

@@ -32,11 +32,12 @@ __all__ = ["Conversation"]
 
 log = logging.getLogger("hubbub.sdk")
 
-FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read]] = {
+FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read | RoomLost]] = {
     "typing": Typing,
     "member_joined": MemberJoined,
     "member_left": MemberLeft,
     "read": Read,
+    "removed": RoomLost,
 }
 
 
@@ -217,7 +218,7 @@ class Conversation:
                 self._acked(frame.id, payload)
             case "error":
                 self._refused(frame.id, read_payload(payload, Failure))
-            case "typing" | "member_joined" | "member_left" | "read":
+            case "typing" | "member_joined" | "member_left" | "read" | "removed":
                 self._pass_on(read_payload(payload, FLEETING_EVENTS[frame.type]))
             case "epoch":
                 self._go_on(read_payload(payload, NewEpoch))
@@ -234,7 +235,17 @@ class Conversation:
             case _:
                 self.tell(Signal(frame.type, payload))
 
-    def _pass_on(self, event: Typing | MemberJoined | MemberLeft | Read) -> None:
+    def _removed(self, lost: RoomLost) -> None:
+        """The server has taken this client out of a room, and it does not ask to be let back in by itself."""
+        room = self.rooms.get(lost.room)
+        if room is not None and room.membership is Membership.IN:
+            self._put_out(room)
+            self.tell(lost)
+
+    def _pass_on(self, event: Typing | MemberJoined | MemberLeft | Read | RoomLost) -> None:
+        if isinstance(event, RoomLost):
+            self._removed(event)
+            return
         if isinstance(event, Read) and self._line is not None and event.user == self._line.user:
             self._mark_read(event.room, event.seq)  # on another device
         self.tell(event)

@@ -140,7 +140,7 @@ class Signal(msgspec.Struct, frozen=True):
 
 
 class RoomLost(msgspec.Struct, frozen=True):
-    """The server did not let this client back into a room that it was in."""
+    """The server has taken this client out of a room, or did not let it back into one that it was in."""
 
     room: str
     code: str
