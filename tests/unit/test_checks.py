@@ -121,3 +121,15 @@ def test_an_origin_is_a_scheme_a_host_and_a_port(origin: str) -> None:
 )
 def test_what_is_no_origin_is_refused(origin: str) -> None:
     assert refusal(allow_origin=("https://other.example", origin)).startswith(f"--allow-origin {origin!r}: ")
+
+
+@pytest.mark.parametrize("proxy", ["10.0.0.1/8", "proxy.example", "10.0.0.0/33", ""])
+def test_a_proxy_that_is_no_address_is_named(proxy: str) -> None:
+    with pytest.raises(ConfigError, match=r"--trusted-proxy .*10\.0\.0\.0/8"):
+        check_settings(Settings(trusted_proxy=("10.0.0.1", "2001:db8::/32", proxy)))
+
+
+def test_the_proxy_protocol_needs_somebody_who_is_trusted_to_speak_it() -> None:
+    check_settings(Settings(trusted_proxy=("::1",), proxy_protocol=True))
+    with pytest.raises(ConfigError, match="needs --trusted-proxy"):
+        check_settings(Settings(proxy_protocol=True))
