@@ -262,6 +262,7 @@ class Rooms:
     def _charge(self, client: Participant, size: int) -> None:
         """Count bytes that are sent because a client has asked for them, or has to be fed."""
         spend(client.purses, Use.SENT, size, self._clock())
+
     async def _exists(self, name: str) -> bool:
         """Whether somebody is in a room, or something is kept of it; there is always the one that classic begins in."""
         live = self._live.get(name)

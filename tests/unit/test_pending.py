@@ -13,7 +13,7 @@ from unit.transports import FakeTransport
 
 pytestmark = pytest.mark.anyio
 
-REQUEST = get("/", "Host: localhost")
+REQUEST = get("/")
 
 
 class Full:

@@ -6,7 +6,7 @@ import structlog
 
 from hubbub.ration import Ration
 from hubbub.wire.head import bad
-from hubbub.wire.refusals import LINES, LINES_EVERY_S, Refusals
+from hubbub.wire.refusals import LINES, LINES_EVERY_S, UpgradeRefusals
 
 
 def test_some_at_once_and_then_one_in_a_while() -> None:
@@ -19,7 +19,7 @@ def test_some_at_once_and_then_one_in_a_while() -> None:
 
 
 def test_refusals_are_info_while_they_are_few() -> None:
-    refusals = Refusals()
+    refusals = UpgradeRefusals()
     with structlog.testing.capture_logs() as lines:
         for now in [0.0] * (LINES + 10) + [LINES_EVERY_S]:
             refusals.note(bad("no"), "192.0.2.1", now)

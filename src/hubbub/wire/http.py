@@ -39,7 +39,7 @@ from hubbub.wire.head import (
 )
 from hubbub.wire.hosts import Hosts, local_address
 from hubbub.wire.proxy import Proxies
-from hubbub.wire.refusals import Refusals
+from hubbub.wire.refusals import UpgradeRefusals
 from hubbub.wire.request import Request, RequestTarget, Response, read_target
 from hubbub.wire.turnstile import Turnstile
 
@@ -101,7 +101,7 @@ class HttpServer:
     ) -> None:
         self.answer = answer
         self.upgrade = upgrade
-        self.refusals = Refusals()
+        self.refusals = UpgradeRefusals()
         self.timeout_s = timeout_s
         self.connections: set[HttpConnection] = set()
         self.accepted = 0

@@ -7,14 +7,14 @@ import structlog
 from hubbub.ration import Ration
 from hubbub.wire.denial import Denied
 
-__all__ = ["Refusals"]
+__all__ = ["UpgradeRefusals"]
 
 log = structlog.get_logger("hubbub.wire")
 
 LINES, LINES_EVERY_S = 20, 1.0
 
 
-class Refusals:
+class UpgradeRefusals:
     """Writes a line for each refusal, at `info` while they are few and at `debug` while they are many."""
 
     def __init__(self) -> None:

@@ -16,7 +16,7 @@ from hubbub.tasks import Tasks
 from hubbub.wire.common import Common
 from hubbub.wire.denial import Denied
 from hubbub.wire.door import RETRY_AFTER_S, Door, unavailable
-from hubbub.wire.refusals import Refusals
+from hubbub.wire.refusals import UpgradeRefusals
 from hubbub.wire.request import Request
 from hubbub.wire.websocket import WireSettings, open_websocket
 
@@ -46,7 +46,7 @@ class Upgrades:
         self.door = door
         self.sockets = sockets
         self.common = common
-        self.refusals = Refusals()
+        self.refusals = UpgradeRefusals()
 
     def begin(self, transport: asyncio.Transport, request: Request) -> None:
         """Take over the transport of a request for a WebSocket."""
