@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from hubbub import Client, CloseCode, Hub, Refused
+from hubbub import Client, CloseCode, Hub, Refused, budgets
 from hubbub.client import Participant
 from hubbub.dialect import CLASSIC, V1
 from hubbub.engine import Grant
@@ -98,6 +98,10 @@ class Line(asyncio.Transport):
 
     def get_write_buffer_size(self) -> int:
         return 0
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
 
     def is_closing(self) -> bool:
         return self.is_gone or self.ended is not None
@@ -704,3 +708,61 @@ async def test_an_end_that_needs_attention_is_logged(frame: bytes, code: int | N
             line.hang_up()
         said = [(each["event"], each["code"], each["user"], each["by"]) for each in lines]
         assert said == ([] if code is None else [("client left", code, "percy", "server")])
+
+
+# Budgets
+
+
+async def test_a_client_has_the_purses_of_its_account_and_its_address() -> None:
+    async with entrance() as here:
+        for user, address in (("percy", ELSEWHERE), ("percy", "192.0.2.2"), ("alice", ELSEWHERE), ("bob", "127.0.0.1")):
+            await here.knock(user, address=address)
+        one, two, three, local = [client.purses for client in here.clients]
+        assert one[0] is two[0]
+        assert one[1] is three[1]
+        assert len({*one, *two, *three}) == 4
+        assert len(local) == 1, "loopback has no budget"
+        assert [purse.connections for purse in one] == [2, 2]
+
+
+async def test_purses_are_kept_while_there_are_connections_and_then_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budgets, "FREE_A_LOOK", budgets.FREE)
+    async with entrance() as here:
+        lines = [await here.knock() for _ in range(2)]
+        for count in (1, 1, 1, 0):
+            if not count:
+                lines.pop().hang_up()
+            here.core.expire()
+            here.core.expire()
+            assert len(here.core.budgets.accounts) == len(here.core.budgets.addresses) == (1 if lines else 0)
+            if len(lines) == 2:
+                lines.pop().hang_up()
+
+
+async def test_an_account_that_opens_too_many_connections_is_told_when_to_come_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(budgets, "FREE", 1)
+    monkeypatch.setattr(budgets, "OPENINGS_BURST", 2.0)
+    monkeypatch.setattr(budgets, "OPENINGS_RATE", 0.1)
+    async with entrance() as here:
+        assert [(await here.knock(address="127.0.0.1")).status for _ in range(3)] == [101] * 3
+        line = await here.knock(address="127.0.0.1")
+        assert line.status == 503
+        assert line.error["code"] == "unavailable"
+        assert [field for field in line.head if field.startswith("Retry-After: ")] == ["Retry-After: 11"]
+        here.stage.clock.go(11.0)
+        await here.assert_has_place()
+
+
+async def test_what_a_long_read_brings_is_counted() -> None:
+    async with entrance(client_rate=1.0, client_burst=1.0, account_share=1.0) as here:
+        line = await here.knock()
+        with structlog.testing.capture_logs() as lines:
+            for _ in range(10):
+                line.say(b"x" * 100)
+            assert not [entry for entry in lines if entry.get("what") == "bytes received"]
+            data = b"x" * 1000  # the buffer narrows after a long read
+            for _ in range(5):
+                line.feed(pack("!BBHI", 0x81, 0x80 | 126, len(data), 0) + data)
+        assert [entry["what"] for entry in lines if entry["event"] == "rate-limited"] == ["bytes received"]

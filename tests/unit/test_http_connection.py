@@ -871,3 +871,20 @@ async def test_the_kernel_holds_little_of_what_a_client_sends(monkeypatch: pytes
     monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", lambda *_: None)
     await Site().server.start([listening], None)  # type: ignore[list-item]  # what is called of a socket
     assert options == [(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER), (0, 0, 0)], "before it listens"
+
+
+# Whether anybody waits for an answer
+
+
+@pytest.mark.parametrize("end", ["half", "whole"])
+async def test_a_request_tells_whether_its_client_is_still_there(end: str) -> None:
+    site = Site(at_once=False)
+    await site.send(b"POST /login HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}")
+    [request] = site.asked
+    assert request.is_wanted()
+    if end == "half":
+        site.transport.feed_eof()
+    else:
+        site.transport.abort()
+    await site.transport.settle()
+    assert not request.is_wanted()
