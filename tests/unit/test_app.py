@@ -15,6 +15,7 @@ from argon2.exceptions import VerifyMismatchError
 from hubbub import accounts as accounts_module
 from hubbub import logins
 from hubbub.accounts import Accounts
+from hubbub.acts import Role
 from hubbub.dialect import CLASSIC
 from hubbub.engine import Account, Grant
 from hubbub.engine.memory import MemoryEngine
@@ -579,3 +580,72 @@ def test_browsers_are_told_to_keep_to_tls(settings: Settings, expected: bytes | 
     assert values[b"x-content-type-options"] == b"nosniff"
     assert values[b"referrer-policy"] == b"no-referrer"
     assert b"default-src 'none'" in values[b"content-security-policy"]
+
+
+# Who may do what
+
+
+class Noted:
+    """An audit log in memory."""
+
+    def __init__(self) -> None:
+        self.lines: list[tuple[str, str, str]] = []
+
+    def note(self, act: str, *, actor: str, outcome: str, **_more: object) -> None:
+        self.lines.append((act, actor, outcome))
+
+    def refuse(self, act: str, *, actor: str, address: str, outcome: str, **_more: object) -> None:
+        self.lines.append((act, actor or address, outcome))
+
+    def tick(self) -> None: ...
+
+
+async def test_each_login_logout_and_refusal_is_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = Noted()
+    async with office(monkeypatch, audit=noted) as here:
+        token = (await here.log_in())["token"]
+        await here.ask("POST", "/login", RIGHT | {"password": "wrong"})
+        await here.ask("POST", "/login", {"username": "nobody", "password": "right"})
+        await here.ask("POST", "/logout", authorization=f"Bearer {token}")
+        await here.ask("POST", "/otp", authorization=f"Bearer {token}")
+        await here.ask("POST", "/setup", {"secret": "guess", "username": "eve", "password": "right"})
+        here.engine.error = EngineError("the disk is full")
+        await here.ask("POST", "/login", RIGHT)
+        assert noted.lines == [
+            ("login", "percy", "ok"),
+            ("login", "percy", "unauthorized"),
+            ("login", "nobody", "unauthorized"),
+            ("logout", "percy", "ok"),
+            ("/otp", HERE, "unauthorized"),
+            ("setup", "eve", "forbidden"),
+            ("login", "percy", "unavailable"),
+        ]
+
+
+async def test_a_blocked_account_gets_no_session_and_tells_so_to_who_has_the_password(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with office(monkeypatch) as here:
+        await here.engine.set_blocked("percy", is_blocked=True)
+        assert_error(await here.ask("POST", "/login", RIGHT), 403, "forbidden")
+        assert_error(await here.ask("POST", "/login", RIGHT | {"password": "wrong"}), 401, "unauthorized")
+        assert not here.engine.sessions
+
+
+async def test_an_account_that_is_new_has_its_role_from_its_first_login_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        await here.accounts.add("visitor", "right", Role.GUEST)
+        assert (await here.ask("POST", "/login", RIGHT | {"username": "visitor"})).status == 200
+        visitor = await here.stage.client("visitor")
+        assert visitor.client.role is Role.GUEST
+
+
+async def test_the_first_account_is_an_admin(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        await here.engine.remove_account("percy")
+        secret = await here.accounts.open_setup()
+        body = {"secret": secret, "username": "anna", "password": "right"}
+        assert (await here.ask("POST", "/setup", body)).status == 204
+        account = await here.engine.account("anna")
+        assert account is not None
+        assert account.role is Role.ADMIN

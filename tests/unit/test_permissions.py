@@ -92,6 +92,16 @@ async def test_a_classic_guest_reads_along_and_is_refused_without_a_word(stage: 
     assert guest.refused == 1
 
 
+async def test_a_classic_client_gains_nothing_by_naming_a_room() -> None:
+    rule = Rule(rooms=("lobby",), roles=("guest",), may=("join", "post"))
+    async with at_work(permissions=(rule,)) as stage:
+        guest = await stage.client("visitor", CLASSIC, role=Role.GUEST)
+        guest.say("send_message", {"message": "hi", "room": "lobby"})
+        await stage.settle()
+        assert guest.refused == 1
+        assert [(await stage.engine.head(room)).seq for room in ("general", "lobby")] == [0, 0]
+
+
 async def test_without_a_room_a_request_is_about_the_room_that_its_client_is_in(stage: Stage) -> None:
     await stage.engine.append([NEWS])
     guest = await stage.client("visitor", role=Role.GUEST)
@@ -183,7 +193,16 @@ async def test_dm_rooms_belong_to_their_two_users_whatever_the_rules_and_the_pol
     async with at_work(hub, permissions=(Rule(rooms=("*",), may=everything),), private_rooms=("*",)) as stage:
         for user in ("alice", "bob"):
             assert await refusals(await stage.client(user), "dm:alice,bob") == ALL_OK
-        assert await refusals(await stage.client("boss", role=Role.ADMIN), "dm:alice,bob") == NOTHING
+        boss = await stage.client("boss", role=Role.ADMIN)
+        assert await refusals(boss, "dm:alice,bob") == NOTHING
+
+
+async def test_nobody_enters_the_room_of_two_others_whoever_has_it_enter(stage: Stage) -> None:
+    boss = await stage.client("boss", role=Role.ADMIN)
+    assert await refusal(boss, "change_room", {"name": "dm:alice,bob"}) == "forbidden"
+    with pytest.raises(Refused, match="two users"):
+        await stage.hub.join(boss.client, "dm:alice,bob")
+    assert boss.client.rooms == ()
 
 
 async def test_a_rule_narrows_dm_rooms() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from websockets.exceptions import ConnectionClosed
+from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
@@ -102,6 +102,10 @@ def test_the_rules_of_the_file_count(tmp_path: Path, server_of: tuple[str, ...])
             assert ask(connection, "join_room", {"room": "news"}) == "ack"
             assert ask(connection, "send_message", {"message": "hi"}) == answer
             assert ask(connection, "join_room", {"room": "team-a"}) == "forbidden"
+        with pytest.raises(InvalidStatus):
+            connect(server.ws_url, subprotocols=[Subprotocol("hubbub.v1"), Subprotocol("otp.guess")])
+    last = audit(tmp_path)[-1]
+    assert (last["act"], last["address"], last["outcome"]) == ("connect", "127.0.0.1", "unauthorized")
 
 
 def test_the_command_line_acts_on_a_running_server(tmp_path: Path, server_of: tuple[str, ...]) -> None:
