@@ -8,6 +8,7 @@ is here reads and encodes; `rooms.Rooms` lets clients in.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from hubbub.dialect import Dialect
@@ -64,10 +65,12 @@ async def read_missed(log: Log, room: str, recent: Recent, since: Head) -> Misse
     if not resumed.is_recovered:
         return None
     found = resumed.page.messages
+    if not is_whole(since.seq, found):
+        return None
     size = sum(len(message.body) for message in found)
     while found and found[-1].seq + 1 < recent.first_seq and len(found) < MAX_ANSWER and size < MAX_ANSWER_BYTES:
         page = await log.read(room, after=found[-1].seq, limit=PAGE)
-        if not page.messages or page.messages[0].seq != found[-1].seq + 1:
+        if not page.messages or not is_whole(found[-1].seq, page.messages):
             return None
         found = found + page.messages
         size += sum(len(message.body) for message in page.messages)
@@ -91,14 +94,28 @@ def catch_up(recent: Recent, dialect: Dialect, missed: Missed | None, history: i
 def page_texts(room: str, dialect: Dialect, page: Page, cursor: int) -> tuple[list[bytes], int]:
     """What a member that has heard everything up to `cursor` is told of a page read after it, and where it is then.
 
-    Where the log has lost messages, it says so first.
+    Wherever the log has lost messages, it is told so in their place.
     """
-    first = page.messages[0].seq if page.messages else page.head.seq + 1
     texts = []
-    if first > cursor + 1:
-        texts.append(dialect.event("gap", encode({"room": room, "from": cursor + 1, "to": first - 1})))
-    texts += [dialect.message(message) for message in page.messages]
-    return texts, page.messages[-1].seq if page.messages else max(cursor, page.head.seq)
+    for message in page.messages:
+        if message.seq > cursor + 1:
+            texts.append(gap(room, dialect, cursor + 1, message.seq - 1))
+        texts.append(dialect.message(message))
+        cursor = message.seq
+    if not page.messages and page.head.seq > cursor:
+        texts.append(gap(room, dialect, cursor + 1, page.head.seq))
+        cursor = page.head.seq
+    return texts, cursor
+
+
+def gap(room: str, dialect: Dialect, first: int, last: int) -> bytes:
+    """Tells of messages that the log does not hold."""
+    return dialect.event("gap", encode({"room": room, "from": first, "to": last}))
+
+
+def is_whole(after: int, messages: Sequence[Message]) -> bool:
+    """Whether messages follow a seq with no hole before them or between them: a log may have lost some anywhere."""
+    return not messages or messages[-1].seq - after == len(messages)
 
 
 def join_arrays(inner: bytes, array: bytes) -> bytes:

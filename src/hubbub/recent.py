@@ -29,25 +29,29 @@ MAX_JOINED_BYTES = 256 * 1024
 class Recent:
     """A run of messages without holes that ends with the room's last.
 
+    Where the log has lost some of its newest messages, the run begins after those; older ones are held for answers to
+    joins alone.
+
     Attributes:
         epoch: names the log that the seqs belong to; empty until the log was read.
         last_seq: the seq of the room's last message; 0 before the first one.
     """
 
-    __slots__ = ("_joined", "_listed", "_messages", "epoch", "last_seq")
+    __slots__ = ("_joined", "_listed", "_messages", "_whole_from", "epoch", "last_seq")
 
     def __init__(self) -> None:
         self.epoch = ""
         self.last_seq = 0
         self._messages: deque[Message] = deque(maxlen=RECENT)
+        self._whole_from = 0  # no hole is after the message before this one
         # Messages as members of a list, in each dialect that has asked, and runs of them joined.
         self._listed: dict[Dialect, dict[int, bytes]] = {}
         self._joined: dict[tuple[Dialect, int], bytes] = {}
 
     @property
     def first_seq(self) -> int:
-        """The seq of the oldest message held; one past the last where none is."""
-        return self._messages[0].seq if self._messages else self.last_seq + 1
+        """The seq of the oldest message in the run; one past the last where none is."""
+        return max(self._messages[0].seq, self._whole_from) if self._messages else self.last_seq + 1
 
     def extend(self, messages: Sequence[Message]) -> None:
         """Add what the log delivered, in seq order; what is held already is left out."""
@@ -68,6 +72,11 @@ class Recent:
         self._messages.clear()
         self.epoch, self.last_seq = page.head.epoch, page.head.seq
         self._messages += page.messages
+        self._whole_from = self.last_seq + 1
+        for message in reversed(page.messages):
+            if message.seq != self._whole_from - 1:
+                break
+            self._whole_from = message.seq
         if delivered:
             self.extend(delivered)
 
@@ -80,6 +89,7 @@ class Recent:
             self._listed.clear()
             self._joined.clear()
         self.last_seq = min(self.last_seq, head.seq)
+        self._whole_from = min(self._whole_from, self.last_seq + 1)
 
     def skip_to(self, seq: int) -> None:
         """Take note that the log has lost everything up to `seq`."""
@@ -97,6 +107,8 @@ class Recent:
 
     def after(self, seq: int) -> list[Message]:
         """The messages held after a seq."""
+        if seq + 1 < self.first_seq:
+            return [message for message in self._messages if message.seq > seq]
         count = min(self.last_seq - seq, len(self._messages))
         return list(islice(self._messages, len(self._messages) - count, None)) if count > 0 else []
 

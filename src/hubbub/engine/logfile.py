@@ -296,10 +296,9 @@ class LogFile:
                 row = self._connection.execute("SELECT id, first, sent FROM rooms WHERE name = ?", (room,)).fetchone()
                 if row is not None:
                     number, first, sent = row
-                    last = self._connection.execute(
-                        "SELECT seq, sent FROM messages WHERE room = ? ORDER BY seq DESC LIMIT 1", (number,)
-                    ).fetchone()
-                    seq, sent = last if last is not None else (first - 1, sent)
+                    last = self._connection.execute(f"{SELECT} ORDER BY seq DESC LIMIT 1", (number,)).fetchone()
+                    seq = last[0] if last is not None else first - 1
+                    sent = last[1] if last is not None and is_good(*last) else sent
                     found[room] = place = RoomPlace(number, max(seq, first - 1), first, sent=sent)
                     place.ends = self._ends_of(number)
         return found
@@ -333,25 +332,43 @@ class LogFile:
             return self.last_seq(number, first), found
 
     def newer(self, number: int, after: int, before: int, limit: int) -> list[Fields]:
-        """The oldest messages between two seqs."""
+        """The oldest messages between two seqs; damaged ones are left out."""
         sql = f"{SELECT} AND seq > ? AND seq < ? ORDER BY seq LIMIT ?"
-        return self._checked(number, self._connection.execute(sql, (number, after, before, limit)).fetchall())
+        found: list[Fields] = []
+        while (wanted := limit - len(found)) > 0:
+            rows = self._connection.execute(sql, (number, after, before, wanted)).fetchall()
+            found += self._checked(number, rows)
+            if len(rows) < wanted:
+                break
+            after = rows[-1][0]
+        return found
 
     def older(self, number: int, first: int, before: int, limit: int) -> list[Fields]:
-        """The newest messages from the seq `first` on and before another, in order."""
+        """The newest messages from the seq `first` on and before another, in order; damaged ones are left out."""
         sql = f"{SELECT} AND seq >= ? AND seq < ? ORDER BY seq DESC LIMIT ?"
-        return self._checked(number, self._connection.execute(sql, (number, first, before, limit)).fetchall()[::-1])
+        found: list[Fields] = []
+        while (wanted := limit - len(found)) > 0:
+            rows = self._connection.execute(sql, (number, first, before, wanted)).fetchall()
+            found += self._checked(number, rows)
+            if len(rows) < wanted:
+                break
+            before = rows[-1][0]
+        return found[::-1]
 
     def _checked(self, number: int, rows: list[Fields]) -> list[Fields]:
-        """The fields of messages; a damaged one has no body."""
-        return [fields[:5] if is_good(*fields) else self._damaged(number, fields) for fields in rows]
+        """The fields of those messages that are as they were written."""
+        good = []
+        for fields in rows:
+            if is_good(*fields):
+                good.append(fields[:5])
+            else:
+                self._tell_damage(number, fields[0])
+        return good
 
-    def _damaged(self, number: int, fields: Fields) -> Fields:
-        seq = fields[0]
+    def _tell_damage(self, number: int, seq: int) -> None:
         if (number, seq) not in self._told and len(self._told) < MOST_TOLD:
             self._told.add((number, seq))
             log.error("a message in the file is damaged and is left out", room=number, seq=seq, see="hubbub doctor")
-        return (*fields[:4], None)
 
     def find_old(self, cutoff: int, after: int, limit: int) -> tuple[list[tuple[str, int, int]], int]:
         """Rooms with messages from before `cutoff`, among the `limit` rooms with a number above `after`.

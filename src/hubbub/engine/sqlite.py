@@ -303,7 +303,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
         else:
             last, found = await self._database.read(self._reading.page, room, after, end, limit + 1)
         wanted = found[:limit] if after is not None else found[max(0, len(found) - limit) :]
-        messages = [Message(room, *fields) for fields in wanted if fields[-1] is not None]
+        messages = [Message(room, *fields) for fields in wanted]
         return Page(Head(self._epoch, last), messages, more=len(found) > limit)
 
     async def _read_both(self, room: str, after: int | None, before: int, limit: int) -> list[Fields]:
