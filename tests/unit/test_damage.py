@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from heard import seqs
+from heard import codes, seqs
 from hubbub.engine import Draft, Head
 from hubbub.engine.local import Silent
 from hubbub.engine.sqlite import SqliteEngine
@@ -183,3 +184,38 @@ async def test_a_damaged_time_holds_no_later_message_back(log: Path) -> None:
     assert receipt.sent < 1 << 50  # type: ignore[union-attr]
     assert (await engine.resume("general", Head((await engine.head("general")).epoch, COUNT), 10)).is_recovered
     await engine.close()
+
+
+def damage_page(path: Path, room: str) -> None:
+    """Overwrite a page of the table with messages of a room, and no others."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        (size,) = connection.execute("PRAGMA page_size").fetchone()
+        (sender,) = connection.execute(
+            "SELECT sender FROM messages JOIN rooms ON id = room WHERE name = ? LIMIT 1", (room,)
+        ).fetchone()
+    data = path.read_bytes()
+    place = data.rindex(sender.encode() + b"new_message") // size * size
+    path.write_bytes(data[:place] + b"\x00" * size + data[place + size :])
+
+
+async def test_what_is_on_a_malformed_page_is_unavailable_and_all_else_goes_on(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    engine = new_engine(path)
+    await engine.open(Silent())
+    for room in ("lost", "other"):
+        await engine.append([Draft(room, "new_message", b'{"message":"hi"}', f"of {room}") for _ in range(COUNT)])
+    await engine.close()
+    damage_page(path, "lost")
+    with capture_logs() as lines:
+        async with served(path) as stage:
+            percy = await stage.client("percy")
+            await percy.join("other")
+            percy.say("join_room", {"room": "lost", "since": await place(stage, 0)}, "l1")
+            percy.say("join_room", {"room": "lost", "since": await place(stage, 0)}, "l2")
+            assert codes(await percy.hear()) == [("l1", "unavailable"), ("l2", "unavailable")]
+            percy.say("send_message", {"message": "hi", "room": "other"})
+            assert seqs(await percy.hear()) == [COUNT + 1]
+            assert percy.close_code is None
+    assert [line["event"] for line in lines if line["log_level"] == "error"] == [
+        "the file is damaged, and some of it cannot be read"
+    ]

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
+import structlog
+
 from hubbub.engine.health import Health
 from hubbub.engine.schema import connect_file, transaction
 from hubbub.engine.worker import Worker
@@ -16,7 +18,12 @@ from hubbub.errors import EngineError, NotKept, NotKnown
 
 __all__ = ["PROBE_BYTES", "Database"]
 
+log = structlog.get_logger("hubbub.engine")
+
 T = TypeVar("T")
+
+# What SQLite says of a damaged file.
+DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
 
 # Written to find out whether a write would succeed.
 PROBE_BYTES = 1 << 16
@@ -41,6 +48,7 @@ class Database:
     def __init__(self, path: Path, durability: str) -> None:
         self._path = path
         self._durability = durability
+        self._is_damage_told = False
         self.health = Health(self._probe)
         self.writer = Worker("sqlite-write")
         self.reader = Worker("sqlite-read")
@@ -89,6 +97,11 @@ class Database:
         try:
             return await self.reader.do(work, *args)
         except sqlite3.Error as error:
+            if failure_code(error) in DAMAGED and not self._is_damage_told:
+                self._is_damage_told = True
+                log.error(  # noqa: TRY400  # expected; no traceback
+                    "the file is damaged, and some of it cannot be read", error=str(error), see="hubbub doctor"
+                )
             raise EngineError(str(error)) from error
 
     async def _probe(self) -> None:
@@ -109,6 +122,10 @@ def failure(error: sqlite3.Error) -> EngineError:
     write-ahead log, where the last sync failed, for instance: the next write overwrites it, but after a crash before
     that, opening the file finds it.
     """
-    code = getattr(error, "sqlite_errorcode", 0)
-    is_of_disk = code & 0xFF == sqlite3.SQLITE_IOERR
+    is_of_disk = failure_code(error) == sqlite3.SQLITE_IOERR
     return NotKnown(str(error)) if is_of_disk else NotKept(str(error))
+
+
+def failure_code(error: sqlite3.Error) -> int:
+    """SQLite's primary result code; 0 for an error of Python's module."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
