@@ -12,6 +12,7 @@ import cyclopts
 from cyclopts.config import Env, Toml
 
 from hubbub.cli import bench, chat, check, rooms, users
+from hubbub.cli.backup import backup, restore
 from hubbub.cli.options import Options
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
@@ -43,6 +44,8 @@ def new_app(help_: str = HELP) -> cyclopts.App:
 app = new_app()
 app.command(users.app)
 app.command(rooms.app)
+app.command(backup)
+app.command(restore)
 app.command(chat.app)
 app.command(check.app)
 app.command(bench.app)

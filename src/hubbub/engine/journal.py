@@ -20,7 +20,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Journal", "JournalFile", "Records", "SyncFailed", "read_records"]
+__all__ = [
+    "FILE_HEAD",
+    "Journal",
+    "JournalFile",
+    "Records",
+    "SyncFailed",
+    "journal_files",
+    "mark_of",
+    "read_records",
+    "records_from",
+    "records_of",
+    "sync_folder",
+]
 
 MAGIC = b"hubbub\x00\x01"
 FILE_HEAD = struct.Struct("<8sQII")
@@ -162,9 +174,7 @@ class Journal:
 
     def found(self) -> list[tuple[int, Path]]:
         """The files that are there, by their numbers."""
-        pattern = re.compile(re.escape(self._path.name) + r"\.journal\.(\d+)")
-        matches = ((pattern.fullmatch(path.name), path) for path in self._path.parent.iterdir())
-        return sorted((int(match[1]), path) for match, path in matches if match)
+        return journal_files(self._path)
 
     def make(self, number: int) -> JournalFile:
         """Make the file with a number; one that is there has nothing that is needed.
@@ -198,13 +208,24 @@ class Journal:
         self._retired.append(self.current.path)
 
 
+def journal_files(path: Path) -> list[tuple[int, Path]]:
+    """The files of a database's journal that are there, by their numbers."""
+    pattern = re.compile(re.escape(path.name) + r"\.journal\.(\d+)")
+    matches = ((pattern.fullmatch(each.name), each) for each in path.parent.iterdir())
+    return sorted((int(match[1]), each) for match, each in matches if match)
+
+
 def read_records(path: Path) -> Records:
     """Read a file of the journal.
 
     Raises:
         OSError: it cannot be read.
     """
-    data = path.read_bytes()
+    return records_of(path.read_bytes())
+
+
+def records_of(data: bytes) -> Records:
+    """What a file of the journal has, by its bytes."""
     size = len(data)
     mark = mark_of(data)
     if mark is None:

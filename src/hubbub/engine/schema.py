@@ -3,15 +3,29 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import sqlite3
+import stat
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 
 from hubbub.errors import ConfigError
 
-__all__ = ["FIRST_GENERATION", "connect_file", "is_outdated", "snapshot", "transaction"]
+__all__ = [
+    "BUSY_S",
+    "FIRST_GENERATION",
+    "MIGRATIONS",
+    "connect_file",
+    "create_file",
+    "is_outdated",
+    "migrate",
+    "open_to_read",
+    "snapshot",
+    "transaction",
+]
 
 # Each script brings a file from the version of its place in this list to the next.
 MIGRATIONS = [
@@ -89,6 +103,45 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
     return connection
 
 
+def open_to_read(path: Path) -> sqlite3.Connection:
+    """Open a database file of this program's schema or an earlier one, and change nothing in it.
+
+    Raises:
+        ConfigError: it is not there, cannot be read, is no database of Hubbub's, or is newer than this program.
+    """
+    try:
+        check_readable(path)
+        with contextlib.ExitStack() as undo:
+            # One that may not write could not remove what SQLite puts beside a file that is open.
+            mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+            name = f"file:{urllib.parse.quote(str(path))}?mode={mode}"
+            connection = sqlite3.connect(name, uri=True, timeout=BUSY_S, isolation_level=None)
+            undo.callback(connection.close)
+            connection.execute("PRAGMA query_only = ON")
+            (version,) = connection.execute("PRAGMA user_version").fetchone()
+            tables = "SELECT count(*) FROM sqlite_master WHERE name IN ('facts', 'rooms', 'messages', 'accounts')"
+            if not version or connection.execute(tables).fetchone() != (4,):
+                raise ConfigError(f"{path} is no database of Hubbub's; name one that `hubbub serve` has made")
+            check_version(version, str(path))
+            undo.pop_all()
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}; name a database that you may read") from None
+    except sqlite3.Error as error:
+        raise ConfigError(f"{path} cannot be read: {error}; restore a backup if it is damaged") from None
+    return connection
+
+
+def check_readable(path: Path) -> None:
+    """Raise what the operating system says of a file that cannot be read; SQLite says less.
+
+    The file is not opened: see `create_file`.
+    """
+    if stat.S_ISDIR(path.stat().st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+
 def create_file(path: Path) -> None:
     """Make the file where there is none, readable by its owner alone: password hashes are in it.
 
@@ -114,10 +167,7 @@ def is_outdated(path: Path) -> bool:
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
     """Bring a file forward to this program's schema."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version > len(MIGRATIONS):
-        raise ConfigError(
-            f"--engine sqlite:///{path} has schema {version}, and this Hubbub knows {len(MIGRATIONS)}; update Hubbub"
-        )
+    check_version(version, f"--engine sqlite:///{path}")
     if version == len(MIGRATIONS):
         return
     with transaction(connection):
@@ -128,6 +178,12 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
                 connection.execute(statement)
         connection.execute("INSERT OR IGNORE INTO generations VALUES (?, ?)", (FIRST_GENERATION, secrets.token_hex(8)))
         connection.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+
+
+def check_version(version: int, name: str) -> None:
+    """Refuse a file that is newer than this program."""
+    if version > len(MIGRATIONS):
+        raise ConfigError(f"{name} has schema {version}, and this Hubbub knows {len(MIGRATIONS)}; update Hubbub")
 
 
 @contextlib.contextmanager

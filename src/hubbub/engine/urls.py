@@ -16,7 +16,7 @@ from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.errors import ConfigError
 
-__all__ = ["open_engine", "vault_at"]
+__all__ = ["open_engine", "path_of", "vault_at"]
 
 MEMORY = "memory://"
 SQLITE = "sqlite:///"
@@ -69,6 +69,17 @@ async def vault_at(url: str, *, clock: Callable[[], float], wall: Callable[[], f
         yield SqliteVault(database, clock=clock, wall=wall)
     finally:
         await database.close()
+
+
+def path_of(url: str) -> Path:
+    """The database file that a URL names, by one name, whatever links lead to it.
+
+    Raises:
+        ConfigError: for a URL that names no file.
+    """
+    if url == MEMORY:
+        raise ConfigError(f"--engine {url}: what it has is in the server's memory; name a sqlite:///FILE")
+    return split_sqlite(url)[0].resolve()
 
 
 def split_sqlite(url: str) -> tuple[Path, str]:
