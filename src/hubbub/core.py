@@ -144,7 +144,7 @@ class Core:
             try:
                 await self.rooms.join(client, client.dialect.first_room)
             except Refused as refused:
-                self.dispatch.refuse_room(client, client.dialect.first_room, refused)
+                self.dispatch.refuse_room(client, refused)
             except BaseException:
                 self.disconnect(client)
                 raise

@@ -395,9 +395,9 @@ class Dispatch:
 
     # Refusing
 
-    def refuse_room(self, client: Participant, room: str, refused: Refused) -> None:
+    def refuse_room(self, client: Participant, refused: Refused) -> None:
         """Tell a client that it is not let into the room that its dialect begins in."""
-        self._refuse(client, None, refused, room)
+        self._refuse(client, None, refused, "join_room")
 
     def _refuse(self, client: Participant, id_: str | int | None, refused: Refused, type_: str) -> None:
         log.debug("refused", user=client.user, type=type_[:80], code=refused.code, message=refused.message)

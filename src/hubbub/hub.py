@@ -121,8 +121,8 @@ class Hub:
         """Let a client into a room; it hears what is said from now on.
 
         Raises:
-            Refused: by an `on_join` hook, `forbidden` for a room of two others, or `bad_payload` for what is not a
-                room name.
+            Refused: by an `on_join` hook, `forbidden` or `no_such_room` for a room that it may not enter or make, or
+                `bad_payload` for what is not a room name.
             EngineError: the engine cannot be reached.
         """
         return Room(await self._rooms().join(participant(client), name), self._rooms)

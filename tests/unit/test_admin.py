@@ -435,10 +435,14 @@ async def test_all_that_is_refused_to_a_client_is_noted() -> None:
         ):
             await refusal(visitor, type_, payload)
         await refusal(visitor, "join_room", {"room": "/"})
+        await stage.hub.close_room("general")
+        noted.lines.pop()
+        await stage.client("alice", CLASSIC)
         assert [(line["act"], line["outcome"]) for line in noted.lines] == [
             ("join_room", "forbidden"),
             ("join_room", "no_such_room"),
             ("send_message", "forbidden"),
+            ("join_room", "forbidden"),
             ("join_room", "forbidden"),
         ]
         assert types(await visitor.hear()) == []
