@@ -124,16 +124,16 @@ class Dispatch:
         elif self.admit(client):
             self._refuse(client, None, Refused(ErrorCode.BAD_ENVELOPE, "events are text frames"), "binary frame")
 
-    def admit(self, client: Participant) -> bool:
-        """Count one frame that is no event against a client's rate; whether it may be answered.
+    def admit(self, client: Participant, count: int = 1) -> bool:
+        """Count frames that are no events against a client's rate; whether they may be answered.
 
         A client over its rate is not read for a moment.
         """
         # Answers pile up, too, for one that does not read them.
         is_full = client in self._slow and self._rooms.look_at(client)
         rate = client.rate
-        if rate is not None and not rate.take_idle(self._clock()):
-            self._note_excess(client, rate)
+        if rate is not None and not rate.take_idle(self._clock(), count):
+            self._note_excess(client, rate, count)
             self._rest(client, rate.rest_s)
             return False
         return not is_full
@@ -151,9 +151,9 @@ class Dispatch:
             self._rest(client, wait)
         return bool(wait) or rate.is_exceeded
 
-    def _note_excess(self, client: Participant, rate: Rate) -> None:
-        """Take note of a frame over a client's rate; a flood closes it."""
-        client.dropped += 1
+    def _note_excess(self, client: Participant, rate: Rate, count: int = 1) -> None:
+        """Take note of frames over a client's rate; a flood closes it."""
+        client.dropped += count
         if rate.is_flooding:
             client.close(CloseCode.FLOODING, "more than ten times its rate of events a second")
 

@@ -226,19 +226,25 @@ class Rate:
         self._credit = CREDIT
         return True
 
-    def take_idle(self, now: float) -> bool:
-        """Count a frame that is no event; False when it is over the rate, or its account is over its budget."""
-        self._credit += 1  # it is not counted as an event of the account
-        is_within = self.take(now)
-        if not is_within:
-            self._credit -= 1
-        self._idle_credit -= 1
-        if not self._idle_credit:
-            self._idle_credit = CREDIT
+    def take_idle(self, now: float, count: int = 1) -> bool:
+        """Count frames that are no events; False when one is over the rate, or their account is over its budget.
+
+        They are not counted as events of the account.
+        """
+        limit = self._limit
+        elapsed = now - self._at
+        self._at = now
+        tokens = min(self._tokens + elapsed * limit.rate, limit.burst)
+        within = min(count, int(tokens))
+        self._tokens = tokens - within
+        self._excess = max(0.0, self._excess - elapsed * limit.flood) + count - within
+        self._idle_credit -= count
+        if self._idle_credit <= 0:
+            used, self._idle_credit = CREDIT - self._idle_credit, CREDIT
             if now - self._idle_drawn_at < CREDIT_S:
-                self._idle_until = now + overdraw(self._purses, Use.IDLE, CREDIT, now)
+                self._idle_until = now + overdraw(self._purses, Use.IDLE, used, now)
             self._idle_drawn_at = now
-        return is_within and now >= self._idle_until
+        return within == count and now >= self._idle_until
 
     @property
     def rest_s(self) -> float:

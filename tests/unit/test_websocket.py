@@ -70,8 +70,8 @@ class Listener:
     def receive_binary(self, data: bytes) -> None:
         self.messages.append(data)
 
-    def admit(self) -> bool:
-        self.admitted += 1
+    def admit(self, count: int) -> bool:
+        self.admitted += count
         if self.admitted > self.most:
             assert self.socket is not None
             self.socket.close(CloseCode.FLOODING, "a flood")

@@ -126,10 +126,12 @@ class Readers:
     Attributes:
         shared: the reader that is between two frames.
         turnstile: where a connection waits that takes more than its share.
+        pongs: those of the present read, which are counted together after it: nothing costs its sender less.
     """
 
     def __init__(self, max_frame: int, turnstile: Turnstile | None = None) -> None:
         self.turnstile = turnstile or Turnstile()
+        self.pongs = 0
         self._max_frame = max_frame or UNLIMITED_FRAME
         self._spare: list[Reader] = []
         self._shared: Reader | None = None

@@ -129,8 +129,8 @@ class Visitor:
     def receive_binary(self, _data: bytes) -> None:
         self._upgrades.core.dispatch.receive_binary(self._client)
 
-    def admit(self) -> bool:
-        return self._upgrades.core.dispatch.admit(self._client)
+    def admit(self, count: int) -> bool:
+        return self._upgrades.core.dispatch.admit(self._client, count)
 
     def is_too_much(self, size: int) -> bool:
         return self._upgrades.core.dispatch.is_too_much(self._client, size)

@@ -80,10 +80,10 @@ class Receiver(Protocol):
         """Take a whole binary message."""
         ...
 
-    def admit(self) -> bool:
-        """Count a frame that is no message, or a part of one; whether a PING may be answered now.
+    def admit(self, count: int) -> bool:
+        """Count frames that are no messages, or parts of one; whether a PING may be answered now.
 
-        It may close the connection.
+        It may close the connection, or stop the reading.
         """
         ...
 
@@ -227,6 +227,7 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         readers, reader = self._readers, self._reader
         started = readers.turnstile.clock() if size > SHORT_READ else 0.0
+        readers.pongs = 0
         if reader is None:
             reader = readers.shared
             reader.read(self, size)
@@ -238,6 +239,8 @@ class WebSocket(asyncio.BufferedProtocol):
             if reader.is_between_frames:
                 self._reader = None
                 readers.give_back(reader)
+        if readers.pongs:
+            self._receiver.admit(readers.pongs)
         if started:
             seconds = readers.turnstile.clock() - started
             if self._life is not OPEN or self._receiver.is_too_much(size) or seconds > size * SLOW_BYTE_S:
@@ -280,10 +283,10 @@ class WebSocket(asyncio.BufferedProtocol):
         if kind == CLOSE:
             self._receive_close(frame)
         elif kind == PING:
-            if self._receiver.admit():
+            if self._receiver.admit(1):
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
         elif kind == PONG:
-            self._receiver.admit()
+            self._readers.pongs += 1
         else:
             self._receive_part(frame, kind)
 
@@ -301,7 +304,7 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         fragments.add(frame.get_payload_as_bytes())
         if fragments.is_in_too_many:
-            self._receiver.admit()
+            self._receiver.admit(1)
         if frame.fin and self._life is OPEN:
             self._fragments = None
             self._hand_over(fragments.message())
