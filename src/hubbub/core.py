@@ -218,6 +218,11 @@ class Core:
         """Whether the hub is about to stop: nobody is let in, and what clients send is dropped."""
         return self.dispatch.is_draining
 
+    @property
+    def keeps_messages(self) -> bool:
+        """Whether what is posted can be kept, as of the last thing that was kept or was to be."""
+        return self._engine.is_up
+
     def expire(self) -> None:
         """End what has had its time; to be called a few times a second."""
         self.rooms.expire()

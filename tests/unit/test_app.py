@@ -412,6 +412,10 @@ async def test_health_is_told_to_everybody(monkeypatch: pytest.MonkeyPatch, meth
     async with office(monkeypatch) as here:
         response = await here.ask(method, "/healthz", address=ELSEWHERE)
         assert (response.status, response.body) == (200, b"ok")
+        with monkeypatch.context() as broken:
+            broken.setattr(MemoryEngine, "is_up", False)
+            response = await here.ask(method, "/healthz", address=ELSEWHERE)
+            assert (response.status, response.body) == (503, b"messages cannot be kept; the log says why")
         here.stage.core.start_draining()
         response = await here.ask(method, "/healthz", address=ELSEWHERE)
         assert (response.status, response.body) == (503, b"draining")

@@ -236,8 +236,11 @@ class App:
         return Response(200, str(len(self._core.clients)).encode(), TEXT)
 
     async def _healthz(self, _request: Request) -> Response:
-        is_draining = self._core.is_draining
-        return Response(503 if is_draining else 200, b"draining" if is_draining else b"ok", TEXT)
+        if self._core.is_draining:
+            return Response(503, b"draining", TEXT)
+        if not self._core.keeps_messages:
+            return Response(503, b"messages cannot be kept; the log says why", TEXT)
+        return Response(200, b"ok", TEXT)
 
     async def _no_upgrade(self, request: Request) -> Response:
         # Browsers do not tell a page why its WebSocket was refused; it asks here.
