@@ -87,6 +87,7 @@ class Dispatch:
         self._handlers = handlers
         self._rooms = rooms
         self._slow = rooms.slow
+        self._feeding = rooms.feeding
         self._pump = pump
         self._tasks = tasks
         self._clock = clock
@@ -319,7 +320,7 @@ class Dispatch:
                 failed = posting
         self._reply(client, request, result, failed)
         if held:
-            self._rooms.release(client, held)
+            self._feeding.release(client, held)
 
     def _hold_apart(self, client: Participant, postings: list[Posting]) -> Sequence[str]:
         """Keep from a client what may be flushed before all of it is kept, and the client has its answer."""
@@ -327,7 +328,7 @@ class Dispatch:
             return ()
         held = [posting.room for posting in postings]
         for room in held:
-            self._rooms.hold(client, room)
+            self._feeding.hold(client, room)
         return held
 
     def _ack(self, client: Participant, request: EventRequest, result: Any) -> bytes:
@@ -352,14 +353,14 @@ class Dispatch:
         room: str | None,
     ) -> None:
         is_answered = request.id is not None and client.dialect.resumes
-        call = Call(functools.partial(self._rooms.hold, client) if is_answered else None)
+        call = Call(functools.partial(self._feeding.hold, client) if is_answered else None)
         call_of_task.set(call)
         try:
             await self._finish(client, request, call, handler, event, room)
         finally:
             call.is_over = True
             if is_answered:
-                self._rooms.release(client, [posting.room for posting in call.postings])
+                self._feeding.release(client, [posting.room for posting in call.postings])
             self._move(client, line)
 
     async def _finish(

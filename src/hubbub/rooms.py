@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 import structlog
 
 from hubbub.acts import Act
 from hubbub.age import Age
-from hubbub.budgets import Use, spend, take_one, wait_for
-from hubbub.catchup import PAGE, catch_up, page_texts, read_missed
+from hubbub.budgets import Use, spend, take_one
+from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.dialect import CLASSIC
 from hubbub.engine import Engine, Head
-from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.errors import CloseCode, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
+from hubbub.feeding import LOG_FACTOR, Feeding
 from hubbub.handlers import Handlers, call_hooks
 from hubbub.permissions import Permissions
 from hubbub.policy import check_room_name
@@ -31,12 +30,6 @@ from hubbub.tasks import Tasks
 __all__ = ["EnteredRoom", "Rooms"]
 
 log = structlog.get_logger("hubbub")
-
-# What is read from the log costs several times as much as what is at hand, and counts so much more.
-LOG_FACTOR = 4
-
-# One that is fed while its account is over its budget gets a page after so many seconds at most.
-FEED_PAUSE_S = 1.0
 
 # Events about users, which a large room is not told.
 ABOUT_USERS = frozenset({"typing", "read"})
@@ -75,6 +68,7 @@ class Rooms:
 
     Attributes:
         slow: clients that have yet to take what they were sent.
+        feeding: brings members that have fallen behind up to date.
         postings: what the plain handler at work has posted; None while there is none.
     """
 
@@ -104,10 +98,7 @@ class Rooms:
         # A context variable would do for plain handlers, too; setting one takes as long as a tenth of all that a
         # message takes.
         self.postings: list[Posting] | None = None
-        # Clients that are being fed from the log.
-        self._fed: dict[Participant, None] = {}
-        # Clients with the rooms whose messages wait for the answers to calls, and for how many.
-        self._held: dict[Participant, Counter[str]] = {}
+        self.feeding = Feeding(engine, self._live, self.slow, tasks, clock)
 
     # Finding
 
@@ -278,7 +269,7 @@ class Rooms:
         """Make a client a member that has heard everything up to the seq `heard`."""
         if not self._admit(client, room, rights):
             return
-        if self._is_held(client, room.name):
+        if self.feeding.is_held(client, room.name):
             room.enter_behind(client, heard)
         else:
             room.enter(client, heard, is_slow=client in self.slow)
@@ -287,7 +278,7 @@ class Rooms:
         """Make a client a member that is fed from the log until it has caught up."""
         if self._admit(client, room, rights):
             room.enter_behind(client, heard)
-            self._feed(client)
+            self.feeding.feed(client)
 
     def _admit(self, client: Participant, room: LiveRoom, rights: int) -> bool:
         if self._live.get(room.name) is not room:
@@ -355,7 +346,7 @@ class Rooms:
         self.slow.pop(client, None)
         for name in client.joined:
             self._live[name].unwatch(client)
-        self._feed(client)
+        self.feeding.feed(client)
 
     def is_full(self, client: Participant) -> bool:
         """Whether a client has as much waiting for it as it may."""
@@ -376,98 +367,6 @@ class Rooms:
             self.forget(client)
             client.close(CloseCode.LOST_PLACE, f"more than {self._settings.max_outbox} bytes behind")
         return True
-
-    # Ack first
-
-    def hold(self, client: Participant, name: str) -> None:
-        """Keep what is said in a room from a client until a `release`: the answer to what it asks for comes first.
-
-        Several calls may hold a room; it is heard again when each has released it as often as it has held it.
-        """
-        self._held.setdefault(client, Counter())[name] += 1
-        room = self._live.get(name)
-        if room is not None and name in client.joined:
-            room.fall_behind(client)
-
-    def release(self, client: Participant, names: Sequence[str]) -> None:
-        """Tell a client what was kept from it of rooms that a call has held, if no other call does."""
-        if not names:
-            return
-        held = self._held[client]
-        held.subtract(names)
-        for name in dict.fromkeys(names):
-            if held[name]:
-                continue
-            del held[name]
-            room = self._live.get(name)
-            if room is not None and name in client.joined:
-                self._feed_from_hand(client, room)
-        if not held:
-            del self._held[client]
-        self._feed(client)
-
-    def _is_held(self, client: Participant, name: str) -> bool:
-        return client in self._held and name in self._held[client]
-
-    # Feeding
-
-    def _feed(self, client: Participant) -> None:
-        """Feed a client that is behind anywhere: one room after the other, so that it costs a page at most."""
-        if client not in self._fed and next(self._rooms_to_feed(client), None) is not None:
-            self._fed[client] = None
-            self._tasks.start(self._feed_rooms(client))
-
-    def _rooms_to_feed(self, client: Participant) -> Iterator[LiveRoom]:
-        """The rooms that a client is behind in, each looked at when its turn comes: much may happen in between."""
-        for name in client.rooms:
-            if client in self.slow:
-                return
-            room = self._live.get(name)
-            if room is not None and room.behind(client) is not None and not self._is_held(client, name):
-                yield room
-
-    async def _feed_rooms(self, client: Participant) -> None:
-        is_behind = True
-        try:
-            while is_behind:
-                is_behind = False
-                for room in self._rooms_to_feed(client):
-                    is_behind = True
-                    if not self._feed_from_hand(client, room):
-                        await self._feed_page(client, room)
-                    # Not every read waits, and there may be hundreds of rooms.
-                    wait = wait_for(client.purses, Use.SENT, self._clock())
-                    await asyncio.sleep(min(wait, FEED_PAUSE_S))
-        except EngineError as error:
-            log.warning("a slow client cannot be fed", user=client.user, error=str(error))
-            client.close(CloseCode.LOST_PLACE, "the log cannot be read")
-        except Exception:
-            log.exception("a slow client cannot be fed", user=client.user)
-            client.close(CloseCode.LOST_PLACE, "the log cannot be read")
-        finally:
-            del self._fed[client]
-
-    def _feed_from_hand(self, client: Participant, room: LiveRoom) -> bool:
-        """Make a client that is behind a member like others, if what it misses is at hand; whether it was."""
-        heard = room.behind(client)
-        if heard is None or client in self.slow or heard + 1 < room.recent.first_seq:
-            return False
-        texts = [client.dialect.message(message) for message in room.recent.after(heard)]
-        client.write_texts(texts)
-        room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self.slow)
-        return True
-
-    async def _feed_page(self, client: Participant, room: LiveRoom) -> None:
-        """Read a page of the log for a client that is behind, and write it."""
-        heard = room.behind(client)
-        assert heard is not None
-        page = await self._engine.read(room.name, after=heard, limit=PAGE)
-        if room.behind(client) != heard or self._is_held(client, room.name):
-            return  # it has left, joined anew, or asked for something that is to be answered first, meanwhile
-        texts, cursor = page_texts(room.name, client.dialect, page, heard)
-        client.write_texts(texts)
-        self._charge(client, sum(map(len, texts)) * LOG_FACTOR)
-        room.enter_behind(client, cursor)
 
     # What the engine tells (`engine.Listener`)
 
@@ -528,7 +427,7 @@ class Rooms:
         live.recent.skip_to(last)
         log.warning("messages lost", room=room, first=first, last=last)
         for client in resuming:
-            self._feed(client)
+            self.feeding.feed(client)
 
     def rewound(self, room: str, head: Head) -> None:
         """Go on under another epoch; members that have heard what is not in the log have to come back."""

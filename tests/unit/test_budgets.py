@@ -12,7 +12,7 @@ import structlog
 
 from gates import turns
 from heard import seqs
-from hubbub import Refused, budgets, dispatch, rooms
+from hubbub import Refused, budgets, dispatch, feeding
 from hubbub.budgets import FREE, FREE_A_LOOK, MAX_RETRY_S, Allowance, Bucket, Budgets, Use, spend, take_one, wait_for
 from hubbub.chat import NewMessage
 from hubbub.policy import CREDIT, CREDIT_S, Rate, RateLimit, network_of
@@ -345,7 +345,7 @@ async def test_what_comes_from_the_log_counts_fourfold() -> None:
 
 
 async def test_one_that_is_far_behind_is_served_to_the_end_whatever_it_owes(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rooms, "FEED_PAUSE_S", 0.0)
+    monkeypatch.setattr(feeding, "FEED_PAUSE_S", 0.0)
     async with at_work(replay_rate=1.0, replay_burst=1.0) as stage:
         await fill(stage, "general", 3000)
         epoch = (await stage.engine.head("general")).epoch
@@ -377,7 +377,7 @@ async def test_a_slow_reader_is_fed_at_the_pace_of_its_account(monkeypatch: pyte
         monkeypatch.undo()
         await stage.settle()
         assert seqs(percy.take()) == list(range(1, 1001))
-        assert rooms.FEED_PAUSE_S in pauses
+        assert feeding.FEED_PAUSE_S in pauses
 
 
 async def test_who_enters_rooms_without_end_is_told_to_wait() -> None:

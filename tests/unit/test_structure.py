@@ -31,6 +31,7 @@ LAYERS = (
     ("core", "heartbeat"),
     ("admin", "admin_events", "chat", "dispatch"),
     ("rooms",),
+    ("feeding",),
     ("catchup", "pump", "handle", "handlers", "ledger", "permissions", "presence", "recent", "room"),
     ("posting", "client", "tasks"),
     ("dialect", "accounts", "logins", "otp"),

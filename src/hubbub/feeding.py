@@ -1,0 +1,152 @@
+"""Bringing members of rooms that have fallen behind up to date: from what the room has at hand, or from the log.
+
+A client falls behind when it is slow, when it enters with a long past, and while an answer has to reach it first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import structlog
+
+from hubbub.budgets import Use, spend, wait_for
+from hubbub.catchup import PAGE, page_texts
+from hubbub.client import Participant
+from hubbub.engine import Log
+from hubbub.errors import CloseCode, EngineError
+from hubbub.room import LiveRoom
+from hubbub.tasks import Tasks
+
+__all__ = ["LOG_FACTOR", "Feeding"]
+
+log = structlog.get_logger("hubbub")
+
+# What is read from the log costs several times as much as what is at hand, and counts so much more.
+LOG_FACTOR = 4
+
+# One that is fed while its account is over its budget gets a page after so many seconds at most.
+FEED_PAUSE_S = 1.0
+
+
+class Feeding:
+    """Who is behind, and is told what it has missed, a page at a time.
+
+    Args:
+        live: the live rooms, by their names.
+        slow: clients that have yet to take what they were sent; they are not fed.
+        tasks: owns the feeding.
+        clock: seconds that never go back.
+    """
+
+    def __init__(
+        self,
+        engine: Log,
+        live: Mapping[str, LiveRoom],
+        slow: Mapping[Participant, None],
+        tasks: Tasks,
+        clock: Callable[[], float],
+    ) -> None:
+        self._engine = engine
+        self._live = live
+        self._slow = slow
+        self._tasks = tasks
+        self._clock = clock
+        # Clients that are being fed from the log.
+        self._fed: dict[Participant, None] = {}
+        # Clients with the rooms whose messages wait for the answers to calls, and for how many.
+        self._held: dict[Participant, Counter[str]] = {}
+
+    # Ack first
+
+    def hold(self, client: Participant, name: str) -> None:
+        """Keep what is said in a room from a client until a `release`: the answer to what it asks for comes first.
+
+        Several calls may hold a room; it is heard again when each has released it as often as it has held it.
+        """
+        self._held.setdefault(client, Counter())[name] += 1
+        room = self._live.get(name)
+        if room is not None and name in client.joined:
+            room.fall_behind(client)
+
+    def release(self, client: Participant, names: Sequence[str]) -> None:
+        """Tell a client what was kept from it of rooms that a call has held, if no other call does."""
+        if not names:
+            return
+        held = self._held[client]
+        held.subtract(names)
+        for name in dict.fromkeys(names):
+            if held[name]:
+                continue
+            del held[name]
+            room = self._live.get(name)
+            if room is not None and name in client.joined:
+                self._feed_from_hand(client, room)
+        if not held:
+            del self._held[client]
+        self.feed(client)
+
+    def is_held(self, client: Participant, name: str) -> bool:
+        """Whether what is said in a room waits for an answer to a client."""
+        return client in self._held and name in self._held[client]
+
+    # Feeding
+
+    def feed(self, client: Participant) -> None:
+        """Feed a client that is behind anywhere: one room after the other, so that it costs a page at most."""
+        if client not in self._fed and next(self._rooms_to_feed(client), None) is not None:
+            self._fed[client] = None
+            self._tasks.start(self._feed_rooms(client))
+
+    def _rooms_to_feed(self, client: Participant) -> Iterator[LiveRoom]:
+        """The rooms that a client is behind in, each looked at when its turn comes: much may happen in between."""
+        for name in client.rooms:
+            if client in self._slow:
+                return
+            room = self._live.get(name)
+            if room is not None and room.behind(client) is not None and not self.is_held(client, name):
+                yield room
+
+    async def _feed_rooms(self, client: Participant) -> None:
+        is_behind = True
+        try:
+            while is_behind:
+                is_behind = False
+                for room in self._rooms_to_feed(client):
+                    is_behind = True
+                    if not self._feed_from_hand(client, room):
+                        await self._feed_page(client, room)
+                    # Not every read waits, and there may be hundreds of rooms.
+                    wait = wait_for(client.purses, Use.SENT, self._clock())
+                    await asyncio.sleep(min(wait, FEED_PAUSE_S))
+        except EngineError as error:
+            log.warning("a slow client cannot be fed", user=client.user, error=str(error))
+            client.close(CloseCode.LOST_PLACE, "the log cannot be read")
+        except Exception:
+            log.exception("a slow client cannot be fed", user=client.user)
+            client.close(CloseCode.LOST_PLACE, "the log cannot be read")
+        finally:
+            del self._fed[client]
+
+    def _feed_from_hand(self, client: Participant, room: LiveRoom) -> bool:
+        """Make a client that is behind a member like others, if what it misses is at hand; whether it was."""
+        heard = room.behind(client)
+        if heard is None or client in self._slow or heard + 1 < room.recent.first_seq:
+            return False
+        texts = [client.dialect.message(message) for message in room.recent.after(heard)]
+        client.write_texts(texts)
+        room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self._slow)
+        return True
+
+    async def _feed_page(self, client: Participant, room: LiveRoom) -> None:
+        """Read a page of the log for a client that is behind, and write it."""
+        heard = room.behind(client)
+        assert heard is not None
+        page = await self._engine.read(room.name, after=heard, limit=PAGE)
+        if room.behind(client) != heard or self.is_held(client, room.name):
+            return  # it has left, joined anew, or asked for something that is to be answered first, meanwhile
+        texts, cursor = page_texts(room.name, client.dialect, page, heard)
+        client.write_texts(texts)
+        spend(client.purses, Use.SENT, sum(map(len, texts)) * LOG_FACTOR, self._clock())
+        room.enter_behind(client, cursor)
