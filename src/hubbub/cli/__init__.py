@@ -13,6 +13,7 @@ from cyclopts.config import Env, Toml
 
 from hubbub.cli import bench, chat, check, rooms, users
 from hubbub.cli.backup import backup, restore
+from hubbub.cli.doctor import doctor
 from hubbub.cli.options import Options
 from hubbub.cli.serve import load_hub
 from hubbub.errors import ConfigError
@@ -46,6 +47,7 @@ app.command(users.app)
 app.command(rooms.app)
 app.command(backup)
 app.command(restore)
+app.command(doctor)
 app.command(chat.app)
 app.command(check.app)
 app.command(bench.app)

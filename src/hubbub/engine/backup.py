@@ -25,7 +25,16 @@ from hubbub.engine.logfile import JournalBatch, LogFile, decode_batch
 from hubbub.engine.schema import create_file, migrate, open_to_read
 from hubbub.errors import ConfigError
 
-__all__ = ["JournalData", "back_up", "copy_moment", "new_file", "restore", "write_facts"]
+__all__ = [
+    "JournalData",
+    "back_up",
+    "copy_moment",
+    "new_file",
+    "remove",
+    "restore",
+    "saying_what_failed",
+    "write_facts",
+]
 
 # A fold ends between two looks a few times in a second at most, and the looks are milliseconds apart.
 MOST_TRIES = 100
@@ -278,15 +287,22 @@ def new_file(target: Path) -> Iterator[Path]:
     except OSError as error:
         raise ConfigError(f"{target}: {error.strerror}; name a file in a folder of yours, with room for it") from None
     finally:
-        for ending in ("", *SIDE_FILES):
-            partial.with_name(f"{partial.name}{ending}").unlink(missing_ok=True)
+        remove(partial)
+
+
+def remove(path: Path) -> None:
+    """Remove a database that nobody needs, with what SQLite puts beside it."""
+    for ending in ("", *SIDE_FILES):
+        path.with_name(f"{path.name}{ending}").unlink(missing_ok=True)
 
 
 @contextlib.contextmanager
 def saying_what_failed(target: Path) -> Iterator[None]:
     try:
         yield
-    except sqlite3.Error as error:
+    except sqlite3.DatabaseError as error:
+        if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
+            raise ConfigError(f"the database is damaged: {error}; {WHAT_TO_DO}") from None
         raise ConfigError(f"{target}: {error}; make room on its disk, or name a file on another") from None
 
 

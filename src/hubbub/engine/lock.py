@@ -14,7 +14,7 @@ import msgspec
 
 from hubbub.errors import ConfigError
 
-__all__ = ["Lock", "ServerRun", "is_continued", "read_boot"]
+__all__ = ["Lock", "ServerRun", "is_continued", "lock_path", "read_boot", "read_run"]
 
 # How long a lock is waited for: `hubbub user` has it for a moment where it brings a file forward.
 PATIENCE_S = 1.0

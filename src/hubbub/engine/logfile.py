@@ -26,6 +26,7 @@ __all__ = [
     "RoomPlace",
     "decode_batch",
     "encode_batch",
+    "is_good",
 ]
 
 log = structlog.get_logger("hubbub.engine")
@@ -181,7 +182,8 @@ class LogFile:
                 self._connection.execute(INSERT[size], values)
                 start += size
 
-    def _replace_rows(self, rows: Sequence[Row]) -> None:
+    def replace_rows(self, rows: Sequence[Row]) -> None:
+        """Put messages into the table, in the place of others with their seqs."""
         replace = f"INSERT OR REPLACE INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # marks only
         self._connection.executemany(replace, [(*row, crc_of(*row[1:])) for row in rows])
 
@@ -235,7 +237,7 @@ class LogFile:
                 self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", batch.keys)
                 # A batch whose seqs were taken back, because the disk had not confirmed it, may be in front of the one
                 # that got them.
-                self._replace_rows([row for row in batch.rows if row.seq >= firsts.get(row.room, 1)])
+                self.replace_rows([row for row in batch.rows if row.seq >= firsts.get(row.room, 1)])
             self.put_fact("folded", str(folded))
         return is_whole
 
