@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
-from servers import ServerProcess, free_port, running
+from servers import SERVE, ServerProcess, free_port, running
 
 __all__ = ["Killable"]
 
@@ -14,21 +15,26 @@ __all__ = ["Killable"]
 class Killable:
     """A SQLite server with a fixed port.
 
+    Args:
+        folder: where its log is, and its database unless `engine` names another.
+        program: what takes the flags of `hubbub serve`.
+
     Attributes:
         now: the process that serves at the moment.
     """
 
-    def __init__(self, folder: Path, *args: str) -> None:
+    def __init__(self, folder: Path, *args: str, engine: str = "", program: Sequence[str] = SERVE) -> None:
         self._folder = folder
+        self._program = program
         port = free_port()
-        self._args = ("--engine", f"sqlite:///{folder}/log.db", "--port", str(port), *args)
+        self._args = ("--engine", engine or f"sqlite:///{folder}/log.db", "--port", str(port), *args)
         self._running = ExitStack()
         self.ws_url = f"ws://127.0.0.1:{port}/ws"
         self.now: ServerProcess
 
     def start(self) -> None:
         """Start it, and wait until it answers."""
-        self.now = self._running.enter_context(running(self._folder, *self._args))
+        self.now = self._running.enter_context(running(self._folder, *self._args, program=self._program))
 
     def kill(self) -> None:
         """Kill it with no warning."""

@@ -162,9 +162,8 @@ def save(path: Path, target: Path) -> Saved:
         ConfigError: nothing can be read, or the file cannot be written.
     """
     with new_file(target) as partial, saying_what_failed(target):
-        raw = partial.with_name(
-            f"{partial.name}-raw"
-        )  # read at leisure, and brought forward if it is of an earlier version
+        # Read at leisure, and brought forward if it is of an earlier version.
+        raw = partial.with_name(f"{partial.name}-raw")
         with new_file(raw) as copy:
             journal = copy_moment(path, copy)
         try:
