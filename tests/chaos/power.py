@@ -8,6 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 from servers import SERVE
@@ -18,13 +19,14 @@ __all__ = ["Disk", "program_in_boot", "why_not"]
 EXT4_IOC_SHUTDOWN = 0x8004587D
 NOLOGFLUSH = 2
 SIZE = 96 << 20
+UNMOUNT_S = 30.0
 
 
 def why_not() -> str:
     """Why the power of a filesystem cannot be cut here; empty where it can."""
     if sys.platform != "linux" or os.geteuid() != 0:
         return "it takes Linux and root to mount a filesystem"
-    missing = [tool for tool in ("mkfs.ext4", "mount", "umount", "unshare") if shutil.which(tool) is None]
+    missing = [tool for tool in ("mkfs.ext4", "mount", "umount", "unshare", "losetup") if shutil.which(tool) is None]
     if missing:
         return f"there is no {missing[0]}"
     return "" if Path("/dev/loop-control").exists() else "there are no loop devices"
@@ -59,7 +61,16 @@ class Disk:
             os.close(descriptor)
 
     def unmount(self) -> None:
+        """Unmount it, and wait until nobody has it: mounted before that, it would be what it was, and still shut down.
+
+        The mounts of a process that was killed go some time after it.
+        """
         run("umount", str(self.folder))
+        deadline = time.monotonic() + UNMOUNT_S
+        while run("losetup", "-j", str(self._image)):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self._image} is still mounted somewhere")
+            time.sleep(0.02)
 
     def __enter__(self) -> Disk:
         return self
@@ -75,5 +86,6 @@ def program_in_boot(boot: Path) -> tuple[str, ...]:
     return ("unshare", "--mount", "--propagation", "private", "sh", "-c", script, str(boot), *SERVE)
 
 
-def run(*command: str) -> None:
-    subprocess.run(command, check=True, capture_output=True)
+def run(*command: str) -> bytes:
+    """Run a command; what it says."""
+    return subprocess.run(command, check=True, capture_output=True).stdout

@@ -73,10 +73,12 @@ async def cut_once(folder: Path, durability: str, count: int) -> str:
             clients = [Surviving(server, f"client {number}", "") for number in range(CLIENTS)]
             tasks = await start(server, clients)
             await until(clients, lambda: sum(len(client.acked) for client in clients) >= count)
+            # A sync that is under way while the filesystem shuts down may be confirmed for nothing: what is acked later
+            # does not count.
+            acked = {text: seq for client in clients for text, seq in client.acked.items()}
             disk.cut()
             await asyncio.to_thread(server.kill)
             await stop(tasks)
-            acked = {text: seq for client in clients for text, seq in client.acked.items()}
             disk.unmount()
             disk.mount()
             boot.write_text("00000000-0000-0000-0000-000000000002\n")
@@ -103,7 +105,7 @@ def judge(kept: Sequence[str], acked: dict[str, int], clients: Sequence[Survivin
     lost = {text: seq for text, seq in acked.items() if text not in place}
     survived = {text: seq for text, seq in acked.items() if text in place}
     assert {text: place[text] for text in survived} == survived
-    assert durability == "normal" or not lost
+    assert durability == "normal" or not lost, f"lost {sorted(lost.values())} of {len(acked)}"
     assert min(lost.values(), default=1 << 62) > max(survived.values(), default=0), "more than the end was lost"
     for client in clients:
         assert len(client.returns) == 1

@@ -22,7 +22,7 @@ import msgspec
 from hubbub.engine.journal import journal_files, records_of, sync_folder
 from hubbub.engine.lock import Lock
 from hubbub.engine.logfile import JournalBatch, LogFile, decode_batch
-from hubbub.engine.schema import create_file, migrate, open_to_read
+from hubbub.engine.schema import advice, create_file, migrate, open_to_read
 from hubbub.errors import ConfigError
 
 __all__ = [
@@ -89,10 +89,10 @@ def restore(path: Path, source: Path) -> Path | None:
     Raises:
         ConfigError: it cannot be done, and nothing was changed.
     """
-    if source.exists() and path.exists() and source.samefile(path):
-        raise ConfigError(f"{source} is the database itself; name a backup of it")
     with contextlib.closing(open_to_read(source)):
         pass  # before anything is made
+    if source.resolve() == path:
+        raise ConfigError(f"{source} is the database itself; name a backup of it")
     lock = Lock(path)
     try:
         if path.exists():
@@ -285,9 +285,10 @@ def new_file(target: Path) -> Iterator[Path]:
         partial.unlink(missing_ok=True)
         sync_folder(target.parent)
     except OSError as error:
-        raise ConfigError(f"{target}: {error.strerror}; name a file in a folder of yours, with room for it") from None
+        raise ConfigError(f"{target}: {error.strerror}; {advice(error)}") from None
     finally:
-        remove(partial)
+        with contextlib.suppress(OSError):
+            remove(partial)
 
 
 def remove(path: Path) -> None:
@@ -303,7 +304,7 @@ def saying_what_failed(target: Path) -> Iterator[None]:
     except sqlite3.DatabaseError as error:
         if getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CORRUPT:
             raise ConfigError(f"the database is damaged: {error}; {WHAT_TO_DO}") from None
-        raise ConfigError(f"{target}: {error}; make room on its disk, or name a file on another") from None
+        raise ConfigError(f"{target}: {error}; {advice(error)}") from None
 
 
 def sync(path: Path) -> None:

@@ -18,6 +18,7 @@ __all__ = [
     "BUSY_S",
     "FIRST_GENERATION",
     "MIGRATIONS",
+    "advice",
     "connect_file",
     "create_file",
     "is_outdated",
@@ -97,10 +98,28 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
             migrate(connection, path)
             undo.pop_all()
     except OSError as error:
-        raise ConfigError(f"--engine sqlite:///{path}: {error.strerror}; name a file in a folder of yours") from None
+        raise ConfigError(f"--engine sqlite:///{path}: {error.strerror}; {advice(error)}") from None
     except sqlite3.Error as error:
-        raise ConfigError(f"--engine sqlite:///{path}: {error}; name a file that can be written") from None
+        raise ConfigError(f"--engine sqlite:///{path}: {error}; {advice(error)}") from None
     return connection
+
+
+def advice(error: OSError | sqlite3.Error) -> str:
+    """What mends a file that cannot be used."""
+    if isinstance(error, OSError):
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        return "make room on its disk" if is_full else "name a file in a folder of yours"
+    return ADVICE.get(getattr(error, "sqlite_errorcode", 0) & 0xFF, "name a file that can be written")
+
+
+ADVICE = {
+    sqlite3.SQLITE_FULL: "make room on its disk",
+    sqlite3.SQLITE_IOERR: "make room on its disk, or look whether it works",
+    sqlite3.SQLITE_BUSY: "another program has it locked, and has to end first",
+    sqlite3.SQLITE_CORRUPT: "`hubbub doctor` says what can be saved",
+    sqlite3.SQLITE_NOTADB: "name a database of Hubbub's, or restore a backup of it",
+    sqlite3.SQLITE_CANTOPEN: "name a file in a folder of yours",
+}
 
 
 def open_to_read(path: Path) -> sqlite3.Connection:
@@ -112,8 +131,11 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     try:
         check_readable(path)
         with contextlib.ExitStack() as undo:
-            # One that may not write could not remove what SQLite puts beside a file that is open.
+            # One that may not write could not remove what SQLite puts beside a file that is open; where nothing is
+            # beside it, nothing has to be.
             mode = "rw" if os.access(path, os.W_OK) and os.access(path.parent, os.W_OK) else "ro"
+            if mode == "ro" and not path.with_name(f"{path.name}-wal").exists():
+                mode = "ro&immutable=1"
             name = f"file:{urllib.parse.quote(str(path))}?mode={mode}"
             connection = sqlite3.connect(name, uri=True, timeout=BUSY_S, isolation_level=None)
             undo.callback(connection.close)
@@ -127,7 +149,7 @@ def open_to_read(path: Path) -> sqlite3.Connection:
     except OSError as error:
         raise ConfigError(f"{path}: {error.strerror}; name a database that you may read") from None
     except sqlite3.Error as error:
-        raise ConfigError(f"{path} cannot be read: {error}; restore a backup if it is damaged") from None
+        raise ConfigError(f"{path} cannot be read: {error}; {advice(error)}") from None
     return connection
 
 
@@ -154,7 +176,7 @@ def create_file(path: Path) -> None:
 
 def is_outdated(path: Path) -> bool:
     """Whether a file has an earlier schema than this program's, or is not there; False for what is no database."""
-    if not path.exists():
+    if not os.path.exists(path):  # noqa: PTH110  # unlike Path.exists, it raises nothing where nobody may look
         return True
     try:
         with contextlib.closing(sqlite3.connect(path, timeout=BUSY_S, isolation_level=None)) as connection:

@@ -31,7 +31,7 @@ from hubbub.engine.marks import Marks
 from hubbub.engine.pace import DiskPace
 from hubbub.engine.recovery import recover
 from hubbub.engine.retention import Retention
-from hubbub.engine.schema import connect_file
+from hubbub.engine.schema import advice, connect_file
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import Keys, LogTime, Stamped, stamp
 from hubbub.engine.tail import Row
@@ -132,7 +132,8 @@ class SqliteEngine(LocalEngine, SqliteVault):
                 self._token = recover(self._path, self._lock, writing, self._journal)
                 self._begin(writing)
             except (OSError, sqlite3.Error) as error:
-                raise ConfigError(f"--engine sqlite:///{self._path}: {error}; mend the file or the disk") from None
+                how = error.strerror if isinstance(error, OSError) else str(error)
+                raise ConfigError(f"--engine sqlite:///{self._path}: {how}; {advice(error)}") from None
             undo.pop_all()
         self._folding.open(writing, checking)
         self._retention.open(writing, self._reading)
