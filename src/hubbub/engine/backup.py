@@ -140,7 +140,7 @@ def copy_moment(path: Path, copy: Path) -> list[JournalData]:
                     JournalData(number, name, os.pread(file, os.fstat(file).st_size, 0))
                     for number, name, file in files[::-1]
                 ]
-            copy_pages(source, copy, Pace(path))
+            copy_pages(source, copy, CopyPace(path))
             return journal[::-1]
     raise ConfigError(f"{path}: its journal was folded each time that it was read; try again")
 
@@ -165,7 +165,7 @@ def folded_now(path: Path) -> int:
         return LogFile(connection).folded
 
 
-class Pace:
+class CopyPace:
     """Keeps a copy from being in the way: pauses between its steps, and a bound to the write-ahead log.
 
     Args:
@@ -190,7 +190,7 @@ class Pace:
             return 0
 
 
-def copy_pages(source: sqlite3.Connection, copy: Path, pace: Pace) -> None:
+def copy_pages(source: sqlite3.Connection, copy: Path, pace: CopyPace) -> None:
     """Copy the pages of a snapshot."""
     with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as target:
         target.execute("PRAGMA synchronous = OFF")  # it is synced when it is whole
