@@ -209,7 +209,9 @@ async def test_a_backup_that_fails_leaves_no_file(tmp_path: Path, monkeypatch: p
     names = names_in(tmp_path)
 
     def full(*_args: object) -> None:
-        raise sqlite3.OperationalError("database or disk is full")
+        error = sqlite3.OperationalError("database or disk is full")
+        error.sqlite_errorcode = sqlite3.SQLITE_FULL
+        raise error
 
     def unsynced(_path: Path) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
