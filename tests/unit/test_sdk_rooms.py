@@ -117,10 +117,17 @@ def test_another_log_begins_with_a_gap_that_says_so() -> None:
     assert room.resume(entered(seq=0, epoch="three")) == [Gap(ROOM, 1, 0, is_new_log=True)]
 
 
-def test_an_answer_for_another_log_is_not_believed_to_be_recovered() -> None:
+def test_a_resumption_may_go_on_under_another_epoch() -> None:
     room = joined_at(8)
     room.drop()
-    assert room.resume(entered(9, seq=9, epoch="two", recovered=True))[0] == Gap(ROOM, 1, 8, is_new_log=True)
+    assert brief(room.resume(entered(9, seq=9, epoch="two", recovered=True))) == [9]
+    assert room.since == {"epoch": "two", "seq": 9}
+
+
+def test_an_answer_that_is_short_of_what_was_shown_is_not_believed_to_be_recovered() -> None:
+    room = joined_at(8)
+    room.drop()
+    assert room.resume(entered(7, seq=7, epoch="two", recovered=True))[0] == Gap(ROOM, 1, 6, is_new_log=True)
 
 
 def test_a_gap_that_the_server_tells_of_is_skipped() -> None:

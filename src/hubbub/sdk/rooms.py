@@ -72,8 +72,10 @@ class RoomCursor:
 
     def resume(self, entered: Entered) -> list[Shown]:
         """Take the answer to a join that asked for what came after `since`."""
-        is_recovered = entered.recovered and entered.epoch == self.epoch
+        # An earlier epoch's place may be part of the log that goes on under another one.
+        is_recovered = entered.recovered and entered.seq >= self.last
         shown: list[Shown] = [] if is_recovered else self._start_over(entered)
+        self.epoch = entered.epoch
         self.membership = Membership.IN
         self.mark_read(entered.read)
         self.head = max(self.last, newest(entered))
@@ -87,7 +89,7 @@ class RoomCursor:
         if not is_new_log and first <= self.last + 1:
             return []  # refused, and yet the newest page reaches back to what was shown
         missing_from = 1 if is_new_log else self.last + 1
-        self.epoch, self.last = entered.epoch, first - 1
+        self.last = first - 1
         return [Gap(self.name, missing_from, first - 1, is_new_log)]
 
     def drop(self) -> None:

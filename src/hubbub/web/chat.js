@@ -177,6 +177,9 @@ export class Chat {
       case "gap":
         room.missed(payload.from, payload.to);
         break;
+      case "removed":
+        this.#putOut(`You are out of ${room.name}: ${refusalWords(payload)}`);
+        break;
       case "epoch":
         // Coming back tells what became of messages shown here that the log has lost.
         if (!room.goOn(payload)) this.move(0);
@@ -251,9 +254,13 @@ export class Chat {
   }
 
   #turnedAway(request, error) {
-    if (!this.#isHere(request)) return;
+    if (this.#isHere(request)) this.#putOut(`You cannot enter ${this.room.name}: ${refusalWords(error)}`);
+  }
+
+  #putOut(notice) {
     const { name } = this.room;
-    this.notice = `You cannot enter ${name}: ${refusalWords(error)}`;
+    this.notice = notice;
+    this.room.isJoined = false;
     if (name === HOME) return;
     this.rooms.drop(name);
     this.room = this.#previous ?? new Room(HOME);

@@ -28,7 +28,8 @@ export class Room {
   enter(ack) {
     const messages = Array.isArray(ack.messages) ? ack.messages : [];
     const outcome = this.wasJoined ? judgeReturn(this, ack, messages) : "fresh";
-    if (ack.epoch !== this.epoch && this.wasJoined) this.#beginEpoch();
+    // A log that goes on under another epoch with all that is shown here is still the same to its readers.
+    if (outcome !== "resumed" && ack.epoch !== this.epoch && this.wasJoined) this.#beginEpoch();
     this.epoch = ack.epoch ?? null;
     if (outcome === "fresh") this.timeline.clear();
     for (const message of messages) if (outcome === "fresh" || message.seq > this.cursor) this.#put(message);

@@ -173,6 +173,17 @@ test("a room that lets us not in takes us back to the one before", () => {
   equal(talk.taken()[0].payload, { room: "general", since: { epoch: "e1", seq: 0 } });
 });
 
+test("a room that we are put out of is left for the first one, and says why", () => {
+  const talk = new Talk();
+  talk.join();
+  talk.chat.goTo("vault");
+  talk.ack(talk.taken()[0], { room: "vault", epoch: "e1", seq: 0, messages: [] });
+  talk.taken();
+  talk.event("removed", { room: "vault", code: "forbidden", message: "x" });
+  equal([talk.chat.room.name, talk.chat.rooms.names], ["general", ["general"]]);
+  equal(talk.chat.notice, "You are out of vault: You are not allowed to do that.");
+});
+
 test("messages of a room we left are not shown", () => {
   const talk = new Talk();
   talk.join();

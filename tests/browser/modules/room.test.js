@@ -81,6 +81,14 @@ test("a gap is shown where it is", () => {
   equal(shown(room), ["m1", "Some messages here are no longer kept", "m9"]);
 });
 
+test("a resumption may go on under another epoch", () => {
+  const room = roomWith([1, 2]);
+  equal(room.enter({ epoch: "e2", seq: 3, recovered: true, messages: [message(3)] }), "resumed");
+  equal(room.since, { epoch: "e2", seq: 3 });
+  equal(shown(room), ["m1", "m2", "m3"]);
+  equal(room.hear(message(3)), false);
+});
+
 test("a log that goes on under another epoch is resumed under that", () => {
   const room = roomWith([1, 2]);
   equal(room.goOn({ epoch: "e2", seq: 2 }), true);
