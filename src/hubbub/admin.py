@@ -17,7 +17,7 @@ from hubbub.client import Participant
 from hubbub.engine import Change, Engine, WhyNot
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.ledger import Affected, Ledger
-from hubbub.policy import DM
+from hubbub.naming import DM
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
 from hubbub.tasks import Tasks

@@ -11,8 +11,8 @@ from hubbub.acts import Act, Role
 from hubbub.admin import Admin
 from hubbub.client import Participant
 from hubbub.handlers import Handlers
+from hubbub.naming import check_room_name
 from hubbub.permissions import Permissions
-from hubbub.policy import check_room_name
 from hubbub.settings import Settings
 
 __all__ = ["install_admin"]

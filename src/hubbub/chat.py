@@ -131,7 +131,7 @@ def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
     @handlers.offer(None)  # whoever enters a room is asked then
     async def join_room(request: JoinRoom, client: Participant) -> msgspec.Raw:
         most = settings.max_rooms
-        if most and len(client.joined) >= most and request.room not in client.joined:
+        if most and len(client.joined) >= most and rooms.identity(request.room) not in client.joined:
             raise Refused(ErrorCode.FORBIDDEN, f"you are in {len(client.joined)} rooms, the most; leave one first")
         return join_answer(await rooms.join_with_history(client, request.room, request.since, request.history))
 
@@ -180,9 +180,10 @@ def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
 def join_answer(joined: EnteredRoom) -> msgspec.Raw:
     """The payload of the ack to a join."""
     return msgspec.Raw(
-        b'{"room":%b,"epoch":%b,"seq":%d,"recovered":%b,"messages":%b,"members":%b,"count":%d,"read":%d}'
+        b'{"room":%b,"title":%b,"epoch":%b,"seq":%d,"recovered":%b,"messages":%b,"members":%b,"count":%d,"read":%d}'
         % (
             encode(joined.room),
+            encode(joined.title),
             encode(joined.epoch),
             joined.seq,
             b"true" if joined.is_recovered else b"false",

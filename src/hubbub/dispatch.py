@@ -19,8 +19,9 @@ from hubbub.dialect import EventRequest
 from hubbub.errors import CloseCode, EngineError, ErrorCode, KeyConflict, NotKnown, Refused
 from hubbub.events import decode_payload
 from hubbub.handlers import Handler, Handlers, ack_payload
+from hubbub.naming import check_dm
 from hubbub.permissions import Permissions
-from hubbub.policy import Rate, check_dm
+from hubbub.policy import Rate
 from hubbub.posting import Call, Posting, call_of_task
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
@@ -270,6 +271,8 @@ class Dispatch:
                 room = None
                 for room in client.joined:  # noqa: B007  # the first one
                     break
+            elif room not in client.joined:
+                room = self._rooms.identity(room)
         if handler.act is not None:
             self._permissions.check(client, handler.act, room)
         elif room is not None:

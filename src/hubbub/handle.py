@@ -39,7 +39,7 @@ class Room:
     It needs no making, and need not have members; a handle may be kept for as long as the hub is.
 
     Attributes:
-        name: the name in its one spelling.
+        name: what the room goes by: "ops" for "Ops".
     """
 
     __slots__ = ("_floor", "name")

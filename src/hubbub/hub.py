@@ -14,7 +14,7 @@ from hubbub.engine import Engine
 from hubbub.errors import ConfigError
 from hubbub.handle import Room
 from hubbub.handlers import Handle, Handlers
-from hubbub.policy import check_room_name
+from hubbub.naming import check_room_name
 from hubbub.rooms import Rooms
 from hubbub.settings import Settings
 
@@ -101,7 +101,9 @@ class Hub:
     # Rooms
 
     def room(self, name: str) -> Room:
-        """A room by its name.  It needs no making, and need not have members; what it is told needs the hub to run.
+        """A room by its name, however that is written.
+
+        It needs no making, and need not have members; what it is told needs the hub to run.
 
         Raises:
             Refused: `bad_payload` for what is not a room name.
@@ -139,7 +141,8 @@ class Hub:
 
     def may(self, client: Client, act: Act, room: str | None = None) -> bool:
         """Whether a client may do something, in a room or, without one, where it does not matter in which."""
-        return self._at_work().permissions.may(client, act, room)
+        core = self._at_work()
+        return core.permissions.may(client, act, core.rooms.identity(room) if room is not None else None)
 
     def review(self) -> None:
         """Ask anew what every client may do in the rooms that it is in; for an application whose policy says otherwise.

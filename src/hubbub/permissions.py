@@ -11,7 +11,7 @@ from hubbub.client import Client, Participant
 from hubbub.errors import ErrorCode, Refused
 from hubbub.handlers import Handlers
 from hubbub.ledger import Ledger
-from hubbub.policy import DM, check_dm
+from hubbub.naming import DM, check_dm
 from hubbub.rules import BY_ROLE, Rules
 
 __all__ = ["Permissions", "Policy"]
@@ -55,7 +55,7 @@ class Permissions:
         self._is_ruled_by_roles = rules.is_empty
 
     def check(self, client: Participant, act: Act, room: str | None) -> None:
-        """Refuse what a client may not do in a room, as it spells the name; without one, wherever it does not matter.
+        """Refuse what a client may not do in a room, by what that goes by; without one, wherever it does not matter.
 
         Raises:
             Refused: `forbidden`.

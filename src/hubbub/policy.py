@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import ipaddress
 import math
-import re
-import unicodedata
 from collections import Counter
 
 from hubbub.budgets import Purses, Use, overdraw, spend, wait_for
 from hubbub.errors import ErrorCode, Refused
+from hubbub.naming import is_user_name
 
 __all__ = [
-    "DM",
     "Places",
     "Rate",
     "RateLimit",
-    "check_dm",
     "check_key",
     "check_password",
-    "check_room_name",
     "check_text",
     "check_user_name",
     "is_allowed_origin",
@@ -42,24 +38,10 @@ MAX_PASSWORD_CHARS = 1024
 # A key is a name like a UUID, and is remembered for a while.
 MAX_KEY_CHARS = 128
 
-# What the name of a room of two users begins with.
-DM = "dm:"
-
-# NFC makes at most one character of four (UAX #15 section 9), so a longer name need not be normalized to be refused.
-NFC_SHRINKS = 4
-# Of combining marks in a row.  Putting a run of them in order takes time that grows with the square of its length; no
-# language needs more than this (the Stream-Safe Text Format, UAX #15 section 13).
-MAX_MARKS = 30
-
-_ascii_room_name = re.compile(r"[A-Za-z0-9 ._-]+")
-_user_name = re.compile(r"[a-z0-9._-]+")
-# Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
-_room_punctuation = frozenset(" ._-")
-
 
 def check_user_name(name: str, longest: int) -> None:
     """Refuse (`bad_payload`) what is not a user name."""
-    if len(name) > (longest or len(name)) or not _user_name.fullmatch(name):
+    if len(name) > (longest or len(name)) or not is_user_name(name):
         raise Refused(
             ErrorCode.BAD_PAYLOAD,
             f"{name[:40]!r} is not a user name: 1 to {longest or 'any number of'} of a-z 0-9 . _ -",
@@ -70,72 +52,6 @@ def check_password(password: str) -> None:
     """Refuse (`bad_payload`) what is not a password."""
     if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
         raise Refused(ErrorCode.BAD_PAYLOAD, f"a password has 1 to {MAX_PASSWORD_CHARS} characters")
-
-
-def check_room_name(name: str, longest: int, longest_user: int = 0) -> str:
-    """Return a room's name in its one spelling (Unicode NFC).  The time it takes is linear in the name's length.
-
-    Args:
-        longest: characters that a name may have; 0 is no limit.
-        longest_user: characters that each user's name in `dm:a,b` may have; 0 is no limit.
-
-    Raises:
-        Refused: `bad_payload` for what is not a room name.
-    """
-    if name.startswith(DM):
-        check_dm_name(name, longest_user)
-        return name
-    if len(name) <= (longest or len(name)) and _ascii_room_name.fullmatch(name) and not name.isspace():
-        return name  # the usual case, told fast
-    normal = normalized(name, longest)
-    if not normal or not all(map(_is_room_character, normal)) or normal.isspace():
-        raise Refused(
-            ErrorCode.BAD_PAYLOAD,
-            f"{name[:80]!r} is not a room name: 1 to {longest or 'any number of'} letters, digits, spaces and . _ -",
-        )
-    return normal
-
-
-def normalized(name: str, longest: int) -> str:
-    """Return a name in NFC, or an empty string for one that is too long or has too many combining marks in a row."""
-    if (longest and len(name) > longest * NFC_SHRINKS) or has_long_run_of_marks(name):
-        return ""
-    normal = unicodedata.normalize("NFC", name)
-    # NFC makes more of a few: U+0344 becomes two marks.
-    if (longest and len(normal) > longest) or has_long_run_of_marks(normal):
-        return ""
-    return normal
-
-
-def has_long_run_of_marks(name: str) -> bool:
-    """Whether more than `MAX_MARKS` combining marks follow each other."""
-    run = 0
-    for character in name:
-        # By category: the combining class of U+0F73 is that of a letter, but the marks it is made of have their own.
-        run = run + 1 if unicodedata.category(character)[0] == "M" else 0
-        if run > MAX_MARKS:
-            return True
-    return False
-
-
-def check_dm_name(name: str, longest_user: int) -> None:
-    """Refuse (`bad_payload`) what is not the room of two users."""
-    first, _, second = name.removeprefix(DM).partition(",")
-    longest = max(len(first), len(second))
-    if longest > (longest_user or longest) or first >= second or not all(map(_user_name.fullmatch, (first, second))):
-        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room of two users: {DM}a,b with the names sorted")
-
-
-def check_dm(name: str, user: str) -> None:
-    """Refuse (`forbidden`) a room of two others."""
-    if name.startswith(DM) and user not in name.removeprefix(DM).split(","):
-        raise Refused(ErrorCode.FORBIDDEN, f"{name[:80]!r} is open to the two users it is named after")
-
-
-def _is_room_character(character: str) -> bool:
-    if character.isascii():
-        return character.isalnum() or character in _room_punctuation
-    return unicodedata.category(character)[0] in "LM" or unicodedata.category(character) == "Nd"
 
 
 def check_text(text: str, longest: int) -> None:

@@ -58,8 +58,10 @@ class LiveRoom:
     Args:
         look_at: stops writing to a member whose outbox is over its limit; called for those that are watched, after each
             slice of a large room.
+        title: how the name is written by the first who enters.
 
     Attributes:
+        title: how the name is shown; for a room that something is kept of, once it is `filled`.
         members: each with its place.
         arrivals: how many are on the way in.
         recent: its newest messages; from its first member that can resume on, `filled` has them all.
@@ -84,10 +86,12 @@ class LiveRoom:
         "name",
         "recent",
         "roster",
+        "title",
     )
 
-    def __init__(self, name: str, engine: Engine, look_at: Callable[[Participant], object]) -> None:
+    def __init__(self, name: str, engine: Engine, look_at: Callable[[Participant], object], title: str) -> None:
         self.name = name
+        self.title = title
         self._look_at = look_at
         self.members: dict[Participant, Place] = {}
         self.arrivals = 0
@@ -148,10 +152,13 @@ class LiveRoom:
 
     async def _fill(self) -> None:
         await self.opened()
+        title = await self._engine.title(self.name)
         epoch = None
         while epoch != self.recent.epoch:  # where it changes while the log is read, what was read may not be true
             epoch = self.recent.epoch
             page = await self._engine.read(self.name, limit=RECENT)
+        if title or page.head.seq:  # it is no new room
+            self.title = title or self.name
         self.recent.fill(page)
 
     # Coming and going

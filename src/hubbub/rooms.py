@@ -18,8 +18,8 @@ from hubbub.errors import CloseCode, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
 from hubbub.handlers import Handlers, call_hooks
+from hubbub.naming import check_room_name, read_room_name
 from hubbub.permissions import Permissions
-from hubbub.policy import check_room_name
 from hubbub.posting import Posting, call_of_task
 from hubbub.presence import Listing, Presence
 from hubbub.pump import Pump
@@ -45,6 +45,7 @@ class EnteredRoom(NamedTuple):
     """What a client is told of a room that it has entered.
 
     Attributes:
+        title: how the room's name is shown.
         messages: a JSON array, oldest first.
         seq: how far they reach.
         is_recovered: they are all that it has missed since it was last there.
@@ -52,6 +53,7 @@ class EnteredRoom(NamedTuple):
     """
 
     room: str
+    title: str
     epoch: str
     seq: int
     is_recovered: bool
@@ -107,13 +109,15 @@ class Rooms:
         return self._live.get(name)
 
     def name_of(self, client: Participant, name: str | None = None) -> str:
-        """The name of a room that a client is in; without a name, of its only one.
+        """The identity of a room that a client is in, however it writes the name; without a name, of its only one.
 
         Raises:
             Refused: `not_in_room`, or `bad_payload` where the name was needed.
         """
         joined = client.joined
         if name is not None:
+            if name not in joined:
+                name = self.identity(name)
             if name not in joined:
                 raise Refused(ErrorCode.NOT_IN_ROOM, f"you are not in the room {name[:80]!r}; join it first")
             return name
@@ -122,6 +126,13 @@ class Rooms:
         for name in joined:
             return name
         raise Refused(ErrorCode.NOT_IN_ROOM, "you are in no room; join one first")
+
+    def identity(self, name: str) -> str:
+        """What a room goes by; what is no name of a room stays as it is."""
+        try:
+            return check_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
+        except Refused:
+            return name
 
     def last_seq(self, room: str) -> int:
         """The last seq delivered in a live room; 0 for another."""
@@ -175,7 +186,7 @@ class Rooms:
     # Coming
 
     async def join(self, client: Participant, name: str) -> str:
-        """Let a client into a room; it hears what is said from now on.  The name in its one spelling.
+        """Let a client into a room; it hears what is said from now on.  What the room goes by.
 
         Raises:
             Refused: by an `on_join` hook, `forbidden` for a room that it may not enter, or `bad_payload` for what is
@@ -226,12 +237,14 @@ class Rooms:
         finally:
             self._end_arrival(room)
         read = min(read, max(caught.heard, room.recent.last_seq))
-        return EnteredRoom(room.name, caught.epoch, caught.heard, caught.is_recovered, caught.messages, listing, read)
+        recovered, messages = caught.is_recovered, caught.messages
+        return EnteredRoom(room.name, room.title, caught.epoch, caught.heard, recovered, messages, listing, read)
 
     async def _arrive(self, client: Participant, name: str) -> LiveRoom:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""
+        title = name
         if name not in self._live:
-            name = check_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
+            name, title = read_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
         rights = self._permissions.rights_in(client, name)
         self._count_join(client)
         if not rights & CREATE and not await self._exists(name):
@@ -240,7 +253,7 @@ class Rooms:
             await call_hooks(self._handlers.join_hooks, name, client)
         room = self._live.get(name)
         if room is None:
-            room = self._live[name] = LiveRoom(name, self._engine, self.look_at)
+            room = self._live[name] = LiveRoom(name, self._engine, self.look_at, title)
         room.arrivals += 1
         return room
 
@@ -376,6 +389,15 @@ class Rooms:
         if live is not None and messages:
             live.deliver(messages)
             self._dirty[live] = None
+            if messages[0].seq == 1 and live.title != room:
+                self._tasks.start(self._keep_title(live))
+
+    async def _keep_title(self, room: LiveRoom) -> None:
+        """Keep how the name of a room is written that something is kept of now."""
+        try:
+            await self._engine.put_title(room.name, room.title)
+        except EngineError as error:
+            log.warning("the title of a room is not kept", room=room.name, error=str(error))
 
     def flush(self) -> None:
         """Write what was delivered to each room's members, and stop writing to those who do not take it."""

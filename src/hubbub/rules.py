@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hubbub.acts import Act, Role
 from hubbub.errors import ConfigError
+from hubbub.naming import fold
 
 __all__ = ["BY_ROLE", "MAX_RULES", "Pattern", "Rule", "Rules"]
 
@@ -45,7 +45,7 @@ class Rule:
 
 
 class Pattern:
-    """A name of rooms, in which each `*` stands for any characters.
+    """A name of rooms, in which each `*` stands for any characters; it fits however they are written.
 
     The pieces between the stars are looked for once each, from left to right, so there is nothing to go back for.
     """
@@ -53,7 +53,7 @@ class Pattern:
     __slots__ = ("_first", "_is_exact", "_last", "_middle", "is_any")
 
     def __init__(self, text: str) -> None:
-        first, *rest = unicodedata.normalize("NFC", text).split("*")
+        first, *rest = map(fold, text.split("*"))
         self._is_exact = not rest
         self._first = first
         self._middle = [piece for piece in rest[:-1] if piece]
@@ -61,7 +61,7 @@ class Pattern:
         self.is_any = not text.strip("*")
 
     def fits(self, name: str) -> bool:
-        """Whether a room's name, in its one spelling, is one of these."""
+        """Whether what a room goes by is one of these."""
         if self._is_exact:
             return name == self._first
         at, end = len(self._first), len(name) - len(self._last)

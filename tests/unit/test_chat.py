@@ -80,7 +80,7 @@ async def test_changing_the_room_leaves_every_other(stage: Stage) -> None:
     for room in ("a", "b"):
         await percy.join(room)
     answer = await percy.ask("change_room", {"name": "c"})
-    assert set(answer) == {"room", "epoch", "seq", "recovered", "messages", "members", "count", "read"}
+    assert set(answer) == {"room", "title", "epoch", "seq", "recovered", "messages", "members", "count", "read"}
     assert list(percy.client.rooms) == ["c"]
     await percy.ask("change_room", {"name": "c"})
     assert list(percy.client.rooms) == ["c"]

@@ -1,154 +1,22 @@
-"""Names, rates, places and origins."""
+"""Users' names, passwords, rates, places and origins."""
 
 from __future__ import annotations
 
-import unicodedata
-from types import SimpleNamespace
-
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hubbub import Refused, policy
+from hubbub import Refused
 from hubbub.policy import (
-    MAX_MARKS,
     MAX_PASSWORD_CHARS,
     Places,
     Rate,
     RateLimit,
-    check_dm,
     check_password,
-    check_room_name,
     check_text,
     check_user_name,
     is_allowed_origin,
     is_loopback,
     retry_after,
 )
-
-
-@pytest.mark.parametrize("name", ["general", "a", "x" * 64, "Küche", "日本語", "a.b_c-d e", "हिन्दी", "007"])
-def test_room_names_are_letters_digits_and_four_more(name: str) -> None:
-    assert check_room_name(name, 64) == name
-
-
-@pytest.mark.parametrize(
-    "name", ["", " ", "x" * 65, "a/b", "a\nb", "a\tb", "a\0b", "<b>", "a:b", "😀", "a\u200bb", "a\u202eb"]
-)
-def test_other_room_names_are_refused(name: str) -> None:
-    with pytest.raises(Refused, match="room name"):
-        check_room_name(name, 64)
-
-
-def test_a_room_has_one_name_however_it_is_spelled() -> None:
-    assert check_room_name("Cafe\u0301", 64) == check_room_name("Caf\u00e9", 64)
-
-
-@given(st.text() | st.text("a\u0301\u0344\u0f73\u1100\u1161", max_size=300), st.sampled_from([0, 64]))
-def test_any_text_is_a_room_name_or_refused(text: str, longest: int) -> None:
-    try:
-        name = check_room_name(text, longest)
-    except Refused:
-        return
-    assert check_room_name(name, longest) == name
-
-
-def test_a_name_is_as_long_as_its_one_spelling() -> None:
-    # Four characters of Greek that NFC makes one of.
-    spelled = unicodedata.normalize("NFD", "\u1faf")
-    assert len(spelled) == 4
-    assert check_room_name(spelled * 64, 64) == "\u1faf" * 64
-    for too_long in (spelled * 65, spelled * 64 + "a", "a" * 65, "\ufb2d" * 22):
-        with pytest.raises(Refused, match="room name"):
-            check_room_name(too_long, 64)
-
-
-def test_without_a_limit_a_room_name_may_be_long() -> None:
-    for name in ("x" * 10_000, "\u00e9" * 10_000):
-        assert check_room_name(name, 0) == name
-
-
-@pytest.mark.parametrize("longest", [64, 0])
-def test_many_combining_marks_in_a_row_are_no_name(longest: int) -> None:
-    most = "a" + "\u0315" * MAX_MARKS
-    assert check_room_name(most * 2, longest and 64) == most * 2
-    # U+0344 is one mark, and two in NFC.
-    for name in (most + "\u0315", "a" + "\u0344" * (MAX_MARKS // 2 + 1), "a" + "\u0f73" * (MAX_MARKS // 2 + 1)):
-        with pytest.raises(Refused, match="room name"):
-            check_room_name(name, longest)
-
-
-@pytest.fixture
-def unnormalized(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Make sure that nothing is normalized."""
-
-    def fail(_form: object, _name: object) -> str:
-        raise AssertionError("this name must not be normalized")
-
-    # In policy alone: pytest normalizes what it prints.
-    monkeypatch.setattr(policy, "unicodedata", SimpleNamespace(category=unicodedata.category, normalize=fail))
-
-
-@pytest.mark.usefixtures("unnormalized")
-@pytest.mark.parametrize(
-    ("name", "longest"),
-    [
-        ("\u00e9" * 257, 64),
-        ("a" + "\u0315\u0300" * 8000, 0),
-        ("\u0f73" * 16_000, 0),
-        ("\u0344" * 16_000, 64),
-    ],
-)
-def test_what_would_take_long_to_normalize_is_refused_before(name: str, longest: int) -> None:
-    with pytest.raises(Refused, match="room name"):
-        check_room_name(name, longest)
-
-
-@pytest.mark.parametrize("name", ["dm:alice,percy", "dm:a,b", f"dm:{'x' * 32},{'y' * 32}"])
-def test_a_room_of_two_is_named_after_both(name: str) -> None:
-    assert check_room_name(name, 64, 32) == name
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "dm:",
-        "dm:a",
-        "dm:a,",
-        "dm:,a",
-        "dm:b,a",
-        "dm:a,a",
-        "dm:a,b,c",
-        "dm:a,B",
-        "dm:a, b",
-        f"dm:a,{'b' * 33}",
-        f"dm:{'a' * 33},b",
-    ],
-)
-def test_other_rooms_of_two_are_refused(name: str) -> None:
-    with pytest.raises(Refused, match="two users"):
-        check_room_name(name, 64, 32)
-
-
-def test_without_a_limit_to_user_names_a_room_of_two_has_none() -> None:
-    name = f"dm:{'a' * 1000},{'b' * 1000}"
-    assert check_room_name(name, 64, 0) == name
-
-
-def test_a_room_of_two_is_for_these_two() -> None:
-    check_dm("general", "carol")
-    check_dm("dm:alice,percy", "alice")
-    check_dm("dm:alice,percy", "percy")
-    for user in ("carol", "ali", ""):
-        with pytest.raises(Refused) as refused:
-            check_dm("dm:alice,percy", user)
-        assert refused.value.code == "forbidden"
-
-
-def test_a_refusal_of_a_room_of_two_quotes_no_more_than_the_beginning_of_its_name() -> None:
-    with pytest.raises(Refused) as refused:
-        check_dm("dm:" + "\u00ad" * 7000, "carol")  # soft hyphens, each written as an escape
-    assert len(refused.value.message) < 500
 
 
 def test_passwords_have_a_first_and_a_last_length() -> None:

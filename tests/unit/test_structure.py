@@ -37,7 +37,7 @@ LAYERS = (
     ("dialect", "accounts", "logins", "otp"),
     ("engine",),
     ("audit",),
-    ("age", "events", "policy", "rules", "settings", "logs", "ration", "budgets"),
+    ("age", "events", "naming", "policy", "rules", "settings", "logs", "ration", "budgets"),
     ("acts", "errors"),
 )
 
@@ -47,7 +47,7 @@ TRANSPORTS = ("Transport", "Protocol", "Server", "Stream", "Datagram", "open_con
 
 # Programs of their own.  They share the words of the protocol with the server, and nothing else.
 BESIDE = {
-    "sdk": ("sdk", "errors", "events"),
+    "sdk": ("sdk", "errors", "events", "naming"),
     "check": ("check", "sdk", "errors", "events"),
     "bench": ("bench", "sdk", "errors", "events", "settings"),
 }

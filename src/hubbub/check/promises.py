@@ -117,7 +117,12 @@ REQUESTS = group(
     ("join-history", "join_room gives the newest messages, oldest first", V1, requests.join_with_history),
     ("leave", "leave_room ends membership; the user is among the members for 5 s more", V1, requests.leave_room),
     ("change-room", "change_room answers as join_room and leaves every other room", V1, requests.change_room),
-    ("room-names", "rooms have 1 to max_room_name letters, digits and space . _ -, in NFC", V1, requests.room_names),
+    (
+        "room-names",
+        "rooms have 1 to max_room_name letters, digits and space . _ -; what looks the same is one room",
+        V1,
+        requests.room_names,
+    ),
     ("direct", "dm:a,b is open to those two users alone", V1, requests.direct_rooms),
     ("send", "send_message answers room, seq and sent", V1, requests.send_answer),
     (

@@ -164,13 +164,19 @@ async def change_room(target: Target) -> None:
 async def room_names(target: Target) -> None:
     async with target.v1() as peer:
         longest = peer.limit("max_room_name") or 64
-        for name in ("", "check/room", "check\nroom", "check\u200broom", "x" * (longest + 1)):
+        unseen = [f"check{each}room" for each in ("\n", "\u200b", "\u034f", "\u3164", "\ufe0f", "  ")]
+        for name in ("", "check/room", *unseen, " check", "check ", "p\u0430ypal", "x" * (longest + 1)):
             answer = await peer.ask("join_room", {"room": name})
             peer.trace.expect(answer.type == "error", "an error: this is no name of a room")
         tail = secrets.token_hex(4)
         name = f"Chéck_ж.-{tail}"
         joined = await peer.join(unicodedata.normalize("NFD", name))
-        expect_fields(peer, joined, room=unicodedata.normalize("NFC", name))
+        expect_fields(
+            peer, joined, room=unicodedata.normalize("NFC", name).casefold(), title=unicodedata.normalize("NFC", name)
+        )
+        for same in (name.upper(), name.replace("h", "\uff48")):
+            expect_fields(peer, await peer.join(same), room=joined["room"])
+            expect_fields(peer, await peer.say(same, "hello"), room=joined["room"])
         longest_name = f"check {tail} ".ljust(longest, "x")[:longest]
         expect_fields(peer, await peer.join(longest_name), room=longest_name)
 

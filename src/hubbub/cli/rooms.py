@@ -11,7 +11,7 @@ from hubbub.cli.options import Options
 from hubbub.cli.users import DEFAULTS, Shared, accounts
 from hubbub.engine import Change, Vault
 from hubbub.errors import ConfigError, Refused
-from hubbub.policy import DM, check_room_name
+from hubbub.naming import DM, check_room_name
 
 __all__ = ["app"]
 

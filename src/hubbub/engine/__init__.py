@@ -221,8 +221,26 @@ class Log(Protocol):
         """
         ...
 
+    async def title(self, room: str) -> str:
+        """How a room's name is written for show; empty where nothing was put.
+
+        Raises:
+            EngineError: it cannot be read.
+        """
+        ...
+
+    async def put_title(self, room: str, title: str) -> None:
+        """Keep how a room's name is written; what was put before stays.
+
+        Raises:
+            EngineError: it could not be kept.
+        """
+        ...
+
     async def clear(self, room: str) -> None:
-        """Delete all that a room holds, some at a time.  Its seqs go on after the last: none is given again.
+        """Delete all that a room holds, its title too, some at a time.
+
+        Its seqs go on after the last: none is given again.
 
         Raises:
             EngineError: some of it may not be deleted.

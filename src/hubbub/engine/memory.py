@@ -71,6 +71,7 @@ class MemoryEngine(LocalEngine):
         self._keys = Keys()
         self._log_time = LogTime(clock)
         self._logs: dict[str, RoomLog] = {}
+        self._titles: dict[str, str] = {}
         self._marks: dict[str, dict[str, int]] = {}
         self._accounts: dict[str, Account] = {}
         self._setup: set[str] = set()
@@ -131,7 +132,14 @@ class MemoryEngine(LocalEngine):
         log = self._logs.get(room)
         return Head(self._epoch, log.seq if log else 0)
 
+    async def title(self, room: str) -> str:
+        return self._titles.get(room, "")
+
+    async def put_title(self, room: str, title: str) -> None:
+        self._titles.setdefault(room, title)
+
     async def clear(self, room: str) -> None:
+        self._titles.pop(room, None)
         if room in self._logs:
             self._logs[room].messages.clear()
 

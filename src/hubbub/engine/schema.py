@@ -70,6 +70,8 @@ MIGRATIONS = [
     CREATE TABLE closed_rooms (room TEXT PRIMARY KEY, is_doomed INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO facts VALUES ('access', '0');
     """,
+    # The next server gives its rooms the names that they go by.
+    "CREATE TABLE titles (room TEXT PRIMARY KEY, title TEXT NOT NULL) WITHOUT ROWID",
 ]
 
 FIRST_GENERATION = 1

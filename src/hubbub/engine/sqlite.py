@@ -35,6 +35,7 @@ from hubbub.engine.schema import advice, connect_file
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import Keys, LogTime, Stamped, stamp
 from hubbub.engine.tail import Row
+from hubbub.engine.titles import drop_title, find_title, put_title, rename_old_rooms
 from hubbub.engine.turns import Turns
 from hubbub.engine.worker import Worker
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
@@ -130,6 +131,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
             try:
                 database.writing.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
                 self._token = recover(self._path, self._lock, writing, self._journal)
+                self._rename_old_rooms()
                 self._begin(writing)
             except (OSError, sqlite3.Error) as error:
                 how = error.strerror if isinstance(error, OSError) else str(error)
@@ -139,6 +141,15 @@ class SqliteEngine(LocalEngine, SqliteVault):
         self._retention.open(writing, self._reading)
         self._listener = listener
         self._looking = asyncio.get_running_loop().create_task(self._look_for_ever())
+
+    def _rename_old_rooms(self) -> None:
+        left = rename_old_rooms(self._database.writing)
+        if left:
+            log.warning(
+                "rooms of an earlier version stay in the file, and nobody enters them: others go by their names",
+                count=len(left),
+                rooms=left[:10],
+            )
 
     def _begin(self, file: LogFile) -> None:
         """Go on where the log is."""
@@ -347,6 +358,12 @@ class SqliteEngine(LocalEngine, SqliteVault):
             return Head(self._epoch, place.kept)
         return (await self.read(room, limit=1)).head
 
+    async def title(self, room: str) -> str:
+        return await self._database.read(find_title, self._database.reading, room)
+
+    async def put_title(self, room: str, title: str) -> None:
+        await self._database.write(put_title, self._database.writing, room, title)
+
     async def clear(self, room: str) -> None:
         if not self._appending.take():
             await self._appending.wait()  # two that look for one new room would give it two numbers
@@ -357,6 +374,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
         finally:
             self._appending.give()
         await self._retention.clear(room, place)
+        await self._database.write(drop_title, self._database.writing, room)
 
     # The files
 

@@ -10,7 +10,6 @@ import asyncio
 import inspect
 import logging
 import ssl as ssl_module
-import unicodedata
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -18,6 +17,7 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from hubbub.errors import ErrorCode, HubbubError, Rejected
+from hubbub.naming import fold
 from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.conversation import FLEETING_EVENTS, Conversation
@@ -232,7 +232,7 @@ class Connection:
                 with another text it is rejected (`conflict`).  1 to 128 characters.
                 Without one it gets a new one, with which it is sent again after a lost connection.
         """
-        payload = {"room": spelled(room), "message": text, "key": str(uuid.uuid4()) if key is None else key}
+        payload = {"room": fold(room), "message": text, "key": str(uuid.uuid4()) if key is None else key}
         return read_payload(await self._ask("send_message", payload, Kind.KEYED), Receipt)
 
     async def join(self, room: str, *, history: int = HISTORY) -> Joined:
@@ -243,7 +243,7 @@ class Connection:
         Args:
             history: return the newest messages, so many at most (0 to 200).
         """
-        name = spelled(room)
+        name = fold(room)
         known = self._conversation.joined(name)
         if known is not None:
             try:
@@ -252,15 +252,23 @@ class Connection:
                 if rejected.code != ErrorCode.NOT_IN_ROOM:
                     raise
                 self._conversation.disown(known)  # the server has put this client out, and said nothing
-        entered = read_entered(await self._ask("join_room", {"room": name, "history": history}, Kind.REPEATABLE))
-        return Joined(entered.room, entered.seq, entered.members, entered.messages, entered.read, entered.count)
+        entered = read_entered(await self._ask("join_room", {"room": room, "history": history}, Kind.REPEATABLE))
+        return Joined(
+            entered.room,
+            entered.seq,
+            entered.members,
+            entered.messages,
+            entered.read,
+            entered.count,
+            entered.title or entered.room,
+        )
 
     async def _look(self, room: RoomCursor, history: int) -> Joined:
         """What a join would tell of a room that is joined."""
         present = await self._present(room.name)
         messages = (await self.history(room.name, limit=history)).messages if history else []
         seq = messages[-1].seq if messages else room.last
-        return Joined(room.name, seq, present.members, messages, room.read, present.count)
+        return Joined(room.name, seq, present.members, messages, room.read, present.count, room.title)
 
     async def leave(self, room: str) -> None:
         """Leave a room; nothing of it is heard any more.
@@ -268,7 +276,7 @@ class Connection:
         Given up half-way, it takes the room out of `rooms` where the server has been told.
         """
         try:
-            await self._ask("leave_room", {"room": spelled(room)}, Kind.REPEATABLE)
+            await self._ask("leave_room", {"room": fold(room)}, Kind.REPEATABLE)
         except Rejected as rejected:
             if rejected.code != ErrorCode.NOT_IN_ROOM:
                 raise
@@ -281,27 +289,27 @@ class Connection:
         Args:
             limit: so many at most (1 to 200).
         """
-        payload: dict[str, Any] = {"room": spelled(room), "limit": limit}
+        payload: dict[str, Any] = {"room": fold(room), "limit": limit}
         payload |= {} if before is None else {"before": before}
         payload |= {} if after is None else {"after": after}
         return read_page(await self._ask("history", payload, Kind.REPEATABLE))
 
     async def presence(self, room: str) -> list[str]:
         """The users in a room that was joined, sorted; the first 1,000 where there are more."""
-        return (await self._present(spelled(room))).members
+        return (await self._present(fold(room))).members
 
     async def _present(self, name: str) -> Present:
         return read_present(await self._ask("presence", {"room": name}, Kind.REPEATABLE))
 
     async def mark_read(self, room: str, seq: int) -> None:
         """Tell the others in a room that this user has read up to a message."""
-        await self._ask("mark_read", {"room": spelled(room), "seq": seq}, Kind.REPEATABLE)
+        await self._ask("mark_read", {"room": fold(room), "seq": seq}, Kind.REPEATABLE)
 
     def typing(self, room: str, on: bool) -> None:
         """Tell the others in a room that this user types, or no longer does.  Does not wait; lost when offline."""
         self._keeper.require_open()
         if self.is_online:
-            payload = {"room": spelled(room), "on": on}
+            payload = {"room": fold(room), "on": on}
             self._conversation.ask("typing", payload, Kind.FLEETING, lambda answer: None)
 
     async def request(self, type: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002  # as on the wire
@@ -339,8 +347,3 @@ class Connection:
     async def close(self) -> None:
         """Log out and end the conversation: iterators end, requests without an answer raise `ConnectionClosed`."""
         await self._keeper.close()
-
-
-def spelled(room: str) -> str:
-    """A room's name as the server spells it."""
-    return unicodedata.normalize("NFC", room)

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hubbub.errors import ErrorCode, HubbubError, ProtocolError, Rejected
+from hubbub.naming import fold
 from hubbub.sdk.messages import (
     NEW_MESSAGE,
     Gap,
@@ -134,7 +135,7 @@ class Conversation:
     def ask(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Reply], None]) -> Entry:
         """Make a request; `settle` is called once, with what comes of it."""
         # What concerns one room keeps its order; an application's own requests go each their own way.
-        lane = None if kind is Kind.ONCE else payload["room"]
+        lane = None if kind is Kind.ONCE else fold(payload["room"])
         entry = self.outbox.add(type_, payload, kind, settle, lane)
         if type_ == "join_room" and lane is not None:
             self.rooms.setdefault(lane, RoomCursor(lane))  # which holds what comes before the answer
@@ -250,8 +251,8 @@ class Conversation:
             self._mark_read(event.room, event.seq)  # on another device
         self.tell(event)
 
-    def _mark_read(self, name: str, seq: object) -> None:
-        room = self.rooms.get(name)
+    def _mark_read(self, name: object, seq: object) -> None:
+        room = self.rooms.get(name) if isinstance(name, str) else None
         if room is not None and isinstance(seq, int):
             room.mark_read(seq)
 
@@ -301,27 +302,32 @@ class Conversation:
         elif entry.type == "leave_room":
             self._left(entry)
         elif entry.type == "mark_read":
-            self._mark_read(entry.payload.get("room", ""), payload.get("seq"))
+            self._mark_read(entry.lane, payload.get("seq"))
 
     def _take_failure(self, entry: Entry, code: str = "") -> None:
         """Take note of a request that was not done."""
         if entry.type == "leave_room" and code == ErrorCode.NOT_IN_ROOM:
             self._left(entry)
-        room = self.rooms.get(entry.payload.get("room", ""))
+        room = self._room_of(entry)
         if entry.type == "join_room" and room is not None:
             self._check_entering(room)
 
+    def _room_of(self, entry: Entry) -> RoomCursor | None:
+        return self.rooms.get(entry.lane) if isinstance(entry.lane, str) else None
+
     def _left(self, entry: Entry) -> None:
-        room = self.rooms.get(entry.payload.get("room", ""))
+        room = self._room_of(entry)
         if room is not None:
             self._put_out(room)
 
     def _entered(self, entry: Entry, payload: dict[str, Any]) -> None:
         entered = read_entered(payload)
-        asked = self.rooms.pop(entry.payload.get("room", ""), None)
+        asked = self._room_of(entry)
+        if asked is not None:
+            del self.rooms[asked.name]
         room = self.rooms.get(entered.room) or asked or RoomCursor(entered.room)
-        # The server has the last word on how a room is spelled; messages come under its spelling.
-        room.name = entered.room
+        # The server has the last word on what a room goes by; messages come under that.
+        room.name, room.title = entered.room, entered.title or entered.room
         self.rooms[room.name] = room
         if "since" in entry.payload and room.membership is Membership.AWAY:
             self.tell(Members(room.name, entered.members, entered.count))

@@ -106,7 +106,7 @@ class Members(msgspec.Struct, frozen=True):
     """Who is in a room, after this client was away for a moment.
 
     Attributes:
-        room: its name, as the server spells it.
+        room: what it goes by: "ops" for "Ops".
         members: the users in it, sorted; the first 1,000 where there are more.
         count: how many users are in it.
     """
@@ -185,6 +185,7 @@ class Joined(msgspec.Struct, frozen=True):
         read: how far this user has read, on whatever device: a seq, 0 for nothing.  Always 0 from a server that does
             not say.
         count: how many users are in the room.
+        title: its name as it is shown.
     """
 
     room: str
@@ -193,6 +194,7 @@ class Joined(msgspec.Struct, frozen=True):
     messages: list[Message]
     read: int = 0
     count: int = 0
+    title: str = ""
 
 
 class Page(msgspec.Struct, frozen=True):

@@ -141,7 +141,7 @@ class Outbox:
     def has(self, type_: str, room: str) -> bool:
         """Whether a request of this type for a room has no answer yet."""
         entries = [*self._waiting, *self._written.values()]
-        return any(entry.type == type_ and entry.payload.get("room") == room for entry in entries)
+        return any(entry.type == type_ and entry.lane == room for entry in entries)
 
     def fronts(self) -> dict[object, Entry]:
         """Of each lane, the request that is written next."""

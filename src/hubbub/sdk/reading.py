@@ -43,6 +43,7 @@ class Entered(msgspec.Struct, frozen=True):
     messages: list[Message]
     read: int = 0
     count: int = 0
+    title: str = ""
 
 
 class Present(msgspec.Struct, frozen=True):
@@ -123,6 +124,7 @@ class RawPage(msgspec.Struct, frozen=True):
     read: int = 0
     members: list[str] = []
     count: int | None = None
+    title: str = ""
     messages: list[dict[str, Any]] = []
 
 
@@ -176,7 +178,8 @@ def read_entered(payload: dict[str, Any]) -> Entered:
     """Read the answer to `join_room`; `ProtocolError` where it is none."""
     raw = read_payload(payload, RawPage)
     count = len(raw.members) if raw.count is None else raw.count
-    return Entered(raw.room, raw.epoch, raw.seq, raw.recovered, raw.members, read_messages(raw), raw.read, count)
+    messages = read_messages(raw)
+    return Entered(raw.room, raw.epoch, raw.seq, raw.recovered, raw.members, messages, raw.read, count, raw.title)
 
 
 def read_present(payload: dict[str, Any]) -> Present:

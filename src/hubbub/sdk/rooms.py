@@ -37,10 +37,12 @@ class RoomCursor:
         last: the seq of the newest message shown.
         head: the newest seq known to exist.
         read: the furthest seq that this user is known to have read.
+        title: the name as it is shown.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
+        self.title = name
         self.membership = Membership.ENTERING
         self.epoch: str | None = None
         self.last = 0

@@ -6,7 +6,7 @@ import { Outbox } from "./outbox.js";
 import { refusalWords } from "./refusals.js";
 import { Requests } from "./requests.js";
 import { Room } from "./room.js";
-import { HOME } from "./rooms.js";
+import { HOME, identityOf } from "./rooms.js";
 import { Typists, TypingTeller } from "./typing.js";
 
 export const MESSAGE_LIMIT = 4000;
@@ -32,19 +32,21 @@ export class Chat {
   // move: called with the pause when the server asks us to reconnect.
   constructor({ rooms, send, changed, heard = () => {}, move = () => {}, newKey, now }) {
     Object.assign(this, { rooms, send, changed, heard, move, now });
-    this.room = new Room(rooms.current);
+    this.room = new Room(rooms.current, rooms.titleOf(rooms.current));
     this.outbox = new Outbox({ newKey });
   }
 
   // What the reader does
 
-  goTo(name) {
+  // `written` is how the reader writes the name.
+  goTo(written) {
+    const name = identityOf(written);
     if (name === this.room.name) return;
     this.#tellTyping(this.#typing.stop());
     this.typists.forget();
     this.#previous = this.room.wasJoined ? this.room : this.#previous;
-    this.room = new Room(name);
-    this.rooms.visit(name);
+    this.room = new Room(name, written === name ? this.rooms.titleOf(name) : written);
+    this.rooms.visit(name, this.room.title);
     this.notice = "";
     if (this.isWelcomed) this.#changeRoom();
     this.changed();
@@ -178,7 +180,7 @@ export class Chat {
         room.missed(payload.from, payload.to);
         break;
       case "removed":
-        this.#putOut(`You are out of ${room.name}: ${refusalWords(payload)}`);
+        this.#putOut(`You are out of ${room.title}: ${refusalWords(payload)}`);
         break;
       case "epoch":
         // Coming back tells what became of messages shown here that the log has lost.
@@ -240,21 +242,29 @@ export class Chat {
   }
 
   #changeRoom() {
-    this.#request("change_room", { name: this.room.name });
+    this.#request("change_room", { name: this.room.title });
   }
 
   #entered(request, ack) {
     if (!this.#isHere(request)) return;
+    if (typeof ack.room === "string" && ack.room !== this.room.name) this.#rename(ack.room);
     this.room.enter(ack);
-    this.rooms.visit(this.room.name);
+    this.rooms.visit(this.room.name, this.room.title);
     this.#previous = null;
     if (!this.#known.has("presence")) this.#request("presence", { room: this.room.name });
     this.outbox.expire(this.now());
     this.#flush();
   }
 
+  // The server has the last word on what the room goes by.
+  #rename(name) {
+    this.rooms.drop(this.room.name);
+    this.outbox.move(this.room.name, name);
+    this.room.name = name;
+  }
+
   #turnedAway(request, error) {
-    if (this.#isHere(request)) this.#putOut(`You cannot enter ${this.room.name}: ${refusalWords(error)}`);
+    if (this.#isHere(request)) this.#putOut(`You cannot enter ${this.room.title}: ${refusalWords(error)}`);
   }
 
   #putOut(notice) {
@@ -302,6 +312,6 @@ export class Chat {
 
   // An answer about a room we have left meanwhile changes nothing here.
   #isHere({ context }) {
-    return (context.room ?? context.name) === this.room.name;
+    return context.room === this.room.name || context.name === this.room.title;
   }
 }

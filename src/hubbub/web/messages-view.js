@@ -63,7 +63,7 @@ export class MessagesView {
     this.#room = room;
     this.#list.replaceChildren();
     this.#drawn.clear();
-    this.#log.setAttribute("aria-label", `Messages in ${room.name}`);
+    this.#log.setAttribute("aria-label", `Messages in ${room.title}`);
     // Old messages are there to be read, not to be read out all at once.
     this.#log.setAttribute("aria-live", "off");
     requestAnimationFrame(() => this.#log.setAttribute("aria-live", "polite"));

@@ -22,6 +22,11 @@ export class Outbox {
     return entry;
   }
 
+  // A room goes by another name than was thought.
+  move(from, to) {
+    for (const entry of this.in(from)) entry.room = to;
+  }
+
   in(room) {
     return [...this.#entries.values()].filter((entry) => entry.room === room);
   }

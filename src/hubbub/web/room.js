@@ -16,8 +16,10 @@ export class Room {
   unlisted = 0;
   hasEarlier = false;
 
-  constructor(name) {
+  // `title` is the name as it is shown.
+  constructor(name, title = name) {
     this.name = name;
+    this.title = title;
   }
 
   get since() {
@@ -37,6 +39,7 @@ export class Room {
     if (outcome === "hole") this.timeline.divide(this.cursor, "Reconnected");
     // A server that sends no page of history has no earlier ones to offer either.
     if (outcome === "fresh") this.hasEarlier = "messages" in ack && (this.timeline.oldestSeq ?? this.cursor + 1) > 1;
+    if (typeof ack.title === "string") this.title = ack.title;
     this.takeMembers(ack);
     this.isJoined = this.wasJoined = true;
     return outcome;

@@ -35,7 +35,7 @@ export class Sidebar {
   }
 
   render({ rooms, room, members, unlisted, user }) {
-    this.#drawRooms(rooms.names, room.name);
+    this.#drawRooms(rooms, room.name);
     this.#drawMembers(members, unlisted, user);
     setText(find("user-name"), user ?? "");
   }
@@ -91,13 +91,15 @@ export class Sidebar {
     setHidden(this.#error, words === "");
   }
 
-  #drawRooms(names, current) {
-    if (!this.#isNew("rooms", [current, ...names])) return;
-    this.#rooms.replaceChildren(...names.map((name) => this.#roomItem(name, name === current)));
+  #drawRooms(rooms, current) {
+    const { names } = rooms;
+    const titles = names.map((name) => rooms.titleOf(name));
+    if (!this.#isNew("rooms", [current, ...names, ...titles])) return;
+    this.#rooms.replaceChildren(...names.map((name, at) => this.#roomItem(name, titles[at], name === current)));
   }
 
-  #roomItem(name, isCurrent) {
-    const button = make("button", { type: "button", className: "room", title: name }, make("span", {}, name));
+  #roomItem(name, title, isCurrent) {
+    const button = make("button", { type: "button", className: "room", title }, make("span", {}, title));
     if (isCurrent) button.setAttribute("aria-current", "true");
     button.addEventListener("click", () => this.#enter(name));
     return make("li", {}, button);

@@ -71,8 +71,8 @@ export class View {
     if (this.#model === null) return;
     const { chat, state, hasNetwork, now } = this.#model();
     const { room, outbox, user } = chat;
-    this.title.show(room.name);
-    setText(find("room-name"), room.name);
+    this.title.show(room.title);
+    setText(find("room-name"), room.title);
     this.status.render({ state, isWelcomed: chat.isWelcomed, hasNetwork, now });
     this.sidebar.render({ rooms: chat.rooms, room, members: chat.members, unlisted: chat.unlisted, user });
     this.composer.show(room.name);

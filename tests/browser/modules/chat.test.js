@@ -287,3 +287,21 @@ test("earlier messages are asked for before the oldest one shown", () => {
   talk.ack(request, { room: "general", epoch: "e1", messages: earlier, more: false });
   equal([talk.shown, talk.chat.offersEarlier], [["eight", "nine"], false]);
 });
+
+test("a room is shown as it was first written, and goes by what the server says", () => {
+  const talk = new Talk();
+  talk.join();
+  talk.chat.goTo("Ops Straße");
+  const [request] = talk.taken();
+  equal(request.payload, { name: "Ops Straße" });
+  talk.chat.say("first");
+  talk.enter(request, { room: "ops strasse", title: "OPS Strasse" });
+  equal([talk.chat.room.name, talk.chat.room.title], ["ops strasse", "OPS Strasse"]);
+  equal([talk.chat.rooms.current, talk.chat.rooms.titleOf("ops strasse")], ["ops strasse", "OPS Strasse"]);
+  equal(
+    talk.taken().map(({ payload }) => payload.room),
+    ["ops strasse"],
+  );
+  talk.chat.goTo("ops strasse");
+  equal(talk.taken(), []);
+});

@@ -1,4 +1,4 @@
-import { readRoomName, Rooms, ROOMS_KEPT } from "/web/rooms.js";
+import { identityOf, readRoomName, Rooms, ROOMS_KEPT } from "/web/rooms.js";
 import { equal, FakeStorage, test } from "./testing.js";
 
 test("a room name is 1 to 64 letters, digits, spaces and . _ -", () => {
@@ -9,6 +9,20 @@ test("a room name is 1 to 64 letters, digits, spaces and . _ -", () => {
 test("a name is spelled as the server spells it", () => {
   equal(readRoomName("  cafe\u0301 "), "café");
   equal(readRoomName("dm:alice,bob"), "dm:alice,bob");
+});
+
+test("names that look the same go by one", () => {
+  for (const name of ["ops", "Ops", "OPS", "\uff2f\uff30\uff33"]) equal(identityOf(name), "ops");
+  equal(readRoomName("a  b"), "a b");
+});
+
+test("how a room is written is remembered", () => {
+  const storage = new FakeStorage();
+  new Rooms(storage).visit("ops", "Ops");
+  const rooms = new Rooms(storage);
+  equal([rooms.titleOf("ops"), rooms.titleOf("general")], ["Ops", "general"]);
+  rooms.drop("ops");
+  equal(rooms.titleOf("ops"), "ops");
 });
 
 test("the visited rooms and the last one are remembered", () => {

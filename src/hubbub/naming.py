@@ -1,0 +1,194 @@
+"""Names of rooms: what is one, and which of them are the same.
+
+Names that look the same are the same room.  A name's identity is its compatibility caseless form (NFKC_Casefold, the
+Unicode Standard section 3.13, D147): "Ops", "OPS" and fullwidth letters are all "ops".  Everything goes by the
+identity: the log, the events, rules, invitations.  How a name was written is only shown.
+
+What nobody sees is in no name: default-ignorable characters, and spaces but one at a time between others.  A word has
+not both Latin letters and Cyrillic or Greek ones.  Whole words that look alike in two scripts stay two names (UTS #39
+section 4 calls them whole-script confusables).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import NamedTuple
+
+from hubbub.errors import ErrorCode, Refused
+
+__all__ = [
+    "DM",
+    "MAX_MARKS",
+    "RoomName",
+    "check_dm",
+    "check_room_name",
+    "fold",
+    "is_user_name",
+    "old_identity",
+    "read_room_name",
+    "users_of_dm",
+]
+
+# What the name of a room of two users begins with.
+DM = "dm:"
+
+# NFC makes at most one character of four (UAX #15 section 9), so a longer name need not be normalized to be refused.
+NFC_SHRINKS = 4
+# Of combining marks in a row.  Putting a run of them in order takes time that grows with the square of its length; no
+# language needs more than this (the Stream-Safe Text Format, UAX #15 section 13).
+MAX_MARKS = 30
+
+_ascii_room_name = re.compile(r"[A-Za-z0-9._-]+(?: [A-Za-z0-9._-]+)*")
+_user_name = re.compile(r"[a-z0-9._-]+")
+_word = re.compile(r"[^ ._-]+")
+# Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
+_punctuation = frozenset(" ._-")
+
+# Default_Ignorable_Code_Point (DerivedCoreProperties.txt) among letters, marks and digits; others are refused anyway.
+_ignorable = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
+
+# Scripts with letters that look like Latin ones.
+LOOKALIKES = frozenset({"CYRILLIC", "GREEK"})
+
+
+class RoomName(NamedTuple):
+    """A room's name.
+
+    Attributes:
+        identity: what the room goes by.
+        title: as it was written, in NFC.
+    """
+
+    identity: str
+    title: str
+
+
+def is_user_name(name: str) -> bool:
+    """Whether a name has only characters that users' names have, and any."""
+    return _user_name.fullmatch(name) is not None
+
+
+def check_room_name(name: str, longest: int, longest_user: int = 0) -> str:
+    """Return what a room goes by; see `read_room_name`."""
+    return read_room_name(name, longest, longest_user).identity
+
+
+def read_room_name(name: str, longest: int, longest_user: int = 0) -> RoomName:
+    """Return what a room goes by, and how it is written.  The time it takes is linear in the name's length.
+
+    Args:
+        longest: characters that a name may have, as it is written and as its identity; 0 is no limit.
+        longest_user: characters that each user's name in `dm:a,b` may have; 0 is no limit.
+
+    Raises:
+        Refused: `bad_payload` for what is not a room name.
+    """
+    if name.startswith(DM):
+        check_dm_name(name, longest, longest_user)
+        return RoomName(name, name)
+    if len(name) <= (longest or len(name)) and _ascii_room_name.fullmatch(name):
+        return RoomName(name.lower(), name)  # the usual case, told fast
+    fault = find_fault(name, longest)
+    if not fault:
+        title, identity = unicodedata.normalize("NFC", name), fold(name)
+        fault = find_fault(identity, longest)
+        if longest and max(len(title), len(identity)) > longest:
+            fault = f"has more than {longest} characters"
+        if not fault:
+            return RoomName(identity, title)
+    raise Refused(
+        ErrorCode.BAD_PAYLOAD,
+        f"{name[:80]!r} is not a room name, it {fault}: 1 to {longest or 'any number of'} letters, digits and . _ -, "
+        "with single spaces between them",
+    )
+
+
+def fold(name: str) -> str:
+    """The NFKC_Casefold form of a name, default-ignorable characters aside; the same again for its own result.
+
+    Raises nothing, and takes linear time where `find_fault` has found no long run of combining marks.
+    """
+    folded = unicodedata.normalize("NFD", name).casefold()
+    return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folded).casefold())
+
+
+def find_fault(name: str, longest: int) -> str:
+    """What is wrong with a name, before or after it was folded; empty where nothing is."""
+    if not name:
+        return "has no character"
+    if longest and len(name) > longest * NFC_SHRINKS:
+        return f"has more than {longest} characters"
+    if has_long_run_of_marks(name):
+        return f"has more than {MAX_MARKS} combining marks in a row"
+    if _ignorable.search(name):
+        return "has characters that nobody sees"
+    if not all(map(is_room_character, name)):
+        return "has other characters"
+    if name != " ".join(name.split()):
+        return "has a space at an end, or two in a row"
+    if any(map(is_mixed, _word.findall(name))):
+        return "mixes letters of scripts that look alike in a word"
+    return ""
+
+
+def has_long_run_of_marks(name: str) -> bool:
+    """Whether more than `MAX_MARKS` combining marks follow each other."""
+    run = 0
+    for character in name:
+        # By category: the combining class of U+0F73 is that of a letter, but the marks it is made of have their own.
+        run = run + 1 if unicodedata.category(character)[0] == "M" else 0
+        if run > MAX_MARKS:
+            return True
+    return False
+
+
+def is_room_character(character: str) -> bool:
+    if character.isascii():
+        return character.isalnum() or character in _punctuation
+    return unicodedata.category(character)[0] in "LM" or unicodedata.category(character) == "Nd"
+
+
+def is_mixed(word: str) -> bool:
+    """Whether a word has both Latin letters and ones that look like them."""
+    if word.isascii():
+        return False
+    scripts = {unicodedata.name(character, "").partition(" ")[0] for character in word if character.isalpha()}
+    return "LATIN" in scripts and not scripts.isdisjoint(LOOKALIKES)
+
+
+def old_identity(name: str) -> str:
+    """What a room of an earlier version goes by, whose name may have what names have no more; empty for nothing.
+
+    It is what a client that writes the name without what nobody sees gets.
+    """
+    if name.startswith(DM):
+        return name
+    try:
+        return check_room_name(" ".join(_ignorable.sub("", name).split()), 0)
+    except Refused:
+        return ""
+
+
+# Rooms of two users
+
+
+def check_dm_name(name: str, longest: int, longest_user: int) -> None:
+    """Refuse (`bad_payload`) what is not the room of two users."""
+    if longest and len(name) > longest:
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room name, it has more than {longest} characters")
+    first, _, second = name.removeprefix(DM).partition(",")
+    most = max(len(first), len(second))
+    if most > (longest_user or most) or first >= second or not all(map(_user_name.fullmatch, (first, second))):
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room of two users: {DM}a,b with the names sorted")
+
+
+def users_of_dm(name: str) -> list[str]:
+    """The two users whom a room is named after; none for any other room."""
+    return name.removeprefix(DM).split(",") if name.startswith(DM) else []
+
+
+def check_dm(name: str, user: str) -> None:
+    """Refuse (`forbidden`) a room of two others."""
+    if name.startswith(DM) and user not in users_of_dm(name):
+        raise Refused(ErrorCode.FORBIDDEN, f"{name[:80]!r} is open to the two users it is named after")
