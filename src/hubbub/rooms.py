@@ -14,7 +14,7 @@ from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.dialect import CLASSIC
 from hubbub.engine import Engine, Head
-from hubbub.errors import CloseCode, ErrorCode, Refused
+from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
 from hubbub.handlers import Handlers, call_hooks

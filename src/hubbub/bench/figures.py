@@ -17,8 +17,10 @@ BUSY = 0.9
 TIMED = ("delivery", "before", "while", "after", "catch-up", "connect", "upgrade", "resume")
 
 SETTINGS = {
-    "error rate_limited": "messages were refused (rate_limited): on a Hubbub server, lift client_rate, client_burst and account_share",
-    "close 4102": "clients were closed for flooding (4102): on a Hubbub server, lift client_rate, client_burst and account_share",
+    "error rate_limited": "messages were refused (rate_limited): on a Hubbub server, lift client_rate, client_burst and "
+    "account_share",
+    "close 4102": "clients were closed for flooding (4102): on a Hubbub server, lift client_rate, client_burst and "
+    "account_share",
     "http 429": "one-time passwords were refused with 429: on a Hubbub server, lift max_otps_per_account and max_otps",
     "http 503": "connections were refused with 503: on a Hubbub server, lift max_clients, max_clients_per_address "
     "(for other machines than its own) and its limit of open files",
