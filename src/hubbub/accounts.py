@@ -39,6 +39,7 @@ class Accounts:
 
     Args:
         session_ttl_s: seconds a token is good for.
+        max_sessions: of one account; one more ends the oldest.  0 is no limit.
         clock: seconds that never go back.
     """
 
@@ -48,11 +49,13 @@ class Accounts:
         *,
         session_ttl_s: float,
         max_user_name: int,
+        max_sessions: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._vault = vault
         self.session_ttl_s = session_ttl_s
         self._max_user_name = max_user_name
+        self._max_sessions = max_sessions
         self._hasher = PasswordHasher()
         self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2", initializer=be_nice)
         self._clock = clock
@@ -150,7 +153,7 @@ class Accounts:
             raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
         token = new_secret()
         grant = Grant(user, digest(token))
-        await self._vault.put_session(grant, self.session_ttl_s)
+        await self._vault.put_session(grant, self.session_ttl_s, self._max_sessions)
         # Checking takes a while.  A change of the account meanwhile has ended all sessions but this one.
         if await self._vault.account(user) != account:
             await self.log_out(grant)

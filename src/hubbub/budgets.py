@@ -21,7 +21,19 @@ import structlog
 
 from hubbub.settings import Settings
 
-__all__ = ["Allowance", "Bucket", "Budgets", "Purse", "Purses", "Use", "overdraw", "spend", "take_one", "wait_for"]
+__all__ = [
+    "ROW_BYTES",
+    "Allowance",
+    "Bucket",
+    "Budgets",
+    "Purse",
+    "Purses",
+    "Use",
+    "overdraw",
+    "spend",
+    "take_one",
+    "wait_for",
+]
 
 log = structlog.get_logger("hubbub")
 
@@ -43,6 +55,14 @@ OPENINGS_RATE, OPENINGS_BURST = 100.0, 10_000.0
 FREE = 64
 FREE_A_LOOK = 8
 
+DAY_S = 86_400.0
+# How long a key is remembered.
+KEY_S = 300.0
+# What a post has in the log besides its body, about: room, seq, sender, time, type and check.
+ROW_BYTES = 64
+# Posts are counted after so many bytes, or a sixteenth of what may be used, if that is less.
+MOST_CREDIT = 4096
+
 # Nobody is told to come back later than this.
 MAX_RETRY_S = 30.0
 
@@ -59,6 +79,13 @@ class Use(Enum):
     SENT = "bytes asked for"
     JOINS = "rooms entered"
     OPENINGS = "connections opened"
+    KEPT = "bytes kept"
+    KEYS = "keys remembered"
+    ROOMS = "rooms made"
+
+
+# What one account alone may use; where it comes from does not matter.
+OF_ACCOUNT = frozenset({Use.KEPT, Use.KEYS, Use.ROOMS})
 
 
 class Allowance(NamedTuple):
@@ -121,16 +148,36 @@ class Purse:
     Attributes:
         connections: how many share it.
         free: connections and joins that are still not counted: most accounts never come to the end of it.
+        credit: bytes that posts may add to the log before they are counted, by `settle`; each post is on the path of a
+            message, so several are counted together.
+        keys: those of the posts since the last time.
     """
 
-    __slots__ = ("_buckets", "_name", "_register", "connections", "free")
+    __slots__ = ("_buckets", "_full_until", "_granted", "_name", "_register", "connections", "credit", "free", "keys")
 
-    def __init__(self, register: Register, name: str) -> None:
+    def __init__(self, register: Register, name: str, now: float) -> None:
         self._register = register
         self._name = name
         self._buckets: dict[Use, Bucket] | None = None
         self.connections = 0
         self.free = FREE
+        self.keys = 0
+        self.credit = self._granted = register.credit
+        self._full_until = now
+
+    def settle(self, now: float) -> float:
+        """Count the posts since the last time; where there were too many already, the seconds to wait instead."""
+        if now < self._full_until:
+            self.credit, self.keys = 0.0, 0
+            return self._full_until - now
+        kept = self._granted - self.credit
+        wait = max(overdraw((self,), Use.KEPT, kept, now), overdraw((self,), Use.KEYS, self.keys, now))
+        self._full_until = now + wait
+        self.keys = 0
+        # Each post is looked at where there may be no more, of anything.
+        is_scarce = wait or wait_for((self,), Use.ROOMS, now)
+        self.credit = self._granted = 0.0 if is_scarce else self._register.credit
+        return 0.0
 
     def bucket(self, use: Use, now: float) -> Bucket | None:
         """What is left for a use; None for one without a limit."""
@@ -203,10 +250,14 @@ class Register:
 
     Args:
         what: these are.
+
+    Attributes:
+        credit: bytes that posts may add to the log before they are counted.
     """
 
     def __init__(self, what: str, allowances: Mapping[Use, Allowance], *, is_enforced: bool) -> None:
         self.allowances = allowances
+        self.credit = credit(allowances)
         self._what = what
         self._is_enforced = is_enforced
         self._purses: dict[str, Purse] = {}
@@ -222,7 +273,7 @@ class Register:
         if purse is None:
             if len(self._purses) >= MAX_PURSES:
                 self.forget_idle(now)
-            purse = self._purses[name] = Purse(self, name)
+            purse = self._purses[name] = Purse(self, name, now)
         return purse
 
     def forget_idle(self, now: float) -> None:
@@ -257,7 +308,9 @@ class Budgets:
         is_enforced = settings.limits == "enforce"
         of_account = allowances(settings)
         share = settings.address_share
-        of_address = {use: allowance.times(share) for use, allowance in of_account.items()} if share else {}
+        of_address = (
+            {use: each.times(share) for use, each in of_account.items() if use not in OF_ACCOUNT} if share else {}
+        )
         self.accounts = Register("account", of_account, is_enforced=is_enforced)
         self.addresses = Register("address", of_address, is_enforced=is_enforced)
 
@@ -272,9 +325,27 @@ class Budgets:
         self.addresses.forget_idle(now)
 
 
+def credit(allowances: Mapping[Use, Allowance]) -> float:
+    """Bytes that posts may add to the log before they are counted."""
+    most: list[float] = [MOST_CREDIT]
+    if Use.KEPT in allowances:
+        most.append(allowances[Use.KEPT].burst / 16)
+    if Use.KEYS in allowances:
+        most.append(allowances[Use.KEYS].burst / 16 * ROW_BYTES)
+    return min(most)
+
+
 def allowances(settings: Settings) -> dict[Use, Allowance]:
     """What one account may use."""
     found = {Use.OPENINGS: Allowance(OPENINGS_RATE, OPENINGS_BURST)}
+    if settings.daily_rooms:
+        found[Use.ROOMS] = Allowance(settings.daily_rooms / DAY_S, settings.daily_rooms)
+    if settings.daily_bytes:
+        found[Use.KEPT] = Allowance(settings.daily_bytes / DAY_S, settings.daily_bytes)
+    if settings.max_keys_per_account:
+        # Half at once and half within the time that a key is remembered: so never more than that many.
+        half = settings.max_keys_per_account / 2
+        found[Use.KEYS] = Allowance(half / KEY_S, half)
     if settings.replay_rate:
         found[Use.SENT] = Allowance(settings.replay_rate, max(settings.replay_burst, settings.replay_rate))
     events = Allowance(settings.client_rate, max(settings.client_burst, 1.0)).times(settings.account_share)

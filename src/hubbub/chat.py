@@ -113,7 +113,7 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
         key = request.key if names_rooms else None
         if key is not None:
             check_key(key)
-        return rooms.say(room, NewMessage(request.message), client.user, key)
+        return rooms.say(room, NewMessage(request.message), client, key)
 
     @handlers.offer(Act.READ)
     async def history(request: History, client: Participant) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from hubbub.client import Client
+from hubbub.client import Client, Participant
 from hubbub.events import Event, encode_payload
 from hubbub.policy import check_key
 from hubbub.posting import Posting
@@ -16,7 +16,7 @@ __all__ = ["Floor", "Room"]
 class Floor(Protocol):
     """Where rooms are spoken in."""
 
-    def say(self, room: str, event: Event, sender: str | None = None, key: str | None = None) -> Posting:
+    def say(self, room: str, event: Event, sender: Participant | None = None, key: str | None = None) -> Posting:
         """Take an event that is to be kept."""
         ...
 
@@ -69,11 +69,13 @@ class Room:
             The message on its way: await it, or return it from a handler, to know that it was kept.
 
         Raises:
-            Refused: `bad_payload` for a key that is empty or too long.
+            Refused: `bad_payload` for a key that is empty or too long, `rate_limited` where the sender's account has
+                added too much to the log.
         """
         if key is not None:
             check_key(key)
-        return self._floor().say(self.name, event, sender.user if sender else None, key)
+        assert sender is None or isinstance(sender, Participant), "clients come from the hub"
+        return self._floor().say(self.name, event, sender, key)
 
     def cast(self, event: Event) -> None:
         """Say something in the room that is not kept: typing, cursors.  Classic members hear nothing."""

@@ -9,7 +9,7 @@ import structlog
 
 from hubbub.acts import Act
 from hubbub.age import Age
-from hubbub.budgets import Use, spend, take_one
+from hubbub.budgets import ROW_BYTES, Use, spend, take_one
 from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.dialect import CLASSIC
@@ -18,11 +18,12 @@ from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
 from hubbub.handlers import Handlers, call_hooks
-from hubbub.naming import check_room_name, read_room_name
+from hubbub.naming import DM, check_room_name, read_room_name, users_of_dm
 from hubbub.permissions import Permissions
 from hubbub.posting import Posting, call_of_task
 from hubbub.presence import Listing, Presence
 from hubbub.pump import Pump
+from hubbub.quotas import count_posts, count_room
 from hubbub.room import LiveRoom
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
@@ -141,9 +142,25 @@ class Rooms:
 
     # Speaking: what handles do (`handle.Floor`)
 
-    def say(self, room: str, event: Event, sender: str | None = None, key: str | None = None) -> Posting:
-        """Take an event on its way into a room's log."""
-        posting = Posting(room, type(event).tag, encode_payload(event), sender, key)
+    def say(self, room: str, event: Event, sender: Participant | None = None, key: str | None = None) -> Posting:
+        """Take an event on its way into a room's log.
+
+        Raises:
+            Refused: `rate_limited` where the sender's account has used up what it may add to the log.
+        """
+        body = encode_payload(event)
+        user = None
+        if sender is not None:
+            user = sender.user
+            if sender.purses:
+                purse = sender.purses[0]
+                purse.credit -= len(body) + ROW_BYTES
+                if key is not None:
+                    purse.keys += 1
+                if purse.credit < 0:
+                    live = self._live.get(room)
+                    count_posts(purse, self._clock(), is_new=live is not None and not live.recent.last_seq)
+        posting = Posting(room, type(event).tag, body, user, key)
         if self.postings is not None:
             self.postings.append(posting)
         elif (call := call_of_task.get()) is not None:
@@ -247,7 +264,7 @@ class Rooms:
             name, title = read_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
         rights = self._permissions.rights_in(client, name)
         self._count_join(client)
-        if not rights & CREATE and not await self._exists(name):
+        if (not rights & CREATE or name.startswith(DM)) and not await self._is_or_may_be(client, name, rights):
             raise Refused(ErrorCode.NO_SUCH_ROOM, f"there is no room {name[:80]!r}, and you may not make one")
         if self._handlers.join_hooks:
             await call_hooks(self._handlers.join_hooks, name, client)
@@ -266,6 +283,15 @@ class Rooms:
     def _charge(self, client: Participant, size: int) -> None:
         """Count bytes that are sent because a client has asked for them, or has to be fed."""
         spend(client.purses, Use.SENT, size, self._clock())
+
+    async def _is_or_may_be(self, client: Participant, name: str, rights: int) -> bool:
+        """Whether a room is there, or a client may make it: one of two users, where the other has an account.
+
+        A blocked account is like any other.
+        """
+        others = [user for user in users_of_dm(name) if user != client.user]
+        may_be = rights & CREATE and all([await self._engine.account(user) is not None for user in others])
+        return bool(may_be) or await self._exists(name)
 
     async def _exists(self, name: str) -> bool:
         """Whether somebody is in a room, or something is kept of it; there is always the one that classic begins in."""
@@ -389,8 +415,16 @@ class Rooms:
         if live is not None and messages:
             live.deliver(messages)
             self._dirty[live] = None
-            if messages[0].seq == 1 and live.title != room:
-                self._tasks.start(self._keep_title(live))
+            if messages[0].seq == 1:
+                self._note_made(live, messages[0].sender)
+
+    def _note_made(self, room: LiveRoom, maker: str | None) -> None:
+        """Take note of a room that something is kept of from now on: it counts, and its name stays as it is written."""
+        if room.title != room.name:
+            self._tasks.start(self._keep_title(room))
+        purses = next((client.purses for client in room.members if client.user == maker), ())
+        if purses:
+            count_room(purses[0], self._clock())
 
     async def _keep_title(self, room: LiveRoom) -> None:
         """Keep how the name of a room is written that something is kept of now."""

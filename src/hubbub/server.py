@@ -110,7 +110,10 @@ class Server:
         self._audit = AuditFile(settings.audit_path, time.monotonic, time.time)
         self._core = put_to_work(hub, self._engine, settings, audit=self._audit)
         self._accounts = Accounts(
-            self._engine, session_ttl_s=settings.session_ttl, max_user_name=settings.max_user_name
+            self._engine,
+            session_ttl_s=settings.session_ttl,
+            max_user_name=settings.max_user_name,
+            max_sessions=settings.max_sessions_per_account if settings.limits == "enforce" else 0,
         )
         otps = OneTimePasswords(
             self._engine,

@@ -143,6 +143,20 @@ class Settings:
     max_otps_per_account: int = 64
     """Unused one-time passwords of one account; a login or /otp beyond them is answered 429."""
 
+    max_sessions_per_account: int = 500
+    """Logins of one account that live at once; one more ends the oldest."""
+
+    max_keys_per_account: int = 40_000
+    """Keys of one account that are remembered at once, for five minutes each; a message with one more is refused with
+    rate_limited."""
+
+    daily_bytes: float = 1024.0**3
+    """Bytes that one account may add to the log in a day, as much at once; more is refused with rate_limited."""
+
+    daily_rooms: int = 1000
+    """Rooms that one account may make in a day, as many at once; a first message in one more is refused with
+    rate_limited."""
+
     client_rate: float = 50.0
     """Events a second from one client; more are dropped (classic) or refused with rate_limited (v1), and over ten
     times as many for about five seconds close the connection with 4102."""

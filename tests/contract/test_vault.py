@@ -475,3 +475,20 @@ async def test_what_is_kept_of_who_may_do_what_is_bounded(engine: Engine, monkey
     assert (set(access.invited), access.closed) == ({"a", "b"}, {"a", "b"})
     assert (await engine.doom_room("c")).why_not is WhyNot.TOO_MANY
     assert (await engine.doom_room("b")).why_not is None
+
+
+async def test_an_account_has_so_many_sessions_and_the_oldest_ends(engine: Engine, told: Told, clock: Clock) -> None:
+    await engine.put_session(ALICE, 1000)
+    for number in range(5):
+        clock.go(1)
+        await engine.put_session(Grant("percy", str(number)), 1000, 3)
+    assert await engine.alive([str(number) for number in range(5)]) == {"2", "3", "4"}
+    await told.exactly(("ended", "0"), ("ended", "1"))
+    assert await engine.session("1") is None
+    assert await engine.session(ALICE.session) == ALICE
+    clock.go(1)
+    await engine.put_session(Grant("percy", "5"), 1000)
+    assert len(await engine.alive([str(number) for number in range(6)])) == 4
+    clock.go(1)
+    await engine.put_session(Grant("percy", "6"), 1000, 1)
+    assert await engine.alive([str(number) for number in range(7)]) == {"6"}

@@ -63,9 +63,9 @@ class Watched(MemoryEngine):
         self.sessions: set[str] = set()
         self.error: Exception | None = None
 
-    async def put_session(self, grant: Grant, ttl_s: float) -> None:
+    async def put_session(self, grant: Grant, ttl_s: float, most: int = 0) -> None:
         self.sessions.add(grant.session)
-        await super().put_session(grant, ttl_s)
+        await super().put_session(grant, ttl_s, most)
 
     async def account(self, user: str) -> Account | None:
         if self.error is not None:
@@ -198,13 +198,13 @@ async def test_a_login_does_not_outlive_a_change_of_its_account(
     async with office(monkeypatch) as here:
         put_session = here.engine.put_session
 
-        async def change_first(grant: Grant, ttl_s: float) -> None:
+        async def change_first(grant: Grant, ttl_s: float, most: int) -> None:
             """Keep a session, just after what ends all those of its user."""
             if is_removed:
                 await here.engine.remove_account("percy")
             else:
                 await here.accounts.add("percy", "another")
-            await put_session(grant, ttl_s)
+            await put_session(grant, ttl_s, most)
 
         monkeypatch.setattr(here.engine, "put_session", change_first)
         assert_error(await here.ask("POST", "/login", RIGHT), 401, "unauthorized")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from heard import codes, texts, types
@@ -40,17 +42,47 @@ async def test_history_pages_both_ways_for_members_only(stage: Stage) -> None:
 async def test_a_room_of_two_is_for_the_two(stage: Stage) -> None:
     percy, bob = await stage.client("percy"), await stage.client("bob")
     room = "dm:alice,percy"
+    await stage.account("alice")
     await percy.join(room)
     assert await refusal(bob.join(room)) == "forbidden"
     assert await refusal(bob.ask("change_room", {"name": room})) == "forbidden"
     assert await refusal(percy.join("dm:percy,alice")) == "bad_payload"
     assert await refusal(percy.join(f"dm:percy,{'z' * 33}")) == "bad_payload"
+    await stage.account("percy")
     alice = await stage.client("alice", CLASSIC)
     alice.say("change_room", {"name": room})
     await stage.settle()
     alice.say("send_message", {"message": "psst"})
     assert texts(await percy.hear()) == ["psst"]
     assert bob.take() == []
+
+
+async def test_a_room_of_two_is_for_users_with_an_account(stage: Stage) -> None:
+    percy, classic = await stage.client("percy"), await stage.client("bob", CLASSIC)
+    for user in ("alice", "blocked"):
+        assert await refusal(percy.join(f"dm:{user},percy")) == ("bad_payload" if user > "percy" else "no_such_room")
+        await stage.account(user)
+        assert (await percy.join(f"dm:{user},percy"))["count"] == 1
+    await stage.hub.block("blocked")
+    await percy.ask("leave_room", {"room": "dm:blocked,percy"})
+    assert (await percy.join("dm:blocked,percy"))["count"] == 1
+    classic.say("change_room", {"name": "dm:bob,carol"})
+    await stage.settle()
+    assert (list(classic.client.rooms), classic.refused) == (["general"], 1)
+
+
+async def test_what_was_said_to_a_user_that_is_gone_can_still_be_read(stage: Stage) -> None:
+    percy = await stage.client("percy")
+    await stage.account("alice")
+    await percy.join("dm:alice,percy")
+    await percy.ask("send_message", {"message": "hi"})
+    await percy.ask("leave_room", {})
+    await stage.engine.remove_account("alice")
+    assert texts_in(await percy.join("dm:alice,percy")) == ["hi"]
+
+
+def texts_in(joined: dict[str, Any]) -> list[str]:
+    return [message["message"] for message in joined["messages"]]
 
 
 @pytest.mark.parametrize(
@@ -69,6 +101,7 @@ async def test_whatever_a_stranger_asks_of_a_room_of_two_is_refused(
 ) -> None:
     percy, bob = await stage.client("percy"), await stage.client("bob")
     room = "dm:alice,percy"
+    await stage.account("alice")
     await percy.join(room)
     assert await refusal(bob.ask(type_, payload | {"room": room})) == "forbidden"
     assert await refusal(bob.ask(type_, payload | {"room": "kitchen"})) == "not_in_room"

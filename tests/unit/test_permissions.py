@@ -192,6 +192,8 @@ async def test_dm_rooms_belong_to_their_two_users_whatever_the_rules_and_the_pol
     everything = ("join", "read", "post", "presence", "create", "manage")
     async with at_work(hub, permissions=(Rule(rooms=("*",), may=everything),), private_rooms=("*",)) as stage:
         for user in ("alice", "bob"):
+            await stage.account(user)
+        for user in ("alice", "bob"):
             assert await refusals(await stage.client(user), "dm:alice,bob") == ALL_OK
         boss = await stage.client("boss", role=Role.ADMIN)
         assert await refusals(boss, "dm:alice,bob") == NOTHING
@@ -208,6 +210,8 @@ async def test_nobody_enters_the_room_of_two_others_whoever_has_it_enter(stage: 
 async def test_a_rule_narrows_dm_rooms() -> None:
     async with at_work(permissions=(Rule(rooms=("dm:*",), users=("alice",), may=("join", "read")),)) as stage:
         bob, alice = await stage.client("bob"), await stage.client("alice")
+        await stage.account("alice")
+        await stage.account("bob")
         await bob.join("dm:alice,bob")
         await bob.ask("send_message", {"message": "hi"})
         assert await refusals(alice, "dm:alice,bob") == NO_POSTS | {"presence": "forbidden"}

@@ -12,6 +12,10 @@ from hubbub.testing import CLASSIC, Stage, at_work
 pytestmark = pytest.mark.anyio
 
 
+class Poke(Event, tag="poke"):
+    where: str
+
+
 async def refusal(guest_asks: object) -> str:
     """The code that a request is refused with."""
     with pytest.raises(Refused) as refused:
@@ -74,10 +78,6 @@ async def test_admins_may_write_the_name_in_any_way(stage: Stage) -> None:
 
 async def test_an_application_may_write_the_name_in_any_way() -> None:
     hub = Hub()
-
-    class Poke(Event, tag="poke"):
-        where: str
-
     asked: list[str | None] = []
 
     @hub.policy

@@ -32,7 +32,7 @@ LAYERS = (
     ("admin", "admin_events", "chat", "dispatch"),
     ("rooms",),
     ("feeding",),
-    ("catchup", "pump", "handle", "handlers", "ledger", "permissions", "presence", "recent", "room"),
+    ("catchup", "pump", "quotas", "handle", "handlers", "ledger", "permissions", "presence", "recent", "room"),
     ("posting", "client", "tasks"),
     ("dialect", "accounts", "logins", "otp"),
     ("engine",),

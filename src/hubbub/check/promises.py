@@ -123,7 +123,7 @@ REQUESTS = group(
         V1,
         requests.room_names,
     ),
-    ("direct", "dm:a,b is open to those two users alone", V1, requests.direct_rooms),
+    ("direct", "dm:a,b is open to those two users alone, and both have an account", V1, requests.direct_rooms),
     ("send", "send_message answers room, seq and sent", V1, requests.send_answer),
     (
         "history",

@@ -185,8 +185,11 @@ async def direct_rooms(target: Target) -> None:
     async with target.v1() as peer:
         strangers = sorted(f"check-{secrets.token_hex(4)}" for _ in range(2))
         await peer.assert_refused("forbidden", "join_room", {"room": f"dm:{strangers[0]},{strangers[1]}"})
-        own = ",".join(sorted([peer.user, strangers[0]]))
-        expect_fields(peer, await peer.join(f"dm:{own}"), room=f"dm:{own}")
+        nobody = ",".join(sorted([peer.user, strangers[0]]))
+        await peer.assert_refused("no_such_room", "join_room", {"room": f"dm:{nobody}"})
+        if target.other != target.user:
+            own = ",".join(sorted([peer.user, target.other]))
+            expect_fields(peer, await peer.join(f"dm:{own}"), room=f"dm:{own}")
 
 
 async def presence(target: Target) -> None:

@@ -25,6 +25,7 @@ GROUPS = {
     Group("Limits (0 means none)", sort_key=3): (
         *("keep_messages", "keep_seconds", "max_frame", "max_message", "max_room_name", "max_user_name"),
         *("max_rooms", "max_outbox", "max_clients", "max_clients_per_address", "max_otps", "max_otps_per_account"),
+        *("max_sessions_per_account", "max_keys_per_account", "daily_bytes", "daily_rooms"),
         *("client_rate", "client_burst", "max_pending", "max_pending_per_address"),
         *("account_share", "address_share", "replay_rate", "replay_burst", "limits"),
     ),

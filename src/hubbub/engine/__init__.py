@@ -350,8 +350,12 @@ class Vault(AccessVault, Protocol):
         """Use a secret of `put_setup` up, and every other one with it.  False where there is an account already."""
         ...
 
-    async def put_session(self, grant: Grant, ttl_s: float) -> None:
-        """Keep a session for `ttl_s` seconds."""
+    async def put_session(self, grant: Grant, ttl_s: float, most: int = 0) -> None:
+        """Keep a session for `ttl_s` seconds.
+
+        Args:
+            most: live sessions of its user, this one included; the oldest beyond them end.  0 is no limit.
+        """
         ...
 
     async def session(self, session: str) -> Grant | None:

@@ -192,7 +192,7 @@ class MemoryEngine(LocalEngine):
         self._setup.clear()
         return not self._accounts
 
-    async def put_session(self, grant: Grant, ttl_s: float) -> None:
+    async def put_session(self, grant: Grant, ttl_s: float, most: int = 0) -> None:
         # Sessions all live equally long, so the oldest come first and expired ones leave from the front.
         now = self._clock()
         while self._sessions:
@@ -201,6 +201,10 @@ class MemoryEngine(LocalEngine):
                 break
             del self._sessions[oldest]
         self._sessions[grant.session] = (grant, now + ttl_s)
+        if most:
+            of_user = [session for session, (other, _) in self._sessions.items() if other.user == grant.user]
+            for session in of_user[:-most]:
+                await self.end_session(session)
 
     async def session(self, session: str) -> Grant | None:
         return self._grant(session)

@@ -123,11 +123,13 @@ class SqliteVault:
 
     # Sessions
 
-    async def put_session(self, grant: Grant, ttl_s: float) -> None:
+    async def put_session(self, grant: Grant, ttl_s: float, most: int = 0) -> None:
         changes, now = self._changes, self._now()
         expires = now + ttl_s
-        await self._database.write(put_session, self._database.writing, grant, expires, now)
+        ended = await self._database.write(put_session, self._database.writing, grant, expires, now, most)
         self._remember(grant, expires, changes)
+        if ended:
+            self._end(grant.user, ended)
 
     async def session(self, session: str) -> Grant | None:
         found = self._remembered.get(session)
@@ -255,11 +257,18 @@ def end_sessions(connection: sqlite3.Connection, user: str, now: float) -> list[
     return [session for session, expires in ended if now < expires]
 
 
-def put_session(connection: sqlite3.Connection, grant: Grant, expires: float, now: float) -> None:
-    """Add a session, and delete the expired ones."""
+def put_session(connection: sqlite3.Connection, grant: Grant, expires: float, now: float, most: int) -> list[str]:
+    """Add a session, and delete the expired ones; the user's oldest beyond `most`, which this has ended."""
+    # Those that end last began last.  The new one stays, whatever the lifetime of others is.
+    oldest = (
+        "DELETE FROM sessions WHERE session IN (SELECT session FROM sessions WHERE user = ?"
+        " ORDER BY expires DESC LIMIT -1 OFFSET ?) RETURNING session"
+    )
     with transaction(connection):
         connection.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
+        ended = connection.execute(oldest, (grant.user, most - 1)).fetchall() if most else []
         connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", (grant.session, grant.user, expires))
+        return [session for (session,) in ended]
 
 
 def find_session(connection: sqlite3.Connection, session: str) -> tuple[Grant, float] | None:
