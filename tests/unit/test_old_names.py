@@ -16,7 +16,7 @@ from hubbub.engine.logfile import JournalBatch, encode_batch
 from hubbub.engine.schema import MIGRATIONS
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.tail import Row
-from hubbub.testing import Clock
+from hubbub.testing import Clock, at_work
 
 pytestmark = pytest.mark.anyio
 
@@ -116,3 +116,18 @@ async def test_invitations_and_closed_rooms_go_by_the_names_of_their_rooms(tmp_p
     expected = {"team-a": {"ann"}, "TEAM-A": {"eve"}, "team-b": {"bob"}, "Team-B": {"eve"}, "team-c": {"cid"}}
     assert access.invited == expected
     assert access.closed == {"team-a", "team-d"}
+
+
+async def test_a_room_that_nothing_was_kept_of_leaves_no_row(tmp_path: Path) -> None:
+    clock = Clock()
+    engine = SqliteEngine(tmp_path / "log.db", clock=clock, wall=clock)
+    async with at_work(engine=engine, clock=clock) as stage:
+        percy = await stage.client("percy")
+        for number in range(10):
+            await percy.join(f"Room {number}")
+            await percy.ask("mark_read", {"room": f"room {number}", "seq": 7})
+            await percy.ask("leave_room", {"room": f"room {number}"})
+    with sqlite3.connect(tmp_path / "log.db") as file:
+        for table in ("rooms", "marks", "titles"):
+            assert file.execute(f"SELECT count(*) FROM {table}").fetchone() == (0,)
+    file.close()

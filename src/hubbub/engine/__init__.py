@@ -238,7 +238,7 @@ class Log(Protocol):
         ...
 
     async def clear(self, room: str) -> None:
-        """Delete all that a room holds, its title too, some at a time.
+        """Delete all that a room holds, its title and its read marks too, some at a time.
 
         Its seqs go on after the last: none is given again.
 
@@ -292,6 +292,8 @@ class Attendance(Protocol):
 
     async def mark_read(self, room: str, user: str, seq: int) -> int:
         """Keep how far a user has read; it never goes back.  The furthest mark, which outlives the process.
+
+        A seq of 0 leaves nothing.
 
         Raises:
             EngineError: it could not be kept.

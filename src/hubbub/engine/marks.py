@@ -67,6 +67,8 @@ class Marks:
         Raises:
             EngineError: it could not be kept.
         """
+        if not seq:
+            return await self.find(user, room)  # the mark of a room in which nothing was said is no row
         key = user, room
         gathering = self._gathering
         gathering.marks[key] = max(seq, gathering.marks.get(key, 0))

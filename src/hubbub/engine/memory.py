@@ -140,12 +140,16 @@ class MemoryEngine(LocalEngine):
 
     async def clear(self, room: str) -> None:
         self._titles.pop(room, None)
+        for marks in self._marks.values():
+            marks.pop(room, None)
         if room in self._logs:
             self._logs[room].messages.clear()
 
     # Attendance
 
     async def mark_read(self, room: str, user: str, seq: int) -> int:
+        if not seq:
+            return await self.read_mark(room, user)  # the mark of a room in which nothing was said is no row
         marks = self._marks.setdefault(user, {})
         marks[room] = max(seq, marks.get(room, 0))
         return marks[room]

@@ -35,7 +35,7 @@ from hubbub.engine.schema import advice, connect_file
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import Keys, LogTime, Stamped, stamp
 from hubbub.engine.tail import Row
-from hubbub.engine.titles import drop_title, find_title, put_title, rename_old_rooms
+from hubbub.engine.titles import drop_room, find_title, put_title, rename_old_rooms
 from hubbub.engine.turns import Turns
 from hubbub.engine.worker import Worker
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
@@ -374,7 +374,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
         finally:
             self._appending.give()
         await self._retention.clear(room, place)
-        await self._database.write(drop_title, self._database.writing, room)
+        await self._database.write(drop_room, self._database.writing, room)
 
     # The files
 

@@ -10,7 +10,7 @@ import sqlite3
 from hubbub.engine.schema import transaction
 from hubbub.naming import old_identity
 
-__all__ = ["drop_title", "find_title", "put_title", "rename_old_rooms"]
+__all__ = ["drop_room", "find_title", "put_title", "rename_old_rooms"]
 
 # Noted in the file once its rooms have the names that they go by.
 FACT = "names"
@@ -28,9 +28,10 @@ def put_title(connection: sqlite3.Connection, room: str, title: str) -> None:
         connection.execute("INSERT OR IGNORE INTO titles VALUES (?, ?)", (room, title))
 
 
-def drop_title(connection: sqlite3.Connection, room: str) -> None:
-    """Forget how a room's name is written."""
+def drop_room(connection: sqlite3.Connection, room: str) -> None:
+    """Forget how a room's name is written, and how far its users have read it."""
     with transaction(connection):
+        connection.execute("DELETE FROM marks WHERE room = ?", (room,))
         connection.execute("DELETE FROM titles WHERE room = ?", (room,))
 
 
