@@ -17,8 +17,8 @@ BUSY = 0.9
 TIMED = ("delivery", "before", "while", "after", "catch-up", "connect", "upgrade", "resume")
 
 SETTINGS = {
-    "error rate_limited": "messages were refused (rate_limited): on a Hubbub server, lift client_rate, client_burst and "
-    "account_share",
+    "error rate_limited": "messages were refused (rate_limited): on a Hubbub server, lift client_rate, client_burst "
+    "and account_share",
     "close 4102": "clients were closed for flooding (4102): on a Hubbub server, lift client_rate, client_burst and "
     "account_share",
     "http 429": "one-time passwords were refused with 429: on a Hubbub server, lift max_otps_per_account and max_otps",

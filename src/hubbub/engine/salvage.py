@@ -32,6 +32,9 @@ TABLES = {
     "generations": "number",
     "ends": "room, generation",
     "keys": "at, room, seq",
+    "invitations": "room, user",
+    "closed_rooms": "room",
+    "titles": "room",
 }
 
 
@@ -216,10 +219,12 @@ def write_all(source: sqlite3.Connection, target: sqlite3.Connection, journal: l
         names: set[str] = set()
         for number, (name, first) in rooms.items():
             many(
-                "INSERT INTO rooms VALUES (?, ?, ?)",
+                "INSERT INTO rooms (id, name, first) VALUES (?, ?, ?)",
                 [(number, name if name not in names else f"saved {number}", first)],
             )
             names.add(name)
+        sent = both_ways(source, "SELECT sent, id FROM rooms", "id")
+        many("UPDATE rooms SET sent = ? WHERE id = ?", [fields for fields in sent if isinstance(fields[0], int)])
         for number, (name, first) in rooms.items():
             for rows in survey.messages(number, name, first):
                 file.insert_rows(rows)
