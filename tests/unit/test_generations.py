@@ -10,14 +10,17 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hubbub.engine import Draft, Head, lock
 from hubbub.engine.folding import Folding
+from hubbub.engine.journal import Journal, JournalFile, read_records
 from hubbub.engine.local import Silent
 from hubbub.engine.lock import ServerRun, is_continued
-from hubbub.engine.logfile import MOST_GENERATIONS
+from hubbub.engine.logfile import MOST_GENERATIONS, LogFile
+from hubbub.engine.recovery import Remains
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import ConfigError
 from hubbub.testing import Clock
@@ -233,6 +236,24 @@ async def test_a_journal_that_is_damaged_within_is_not_opened_but_named(tmp_path
     assert journal.exists()
 
 
+async def test_a_journal_with_a_gap_is_not_opened_however_often(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        for text in ("one", "two", "three"):
+            await say(engine, text)
+    (path,) = tmp_path.glob("*.journal.*")
+    first, _, third = read_records(path).payloads
+    path.unlink()
+    file = JournalFile(path, 1, syncs=False)
+    file.write(first)
+    file.write(third)
+    file.close()
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="its journal has a gap"):
+            async with opened(tmp_path / "log.db"):
+                pass
+    assert list(tmp_path.glob("*.journal.*")) == [path]
+
+
 async def test_a_journal_that_the_machine_damaged_in_dying_is_kept_aside(tmp_path: Path, boot: list[str]) -> None:
     async with opened(tmp_path / "log.db", killed=True) as engine:
         early = await say(engine, "one")
@@ -245,6 +266,85 @@ async def test_a_journal_that_the_machine_damaged_in_dying_is_kept_aside(tmp_pat
         assert (await engine.head("general")).seq == 1
         assert await texts(engine, early) == []
     assert list(tmp_path.glob("*.aside.*"))
+
+
+class KilledError(Exception):
+    """Stands for the end of the process."""
+
+
+@pytest.mark.parametrize("moment", ["before", "after"])
+@pytest.mark.parametrize(
+    ("owner", "name"),
+    [
+        (LogFile, "recover"),
+        (Journal, "make"),
+        (LogFile, "put_token"),
+        (LogFile, "checkpoint"),
+        (Remains, "remove"),
+        (lock.Lock, "note_open"),
+    ],
+)
+async def test_a_process_that_is_killed_while_it_opens_the_file_keeps_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, owner: type, name: str, moment: str
+) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        before = await say(engine, "one", "two")
+    real = getattr(owner, name)
+
+    def killed(*args: Any, **options: Any) -> None:
+        if moment == "after":
+            real(*args, **options)
+        raise KilledError
+
+    for _ in range(2):
+        with monkeypatch.context() as patch, pytest.raises(KilledError):
+            patch.setattr(owner, name, killed)
+            async with opened(tmp_path / "log.db"):
+                pass
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        assert await engine.head("general") == before
+    async with opened(tmp_path / "log.db") as engine:
+        assert await engine.head("general") == before
+
+
+@pytest.mark.parametrize("name", ["note_closed", "remove_retired"])
+async def test_a_process_that_is_killed_while_it_closes_the_file_keeps_the_epoch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    engine = SqliteEngine(tmp_path / "log.db", clock=Clock(), wall=Clock())
+    await engine.open(Silent())
+    before = await say(engine, "one", "two")
+    await engine._folding.fold()  # so that only the close removes a file
+
+    def killed(*_args: Any) -> None:
+        raise KilledError
+
+    with monkeypatch.context() as patch, pytest.raises(KilledError):
+        patch.setattr(lock.Lock if name == "note_closed" else Journal, name, killed)
+        await engine.close()
+    engine._lock.release()
+    async with opened(tmp_path / "log.db") as engine:
+        assert await engine.head("general") == before
+
+
+def test_what_is_left_behind_is_written_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = ServerRun(1, "a" * 300), ServerRun(2, "b")
+    descriptor = os.open(tmp_path / "lock", os.O_RDWR | os.O_CREAT)
+    try:
+        lock.write_run(descriptor, first)
+
+        def killed(*_args: Any) -> None:
+            raise KilledError
+
+        for name in ("ftruncate", "fsync"):
+            with monkeypatch.context() as patch, pytest.raises(KilledError):
+                patch.setattr(f"hubbub.engine.lock.os.{name}", killed)
+                lock.write_run(descriptor, second)
+            assert lock.read_run(descriptor) in (first, second)
+        lock.write_run(descriptor, second)
+        assert lock.read_run(descriptor) == second
+    finally:
+        os.close(descriptor)
 
 
 async def test_without_a_name_for_the_boot_a_kill_is_taken_for_the_death_of_the_machine(

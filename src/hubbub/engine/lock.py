@@ -22,6 +22,9 @@ RETRY_S = 0.05
 
 MOST_BYTES = 1 << 16
 
+# A run is filled up to this with spaces, so that another one covers all of it.
+RUN_BYTES = 512
+
 
 class ServerRun(msgspec.Struct, frozen=True, omit_defaults=True):
     """A server's time with a file, as it is kept in the lock file.
@@ -183,6 +186,8 @@ def read_run(descriptor: int) -> ServerRun | None:
 def write_run(descriptor: int, run: ServerRun) -> None:
     # Not worth failing for: without it, the next server takes the file for one that may hold less than was shown.
     with contextlib.suppress(OSError):
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, msgspec.json.encode(run), 0)
+        # In one write: one that is killed leaves the run of before, or this one.
+        text = msgspec.json.encode(run).ljust(RUN_BYTES)
+        os.pwrite(descriptor, text, 0)
+        os.ftruncate(descriptor, len(text))
         os.fsync(descriptor)

@@ -21,6 +21,7 @@ __all__ = [
     "Fields",
     "GenerationEnd",
     "JournalBatch",
+    "JournalGap",
     "KeyRow",
     "LogFile",
     "RoomPlace",
@@ -90,6 +91,10 @@ decode_older = msgspec.msgpack.Decoder(list[tuple[int, int, int, str | None, str
 decode_batch = msgspec.msgpack.Decoder(JournalBatch).decode
 
 
+class JournalGap(Exception):
+    """The journal does not go on where the log was."""
+
+
 class RoomPlace(Position):
     """Where a room stands in the file.
 
@@ -137,6 +142,12 @@ class LogFile:
 
     def put_fact(self, name: str, value: str) -> None:
         self._connection.execute("INSERT OR REPLACE INTO facts VALUES (?, ?)", (name, value))
+
+    def put_token(self, token: str, *, before: str) -> None:
+        """Note the token of a server that begins to use the file, and what it found, both or neither."""
+        with transaction(self._connection):
+            self.put_fact("token", token)
+            self.put_fact("before", before)
 
     @property
     def folded(self) -> int:
@@ -218,11 +229,17 @@ class LogFile:
         """Copy SQLite's write-ahead log into the file; others may write meanwhile.  It waits for the disk."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
-    def recover(self, batches: Iterable[JournalBatch], folded: int) -> bool:
+    def recover(self, batches: Iterable[JournalBatch], folded: int, *, is_same: bool = False) -> bool:
         """Copy to the table what an earlier process has left in the journal, up to its file with the number `folded`.
+
+        Args:
+            is_same: whether nothing may be missing.
 
         Returns:
             Whether each batch goes on where the log was.  From the first one on that does not, they are left out.
+
+        Raises:
+            JournalGap: one does not, and nothing may be missing; the table is as it was.
         """
         with transaction(self._connection):
             firsts = dict(self._connection.execute("SELECT id, first FROM rooms"))
@@ -230,6 +247,8 @@ class LogFile:
             is_whole = True
             for batch in batches:
                 if not self._is_next(batch, firsts, lasts):
+                    if is_same:
+                        raise JournalGap
                     is_whole = False
                     break
                 self.insert_rooms(batch.rooms)

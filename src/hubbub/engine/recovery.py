@@ -16,13 +16,16 @@ import structlog
 
 from hubbub.engine.folding import sync_wal
 from hubbub.engine.journal import Journal, read_records
-from hubbub.engine.lock import Lock, is_continued, read_boot
-from hubbub.engine.logfile import JournalBatch, LogFile, decode_batch
+from hubbub.engine.lock import Lock, ServerRun, is_continued, read_boot
+from hubbub.engine.logfile import JournalBatch, JournalGap, LogFile, decode_batch
 from hubbub.errors import ConfigError
 
 __all__ = ["recover"]
 
 log = structlog.get_logger("hubbub.engine")
+
+# The token of the run that the lock file told of, and the boot, as a server begins to use a database.
+BEFORE = "{} {}"
 
 
 def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
@@ -41,8 +44,8 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
         OSError: the disk is full, or cannot be read.
         sqlite3.Error: the same, for the database.
     """
-    token = file.fact("token")
-    is_same = is_continued(lock.previous, token, path.stat(), read_boot())
+    token, boot = file.fact("token"), read_boot()
+    is_same = is_continued(lock.previous, token, path.stat(), boot) or is_interrupted(lock.previous, file, boot)
     file.adopt_older()
     found = Remains(path, journal, file.folded)
     if found.is_apart:
@@ -50,9 +53,14 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
         log.warning("the journal does not go on where the file ends, and is set aside", files=found.set_aside())
     left = found.read(is_same=is_same)
     is_missing = lock.previous is not None and lock.previous.closed is None and not found.files
-    is_whole = file.recover(left.batches, found.last)
-    if not is_whole and is_same:
-        raise damaged(path, "its journal has a gap")
+    # Made before the others go: one that is killed in between must find a file of the journal.
+    journal.current = journal.make(found.last + 1)
+    try:
+        is_whole = file.recover(left.batches, found.last, is_same=is_same)
+    except JournalGap:
+        journal.current.close()
+        journal.current.path.unlink(missing_ok=True)
+        raise damaged(path, "its journal has a gap") from None
     if left.lost:
         log.warning("the end of the log was not written before the machine stopped", bytes=left.lost)
     if left.is_damaged or not is_whole:
@@ -60,13 +68,20 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
     if token and (is_missing or not is_same):
         file.begin_generation()
     token = secrets.token_hex(8)
-    file.put_fact("token", token)
+    file.put_token(token, before=BEFORE.format(lock.previous.token, boot) if lock.previous is not None else "")
     file.checkpoint()
     sync_wal(path)
     found.remove()
-    journal.current = journal.make(found.last + 1)
     lock.note_open(token)
     return token
+
+
+def is_interrupted(previous: ServerRun | None, file: LogFile, boot: str) -> bool:
+    """Whether the last server was killed in this boot between the database's new token and that of the lock file.
+
+    It had looked at what the one before had left, and begun a generation if there had to be one.
+    """
+    return previous is not None and bool(boot) and file.fact("before") == BEFORE.format(previous.token, boot)
 
 
 class Unfolded(NamedTuple):

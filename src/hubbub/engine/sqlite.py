@@ -174,8 +174,9 @@ class SqliteEngine(LocalEngine, SqliteVault):
         self._listener = Silent()
         self._journal.turn_away()
         if is_folded and not self._lost:
-            self._journal.remove_retired()
+            # In this order: killed in between, it leaves a database that has all, and files that are not needed.
             self._lock.note_closed(self._token)
+            self._journal.remove_retired()
         self._lock.release()
 
     @property
