@@ -254,6 +254,21 @@ async def test_a_journal_with_a_gap_is_not_opened_however_often(tmp_path: Path) 
     assert list(tmp_path.glob("*.journal.*")) == [path]
 
 
+async def test_a_journal_whose_end_is_damaged_is_another_generation(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        early = await say(engine, "one")
+        lost = await say(engine, "two")
+    (path,) = tmp_path.glob("*.journal.*")
+    data = bytearray(path.read_bytes())
+    data[-3] ^= 1
+    path.write_bytes(data)
+    async with opened(tmp_path / "log.db") as engine:
+        await say(engine, "three", "four")
+        assert await texts(engine, early) == ["three", "four"]
+        assert await texts(engine, lost) is None
+    assert list(tmp_path.glob("*.aside.*"))
+
+
 async def test_a_journal_that_the_machine_damaged_in_dying_is_kept_aside(tmp_path: Path, boot: list[str]) -> None:
     async with opened(tmp_path / "log.db", killed=True) as engine:
         early = await say(engine, "one")

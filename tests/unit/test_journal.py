@@ -41,6 +41,7 @@ def test_a_write_that_was_cut_off_anywhere_is_left_out(tmp_path: Path) -> None:
         records = read_records(path)
         assert len(records.payloads) == max(0, sum(end <= size for end in ends) - 1)
         assert not records.is_damaged
+        assert records.is_cut
         path.write_bytes(data[:size] + bytes(len(data) - size))  # a disk that knew the length before the bytes
         assert len(read_records(path).payloads) <= 2
 
@@ -56,6 +57,8 @@ def test_a_byte_that_changed_is_damage_unless_it_is_at_the_end(tmp_path: Path) -
         assert records.payloads == [b"first", b"second", b"third"][: len(records.payloads)]
         assert len(records.payloads) < 3
         assert records.is_damaged == (place < third)
+        if place >= third and place not in range(third + 4, third + 8):  # one that is longer looks cut off
+            assert not records.is_cut
 
 
 def test_what_a_client_writes_is_no_record(tmp_path: Path) -> None:

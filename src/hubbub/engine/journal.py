@@ -50,14 +50,15 @@ class Records(NamedTuple):
         payloads: those of the records up to the first bad one.
         end: bytes up to there.
         size: bytes of the file.
-        is_damaged: whether good records come after the bad one, or the head is bad; otherwise the last write was cut
-            off.
+        is_damaged: whether good records come after the bad one, or the head is bad.
+        is_cut: whether what follows the last good record is what a write leaves that was cut off, or nothing.
     """
 
     payloads: list[bytes]
     end: int
     size: int
     is_damaged: bool
+    is_cut: bool = True
 
 
 class JournalFile:
@@ -234,7 +235,7 @@ def records_of(data: bytes) -> Records:
     for payload, stop in records_from(data, end, mark):
         payloads.append(payload)
         end = stop
-    return Records(payloads, end, size, is_damaged=has_record_after(data, end + 1, mark))
+    return Records(payloads, end, size, has_record_after(data, end + 1, mark), is_cut=is_cut_off(data[end:], mark))
 
 
 def mark_of(data: bytes) -> int | None:
@@ -256,6 +257,14 @@ def records_from(data: bytes, start: int, mark: int) -> Iterator[tuple[bytes, in
             return
         yield payload, stop
         start = stop
+
+
+def is_cut_off(rest: bytes, mark: int) -> bool:
+    """Whether some bytes are the beginning of a record, or what a probe leaves."""
+    if len(rest) < RECORD_HEAD.size:
+        return rest[:4] == mark.to_bytes(4, "little")[: len(rest)] or not any(rest)
+    found, size, _ = RECORD_HEAD.unpack_from(rest)
+    return (found == mark and len(rest) < RECORD_HEAD.size + size) or not any(rest)
 
 
 def has_record_after(data: bytes, start: int, mark: int) -> bool:

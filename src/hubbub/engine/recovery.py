@@ -63,7 +63,8 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
         raise damaged(path, "its journal has a gap") from None
     if left.lost:
         log.warning("the end of the log was not written before the machine stopped", bytes=left.lost)
-    if left.is_damaged or not is_whole:
+    if left.is_damaged or not is_whole or (is_same and not left.is_cut):
+        is_same = False
         log.warning("some of the journal could not be used, and is set aside", files=found.set_aside())
     if token and (is_missing or not is_same):
         file.begin_generation()
@@ -90,11 +91,13 @@ class Unfolded(NamedTuple):
     Attributes:
         lost: bytes in the files that are no batches.
         is_damaged: whether there are batches among those.
+        is_cut: whether those may be of a write that was cut off, and never acknowledged.
     """
 
     batches: list[JournalBatch]
     lost: int
     is_damaged: bool
+    is_cut: bool
 
 
 class Remains:
@@ -129,19 +132,20 @@ class Remains:
             ConfigError: a file is damaged.
         """
         batches: list[JournalBatch] = []
-        lost, is_damaged = 0, False
+        lost, is_damaged, is_cut = 0, False, True
         for _, file in self.files:
             records = read_records(file)
             if records.is_damaged and is_same:
                 raise damaged(file, f"at byte {records.end}")
             lost += 0 if is_same else records.size - records.end
             is_damaged |= records.is_damaged
+            is_cut &= records.is_cut
             for payload in records.payloads:
                 try:
                     batches.append(decode_batch(payload))
                 except msgspec.DecodeError as error:
                     raise damaged(file, str(error)) from None
-        return Unfolded(batches, lost, is_damaged)
+        return Unfolded(batches, lost, is_damaged, is_cut)
 
     def set_aside(self) -> list[str]:
         """Keep the files under other names, for people to look at."""
