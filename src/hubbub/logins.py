@@ -3,7 +3,9 @@
 Checking a password is dear on purpose, and guessing has to be slow; but whoever floods the server with guesses must
 not keep anybody else out, the owner of the account included.  So nobody is locked out: who has to wait, waits in line.
 
-- The addresses take turns, so that the flood of one waits behind itself.
+- The addresses take turns, so that the flood of one waits behind itself.  At one address the names take turns, and for
+  one name the different passwords: a flood of guesses for one account, or of one guess, holds nobody else up there.
+- Who is known by the account has a line of its own, whatever else comes from the same address.
 - Wrong guesses delay the next check for the same account from all addresses that are not known for it, together.  An
   address where the account has been logged in before passes them, and is delayed only by wrong guesses for this account
   from there; so is a client that shows a session of the account, wherever it is.
@@ -31,7 +33,7 @@ __all__ = ["HASHERS", "Attempt", "Queue", "refusal"]
 # two keep a core and most of the memory free.
 HASHERS = 2
 
-# Logins that wait: in all, and from one address.
+# Logins that wait: in all, and in one line.
 MAX_WAITING = 512
 MAX_WAITING_PER_SOURCE = 128
 # A login is answered within this time, if only by a refusal.
@@ -81,7 +83,9 @@ class Attempt:
         is_wanted: whether the client still waits for the answer.
         give_up: is called when it has been taken out of the line without its turn.
         deadline: when that happens at the latest.
+        guess: tells the same password from another one.
         gates: those that it has been let through.
+        place: the key of the line that it is in.
     """
 
     user: str
@@ -90,7 +94,9 @@ class Attempt:
     is_wanted: Callable[[], bool]
     give_up: Callable[[Attempt], None]
     deadline: float = math.inf
+    guess: int = 0
     gates: list[Gate] = field(default_factory=list, init=False)
+    place: tuple[str, ...] = field(default=(), init=False)
 
 
 class Gate:
@@ -141,13 +147,74 @@ class Gate:
         return is_forgotten and not self._checking and self._bucket.is_full(now)
 
 
+class Line:
+    """The logins that wait from one address, or for one account from where it is known.
+
+    Names take turns, and so do the passwords that are tried for one; those of the same password are in the order of
+    their arrival.
+    """
+
+    __slots__ = ("_by_user", "_count")
+
+    def __init__(self) -> None:
+        self._by_user: dict[str, dict[int, list[Attempt]]] = {}
+        self._count = 0
+
+    def __len__(self) -> int:
+        return self._count
+
+    def firsts(self) -> list[Attempt]:
+        """The next one of each name, in the order of their turns."""
+        return [next(iter(guesses.values()))[0] for guesses in self._by_user.values()]
+
+    def append(self, attempt: Attempt) -> None:
+        """Put a login in line."""
+        self._by_user.setdefault(attempt.user, {}).setdefault(attempt.guess, []).append(attempt)
+        self._count += 1
+
+    def remove(self, attempt: Attempt, *, is_turn: bool = False) -> None:
+        """Take a login out of the line; where it has had its turn, its name and its password go behind the others."""
+        guesses = self._by_user[attempt.user]
+        same = guesses[attempt.guess]
+        same.remove(attempt)
+        self._count -= 1
+        if is_turn or not same:
+            del guesses[attempt.guess]
+            if same:
+                guesses[attempt.guess] = same
+        if is_turn or not guesses:
+            del self._by_user[attempt.user]
+            if guesses:
+                self._by_user[attempt.user] = guesses
+
+    def last(self, attempt: Attempt | None = None) -> Attempt | None:
+        """The last one of those that there are most of: of one name, then of one password.
+
+        Args:
+            attempt: one that is to take the place; None where it has no more right to it.
+        """
+        longest = max(self._by_user, key=self._count_of)
+        own = "" if attempt is None else attempt.user
+        if attempt is not None and longest != own and self._count_of(longest) <= self._count_of(own) + 1:
+            longest = own
+        guesses = self._by_user.get(longest, {})
+        same = max(guesses.values(), key=len, default=[])
+        if attempt is not None and longest == own and len(same) <= len(guesses.get(attempt.guess, ())) + 1:
+            return None
+        return same[-1] if same else None
+
+    def _count_of(self, user: str) -> int:
+        return sum(map(len, self._by_user.get(user, {}).values()))
+
+
 class Queue:
     """The logins that wait, and what is remembered of earlier ones."""
 
     def __init__(self) -> None:
-        # By source, in the order of their turns; each in the order of arrival.
-        self._waiting: dict[str, list[Attempt]] = {}
-        self._count = 0
+        # In the order of their turns.
+        self._lines: dict[tuple[str, ...], Line] = {}
+        # All that wait, in the order of their arrival, which is that of their deadlines.
+        self._waiting: dict[Attempt, None] = {}
         self._checking = 0
         self._gates: dict[tuple[str, ...], Gate] = {}
         self._known: dict[tuple[str, str], None] = {}
@@ -157,7 +224,7 @@ class Queue:
         self._open_at = math.inf
 
     def __len__(self) -> int:
-        return self._count
+        return len(self._waiting)
 
     # In line
 
@@ -167,38 +234,54 @@ class Queue:
         Raises:
             Refused: `rate_limited` where the line, or this address's part of it, is full.
         """
-        if self._is_full_for(attempt.source):
+        place = self._place_of(attempt)
+        if self._is_full_for(place):
             self._drop_unwanted(now, ask_after_s=0.0)
-        if self._length(attempt.source) >= MAX_WAITING_PER_SOURCE:
-            raise refusal("too many logins from this address wait for their turn")
-        if self._count >= MAX_WAITING:
-            self._make_room(attempt.source)
+        if self._length(place) >= MAX_WAITING_PER_SOURCE:
+            self._make_room_in(self._lines[place], attempt)
+        elif len(self._waiting) >= MAX_WAITING:
+            self._make_room(place)
         attempt.deadline = now + MAX_WAIT_S
-        self._waiting.setdefault(attempt.source, []).append(attempt)
-        self._count += 1
+        attempt.place = place
+        self._lines.setdefault(place, Line()).append(attempt)
+        self._waiting[attempt] = None
         self._open_at = min(self._open_at, self._opens_at(attempt, now))
 
     def remove(self, attempt: Attempt) -> None:
         """Take a login out of the line; one that is not in it is ignored."""
-        line = self._waiting.get(attempt.source, [])
-        if attempt in line:
+        if attempt in self._waiting:
+            del self._waiting[attempt]
+            line = self._lines[attempt.place]
             line.remove(attempt)
-            self._count -= 1
             if not line:
-                del self._waiting[attempt.source]
+                del self._lines[attempt.place]
 
-    def _length(self, source: str) -> int:
-        return len(self._waiting.get(source, ()))
+    def _place_of(self, attempt: Attempt) -> tuple[str, ...]:
+        """The key of the line that a login belongs to."""
+        if self._is_known(attempt):
+            return ("known", attempt.session or attempt.source, attempt.user[:KEY_CHARS])
+        return ("source", attempt.source)
 
-    def _is_full_for(self, source: str) -> bool:
-        return self._count >= MAX_WAITING or self._length(source) >= MAX_WAITING_PER_SOURCE
+    def _length(self, place: tuple[str, ...]) -> int:
+        return len(self._lines.get(place, ()))
 
-    def _make_room(self, source: str) -> None:
-        """Give the last one of the longest line up, for the sake of a shorter one."""
-        longest = max(self._waiting, key=self._length)
-        if self._length(longest) <= self._length(source) + 1:
+    def _is_full_for(self, place: tuple[str, ...]) -> bool:
+        return len(self._waiting) >= MAX_WAITING or self._length(place) >= MAX_WAITING_PER_SOURCE
+
+    def _make_room(self, place: tuple[str, ...]) -> None:
+        """Give one of the longest line up, for the sake of a shorter one."""
+        longest = max(self._lines, key=self._length)
+        last = self._lines[longest].last()
+        if last is None or self._length(longest) <= self._length(place) + 1:
             raise refusal("too many logins wait for their turn")
-        self._give_up(self._waiting[longest][-1])
+        self._give_up(last)
+
+    def _make_room_in(self, line: Line, attempt: Attempt) -> None:
+        """Give one up of the name, or the password, that takes most of a line, for the sake of another."""
+        last = line.last(attempt)
+        if last is None:
+            raise refusal("too many logins from this address wait for their turn")
+        self._give_up(last)
 
     def _give_up(self, attempt: Attempt) -> None:
         self.remove(attempt)
@@ -207,7 +290,7 @@ class Queue:
     def _drop_unwanted(self, now: float, ask_after_s: float = ASK_AFTER_S) -> None:
         """Give up those that have waited too long, and those whose client has gone."""
         asked = now + MAX_WAIT_S - ask_after_s
-        for attempt in [attempt for line in self._waiting.values() for attempt in line]:
+        for attempt in list(self._waiting):
             if attempt.deadline <= now or (attempt.deadline <= asked and not attempt.is_wanted()):
                 self._give_up(attempt)
 
@@ -223,11 +306,11 @@ class Queue:
             return None
         self._open_at = now  # there may be another
         self._was_known = self._is_known(chosen)
-        line = self._waiting.pop(chosen.source)
-        line.remove(chosen)
+        del self._waiting[chosen]
+        line = self._lines.pop(chosen.place)
+        line.remove(chosen, is_turn=True)
         if line:
-            self._waiting[chosen.source] = line  # behind the other addresses
-        self._count -= 1
+            self._lines[chosen.place] = line  # behind the others
         self._checking += 1
         for key, tempo in self._gates_of(chosen):
             gate = self._gate(key, tempo, now)
@@ -239,8 +322,8 @@ class Queue:
         """The first that may be checked, of those that are known and of the others by turns."""
         self._open_at = math.inf
         first: dict[bool, Attempt] = {}
-        for line in self._waiting.values():
-            for attempt in line:
+        for line in self._lines.values():
+            for attempt in line.firsts():
                 opens_at = self._opens_at(attempt, now)
                 if opens_at <= now:
                     first.setdefault(self._is_known(attempt), attempt)
@@ -257,13 +340,13 @@ class Queue:
             for key, _ in self._gates_of(attempt):  # as one that is known
                 if key in self._gates:
                     self._gates[key].forget_failures()
-        self._open_at = -math.inf if self._count else math.inf
+        self._open_at = -math.inf if self._waiting else math.inf
 
     def next_at(self, now: float) -> float:
         """When to ask for the next one, unless one is added or ends before; infinite where no time helps."""
-        if not self._count:
+        if not self._waiting:
             return math.inf
-        deadline = min(line[0].deadline for line in self._waiting.values())
+        deadline = next(iter(self._waiting)).deadline
         return min(deadline, max(self._open_at, now)) if self._checking < HASHERS else deadline
 
     def expire(self, now: float) -> None:

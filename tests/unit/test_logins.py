@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Iterator
+from itertools import count, repeat
 
 import pytest
 
@@ -46,9 +47,10 @@ class Office:
         is_right: bool = False,
         session: str = "",
         is_wanted: Callable[[], bool] = lambda: True,
+        guess: int = 0,
     ) -> Attempt | None:
         """Log in; None where there is no room in the line."""
-        attempt = Attempt(user, source, session, is_wanted, self.given_up.append)
+        attempt = Attempt(user, source, session, is_wanted, self.given_up.append, guess=guess)
         if is_right:
             self._right_ones.add(attempt)
         try:
@@ -95,8 +97,16 @@ class Office:
                 self.attempt(next(names), source)
             self.pass_time(0.05)
 
+    def storm(self, seconds: float, names: Iterator[str], guesses: Iterator[int]) -> None:
+        """Send more guesses than find room: ten each 20th of a second, whether those before are answered."""
+        end = self.now + seconds
+        while self.now < end:
+            for _ in range(10):
+                self.attempt(next(names), guess=next(guesses))
+            self.pass_time(0.05)
+
     def waiting(self, source: str) -> int:
-        return len(self.queue._waiting.get(source, ()))
+        return sum(attempt.source == source for attempt in self.queue._waiting)
 
 
 @pytest.fixture
@@ -155,6 +165,36 @@ def test_a_flood_of_guesses_for_one_account_keeps_no_other_out_from_the_same_add
     office.pass_time(5.0)
     assert len(office.right) == 32
     assert office.right[-1][1] - begun < 4.0
+
+
+def test_a_storm_of_guesses_for_one_account_leaves_room_for_others_at_the_same_address(office: Office) -> None:
+    office.storm(60.0, always("percy"), count())
+    assert office.refused
+    asked_at = office.now
+    assert office.attempt("alice", is_right=True)
+    office.storm(3.0, always("percy"), count())
+    assert [user for user, at in office.right if at - asked_at < 3.0] == ["alice"]
+
+
+def test_who_is_known_passes_a_storm_of_guesses_for_others_from_the_same_address(office: Office) -> None:
+    office.queue.recognize("percy", HERE)
+    office.storm(60.0, ever_new(), count())
+    assert office.refused
+    asked_at = office.now
+    assert office.attempt("percy", is_right=True)
+    office.storm(1.0, ever_new(), count())
+    assert [user for user, at in office.right if at - asked_at < 1.0] == ["percy"]
+
+
+@pytest.mark.parametrize("is_known", [True, False])
+def test_a_storm_of_the_same_guess_leaves_room_for_the_right_password(office: Office, is_known: bool) -> None:
+    if is_known:
+        office.queue.recognize("percy", HERE)
+    office.storm(60.0, always("percy"), repeat(7))
+    assert office.refused
+    assert office.attempt("percy", is_right=True, guess=8)
+    office.storm(11.0, always("percy"), repeat(7))
+    assert [user for user, _ in office.right] == ["percy"]
 
 
 @pytest.mark.parametrize("names", [always("percy"), ever_new()], ids=["this account", "any account"])
