@@ -147,7 +147,7 @@ class Gate:
         return is_forgotten and not self._checking and self._bucket.is_full(now)
 
 
-class Line:
+class LoginLine:
     """The logins that wait from one address, or for one account from where it is known.
 
     Names take turns, and so do the passwords that are tried for one; those of the same password are in the order of
@@ -212,7 +212,7 @@ class Queue:
 
     def __init__(self) -> None:
         # In the order of their turns.
-        self._lines: dict[tuple[str, ...], Line] = {}
+        self._lines: dict[tuple[str, ...], LoginLine] = {}
         # All that wait, in the order of their arrival, which is that of their deadlines.
         self._waiting: dict[Attempt, None] = {}
         self._checking = 0
@@ -243,7 +243,7 @@ class Queue:
             self._make_room(place)
         attempt.deadline = now + MAX_WAIT_S
         attempt.place = place
-        self._lines.setdefault(place, Line()).append(attempt)
+        self._lines.setdefault(place, LoginLine()).append(attempt)
         self._waiting[attempt] = None
         self._open_at = min(self._open_at, self._opens_at(attempt, now))
 
@@ -276,7 +276,7 @@ class Queue:
             raise refusal("too many logins wait for their turn")
         self._give_up(last)
 
-    def _make_room_in(self, line: Line, attempt: Attempt) -> None:
+    def _make_room_in(self, line: LoginLine, attempt: Attempt) -> None:
         """Give one up of the name, or the password, that takes most of a line, for the sake of another."""
         last = line.last(attempt)
         if last is None:
