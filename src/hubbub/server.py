@@ -260,7 +260,7 @@ class Server:
             await asyncio.sleep(TIDY_S)
             accepted = self._http.accepted
             # Those that have come, and those that have gone.
-            seen = 2 * accepted - len(self._http.connections) - len(self._wire.sockets)
+            seen = 2 * accepted - self._http.pending - len(self._wire.sockets)
             if seen - tidied > TIDY_AFTER:
                 tidied = seen
                 with contextlib.suppress(RuntimeError):  # no thread can be started; it is tried again later

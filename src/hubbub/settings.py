@@ -16,7 +16,7 @@ from hubbub.rules import Rule
 
 __all__ = ["Settings", "data_home", "raise_file_limit"]
 
-# Descriptors that are not clients': an eighth of all, between these two.
+# Descriptors that are not clients': an eighth of all, between these two, but never more than half.
 RESERVED_FILES = 256
 MAX_RESERVED_FILES = 4096
 # Of them for the log, the listening sockets and the engine; the rest is for connections that are no WebSockets yet.
@@ -218,7 +218,9 @@ class Settings:
     @property
     def pending_limit(self) -> int:
         """The most connections that are no WebSockets yet; 0 is no limit."""
-        return reserved_files() - OWN_FILES if self.max_pending is None else self.max_pending
+        if self.max_pending is not None:
+            return self.max_pending
+        return max(1, reserved_files() - OWN_FILES, reserved_files() // 3)
 
 
 def files_limit() -> int:
@@ -227,4 +229,4 @@ def files_limit() -> int:
 
 def reserved_files() -> int:
     """How many descriptors are not for WebSockets."""
-    return min(max(RESERVED_FILES, files_limit() // 8), MAX_RESERVED_FILES)
+    return min(max(RESERVED_FILES, files_limit() // 8), MAX_RESERVED_FILES, files_limit() // 2)

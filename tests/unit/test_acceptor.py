@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import functools
 import socket
 import time
 from collections.abc import Callable
@@ -82,6 +83,37 @@ async def test_without_descriptors_it_rests_and_tries_again(monkeypatch: pytest.
     readers.ready()
     assert readers.read is not None
     assert [line["event"] for line in lines] == ["connections cannot be taken"]
+
+
+async def test_without_descriptors_those_that_keep_it_waiting_make_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = Readers(monkeypatch)
+    arrivals = Arrivals(0, 0, lambda _address: False, time.monotonic)
+    cut: list[int] = []
+    for number in range(AT_ONCE + 1):
+        arrivals.enter("192.0.2.1", functools.partial(cut.append, number))
+    acceptor = Acceptor(lambda _arrival: asyncio.Protocol(), arrivals, 0, Proxies(), reads_proxy_header=False)
+    acceptor.start([Listening(errno.EPROTO, errno.EMFILE)], None)  # type: ignore[list-item]  # as above
+    readers.ready()
+    assert cut == list(range(AT_ONCE)), "the longest first, and as many as can be taken next"
+
+
+async def test_a_connection_counts_though_its_handshake_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    Readers(monkeypatch)
+    opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    async def fail(*_args: object, **_more: object) -> None:
+        await opened
+
+    monkeypatch.setattr(asyncio.get_running_loop(), "connect_accepted_socket", fail)
+    acceptor = started(Listening())
+    ours, theirs = socket.socketpair()
+    acceptor._begin(theirs, "192.0.2.1")
+    await asyncio.sleep(0)
+    assert (acceptor.accepted, acceptor.opening) == (1, 1)
+    opened.set_exception(OSError("no handshake"))
+    await acceptor._tasks.wait()
+    assert (acceptor.accepted, acceptor.opening) == (1, 0)
+    ours.close()
 
 
 async def test_one_that_has_gone_already_holds_nobody_up(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -33,6 +33,8 @@ LOG_EVERY_S = 10.0
 # For a PROXY protocol header, where nothing else is set.
 HEADER_S = 10.0
 
+# What it reports where this process, or the machine, has no more to give.
+OUT_OF_ROOM = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 # What accept(2) reports of a connection that has gone already, and of the network.
 OF_CONNECTION = frozenset(
     {errno.ECONNABORTED, errno.EPROTO, errno.EPERM, errno.ENETDOWN, errno.EHOSTDOWN, errno.EHOSTUNREACH}
@@ -51,6 +53,7 @@ class Acceptor:
         reads_proxy_header: whether connections of trusted proxies begin with a PROXY protocol header.
 
     Attributes:
+        accepted: how many connections were taken, those included that end in their TLS handshake.
         failures: how often a connection could not be taken, mostly because no descriptor was left.
     """
 
@@ -63,6 +66,7 @@ class Acceptor:
         *,
         reads_proxy_header: bool,
     ) -> None:
+        self.accepted = 0
         self.failures = 0
         self._protocol = protocol
         self._arrivals = arrivals
@@ -84,6 +88,11 @@ class Acceptor:
             each.listen(BACKLOG)
             self._sockets.append(each)
             asyncio.get_running_loop().add_reader(each, self._accept, each)
+
+    @property
+    def opening(self) -> int:
+        """How many connections have no protocol yet."""
+        return len(self._opening)
 
     def stop(self) -> None:
         """Listen no more, and cut the connections that have no protocol yet."""
@@ -108,8 +117,13 @@ class Acceptor:
                 self._begin(sock, str(address[0]))
 
     def _rest(self, listening: socket.socket, error: OSError) -> None:
-        """Take no connections for a moment: those that wait would be reported again and again."""
+        """Take no connections for a moment: those that wait would be reported again and again.
+
+        Where nothing is left, those that keep the server waiting make room for as many as are taken at once.
+        """
         loop = asyncio.get_running_loop()
+        if error.errno in OUT_OF_ROOM:
+            self._arrivals.make_room(AT_ONCE)
         loop.remove_reader(listening)
         loop.call_later(RETRY_S, self._go_on, listening)
         self.failures += 1
@@ -125,6 +139,7 @@ class Acceptor:
 
     def _begin(self, sock: socket.socket, address: str) -> None:
         sock.setblocking(False)
+        self.accepted += 1
         arrival = self._arrivals.enter(address, functools.partial(shut, sock))
         if arrival is None:
             sock.close()

@@ -134,6 +134,12 @@ class Arrivals:
         self._uncount(arrival, network)
         self._open -= 1
 
+    def make_room(self, count: int) -> None:
+        """Cut so many that keep the server waiting, as far as there are any: no descriptor is left."""
+        for _ in range(count):
+            if not self._make_room(self._idle):
+                return
+
     def _count(self, arrival: Arrival, network: str) -> None:
         arrival.stand(network)
         self._by_network[network] += 1

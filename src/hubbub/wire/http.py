@@ -82,7 +82,6 @@ class HttpServer:
 
     Attributes:
         connections: those that are open and no WebSockets.
-        accepted: how many there have been.
         is_stopping: it does not listen any more, and each answer is its connection's last one.
     """
 
@@ -104,7 +103,6 @@ class HttpServer:
         self.refusals = UpgradeRefusals()
         self.timeout_s = timeout_s
         self.connections: set[HttpConnection] = set()
-        self.accepted = 0
         self.is_stopping = False
         self.common = common
         self.turnstile = turnstile or Turnstile()
@@ -114,6 +112,16 @@ class HttpServer:
         self._acceptor = Acceptor(
             self._connection, self.arrivals, timeout_s, self.proxies, reads_proxy_header=reads_proxy_header
         )
+
+    @property
+    def accepted(self) -> int:
+        """How many connections have come, those included that ended in their TLS handshake."""
+        return self._acceptor.accepted
+
+    @property
+    def pending(self) -> int:
+        """How many of them are open and no WebSockets."""
+        return len(self.connections) + self._acceptor.opening
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Listen."""
@@ -222,7 +230,6 @@ class HttpConnection(asyncio.Protocol):
             self._peer = self._address = self._arrival.address
             self._arrival.cut = self.abort
         self._server.connections.add(self)
-        self._server.accepted += 1
         self._start_deadline()
 
     def connection_lost(self, _error: Exception | None) -> None:
