@@ -132,6 +132,16 @@ async def test_a_turn_of_the_loop_takes_no_more_than_so_many(monkeypatch: pytest
     assert listening.calls == AT_ONCE
 
 
+async def test_who_has_just_come_is_not_cut_in_the_same_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = Readers(monkeypatch)
+    listening = Listening(*[errno.ECONNABORTED] * AT_ONCE)
+    arrivals = Arrivals(36, 0, lambda _address: False, time.monotonic)
+    acceptor = Acceptor(lambda _arrival: asyncio.Protocol(), arrivals, 0, Proxies(), reads_proxy_header=False)
+    acceptor.start([listening], None)  # type: ignore[list-item]  # as above
+    readers.ready()
+    assert listening.calls == 9
+
+
 async def test_one_that_rests_when_it_is_stopped_does_not_begin_again(monkeypatch: pytest.MonkeyPatch) -> None:
     readers = Readers(monkeypatch)
     acceptor = started(Listening(errno.EMFILE))

@@ -25,8 +25,10 @@ __all__ = ["Acceptor"]
 log = structlog.get_logger("hubbub.wire")
 
 BACKLOG = 2048
-# Connections taken in one turn of the loop.
+# Connections taken in one turn of the loop; fewer where there are few places: who has just come, or was just answered,
+# is not to be cut in the same turn, before its request is read or its answer is out.
 AT_ONCE = 64
+PLACES_PER_TURN = 4
 # After an error, connections wait in the backlog for this long.
 RETRY_S = 0.1
 LOG_EVERY_S = 10.0
@@ -73,6 +75,7 @@ class Acceptor:
         self._timeout_s = timeout_s
         self._proxies = proxies
         self._reads_proxy_header = reads_proxy_header
+        self._at_once = max(1, min(AT_ONCE, arrivals.in_all // PLACES_PER_TURN)) if arrivals.in_all else AT_ONCE
         self._tls: ssl.SSLContext | None = None
         self._sockets: list[socket.socket] = []
         self._opening: dict[Arrival, None] = {}
@@ -104,7 +107,7 @@ class Acceptor:
             arrival.cut()
 
     def _accept(self, listening: socket.socket) -> None:
-        for _ in range(AT_ONCE):
+        for _ in range(self._at_once):
             try:
                 sock, address = listening.accept()
             except (BlockingIOError, InterruptedError):
@@ -123,7 +126,7 @@ class Acceptor:
         """
         loop = asyncio.get_running_loop()
         if error.errno in OUT_OF_ROOM:
-            self._arrivals.make_room(AT_ONCE)
+            self._arrivals.make_room(self._at_once)
         loop.remove_reader(listening)
         loop.call_later(RETRY_S, self._go_on, listening)
         self.failures += 1

@@ -76,6 +76,7 @@ class Arrivals:
 
     Attributes:
         cut: how many were cut to make room.
+        in_all: as given.
         refused: how many found no room.
     """
 
@@ -84,7 +85,7 @@ class Arrivals:
     ) -> None:
         self.cut = 0
         self.refused = 0
-        self._in_all = in_all
+        self.in_all = in_all
         self._per_address = per_address
         self._is_shared = is_shared
         self._clock = clock
@@ -154,11 +155,11 @@ class Arrivals:
     def _has_room(self, network: str, address: str) -> bool:
         most = self._per_address
         if self._is_shared(address):
-            most = max(1, self._in_all // 2) if self._in_all else 0
+            most = max(1, self.in_all // 2) if self.in_all else 0
         return not most or self._by_network[network] < most or self._make_room(self._idle_by_network.get(network))
 
     def _has_room_in_all(self) -> bool:
-        return not self._in_all or self._open < self._in_all or self._make_room(self._idle)
+        return not self.in_all or self._open < self.in_all or self._make_room(self._idle)
 
     def _make_room(self, idle: dict[Arrival, None] | None) -> bool:
         """Cut the one that has kept the server waiting for the longest, if any does."""
