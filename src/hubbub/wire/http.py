@@ -289,8 +289,10 @@ class HttpConnection(asyncio.Protocol):
         """Parse a head or a part of a body; how many bytes, 0 when more must come first or no more is read."""
         try:
             if self._intake is HEAD:
-                self._head_only = self._unparsed.startswith(b"HEAD ")
-                size = self._gauge.end(self._unparsed)
+                try:
+                    size = self._gauge.end(self._unparsed)
+                finally:  # it has removed the empty lines before the head
+                    self._head_only = self._unparsed.startswith(b"HEAD ")
             elif self._intake is BODY:
                 size = self._body_part()
             else:
