@@ -187,33 +187,40 @@ class Rate:
 
 
 class Places:
-    """How many connections there may be, in all and from one address; 0 is no limit."""
+    """How many connections there may be, in all and from one address, or one /64 of IPv6; 0 is no limit."""
 
     def __init__(self, in_all: int, per_address: int) -> None:
         self._most = in_all
         self._most_per_address = per_address
         self._taken = 0
-        self._by_address: Counter[str] = Counter()
+        self._by_network: Counter[str] = Counter()
 
     def take(self, address: str) -> str | None:
         """Take a place; a sentence instead of None when there is none."""
         if self._most and self._taken >= self._most:
             return f"this server is full: {self._most} connections"
         is_counted = bool(self._most_per_address) and not is_loopback(address)
-        if is_counted and self._by_address[address] >= self._most_per_address:
+        network = network_of(address) if is_counted else ""
+        if is_counted and self._by_network[network] >= self._most_per_address:
             return f"too many connections from {address}: {self._most_per_address}"
         self._taken += 1
         if is_counted:
-            self._by_address[address] += 1
+            self._by_network[network] += 1
         return None
 
     def free(self, address: str) -> None:
         """Give a taken place back."""
         self._taken -= 1
-        if address in self._by_address:
-            self._by_address[address] -= 1
-            if not self._by_address[address]:
-                del self._by_address[address]
+        network = network_of(address)
+        if network in self._by_network:
+            self._by_network[network] -= 1
+            if not self._by_network[network]:
+                del self._by_network[network]
+
+    @property
+    def are_scarce(self) -> bool:
+        """Whether no more than the last eighth of all is free."""
+        return bool(self._most) and self._most - self._taken <= self._most // 8
 
 
 def retry_after(seconds: float) -> str:

@@ -121,7 +121,7 @@ class Settings:
     """Connected clients; the next is answered 503. Without a number, what the limit of open files allows."""
 
     max_clients_per_address: int = 256
-    """Connected clients from one address, loopback exempt; the next is answered 503."""
+    """Connected clients from one address (of IPv6, one /64), loopback exempt; the next is answered 503."""
 
     max_pending: int | None = None
     """Connections that are no WebSockets yet: in their TLS handshake, in an HTTP request, or idle. Over it, the one

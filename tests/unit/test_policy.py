@@ -110,6 +110,15 @@ def test_places_are_counted_by_address_but_not_for_loopback() -> None:
     assert places.take("10.0.0.2") is not None
 
 
+def test_an_ipv6_host_has_one_address_however_many_it_uses() -> None:
+    places = Places(0, 2)
+    assert [places.take(f"2001:db8::{host}") for host in range(2)] == [None] * 2
+    assert places.take("2001:db8::2") is not None
+    assert places.take("2001:db8:0:1::2") is None
+    places.free("2001:db8::1")
+    assert places.take("2001:db8::3") is None
+
+
 def test_a_refusal_takes_no_place() -> None:
     places = Places(3, 1)
     assert places.take("10.0.0.1") is None
@@ -131,7 +140,7 @@ def test_every_place_is_given_back() -> None:
         assert places.take("10.0.0.3") is not None
         for address in addresses:
             places.free(address)
-    assert not places._by_address, "an address without connections is forgotten"
+    assert not places._by_network, "an address without connections is forgotten"
 
 
 def test_zero_places_is_no_limit() -> None:
