@@ -20,6 +20,7 @@ from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError
 from hubbub.otp import OneTimePasswords
 from hubbub.testing import Clock, Stage, at_work
+from hubbub.wire import door as door_module
 from hubbub.wire import upgrade as upgrade_module
 from hubbub.wire.common import Common
 from hubbub.wire.door import RETRY_AFTER_S, Door, OtpCredentials, otp_of
@@ -471,6 +472,21 @@ async def test_the_most_clients_are_counted() -> None:
         second.hang_up()
         assert (await here.knock()).status == 101
         assert (await here.knock()).status == 503
+
+
+async def test_an_account_with_many_connections_leaves_the_last_places_to_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(door_module, "MANY", 3)
+    async with entrance(max_clients=16) as here:
+        for number in range(10):
+            assert (await here.knock(f"user{number}")).status == 101
+        lines = [await here.knock() for _ in range(6)]
+        assert [line.status for line in lines] == [101, 101, 101, 503, 503, 503]
+        assert "many connections" in lines[3].error["message"]
+        assert (await here.knock("alice")).status == 101
+        lines[0].hang_up()
+        assert (await here.knock()).status == 101
 
 
 async def test_those_on_the_way_in_are_counted() -> None:

@@ -29,6 +29,8 @@ from hubbub.wire.request import Request
 __all__ = ["RETRY_AFTER_S", "Credentials", "Door", "OtpCredentials", "otp_of", "unavailable"]
 
 PATHS = ("/ws", "/")
+# Connections of one account after which it gets none of the last places: those are for others.
+MANY = 256
 RETRY_AFTER_S = 5
 
 
@@ -160,11 +162,16 @@ class Door:
         return client
 
     def _open_purses(self, user: str, address: str) -> Purses:
-        """What pays for a connection; one whose account or address has opened too many is `Denied` (503)."""
+        """What pays for a connection; one whose account or address has opened too many is `Denied` (503).
+
+        The last places are not for an account that has many: nobody fills the server alone.
+        """
         now = self._core.now()
         # Who comes from this machine is a proxy, which has limits of its own, or has the machine anyway.
         network = None if is_loopback(address) else network_of(address)
         purses = self._core.budgets.purses(user, network, now)
+        if self.places.are_scarce and purses[0].connections >= MANY:
+            raise unavailable("this server is nearly full, and this account has many connections already")
         wait = take_one(purses, Use.OPENINGS, now)
         if wait:
             raise unavailable("this account or address opens too many connections", retry_after(wait))
