@@ -27,6 +27,8 @@ NICENESS = 5
 
 # A login that is refused because too many wait is told so after this time: it would be back at once.
 REFUSAL_S = 1.0
+# So many wait for that at most: each keeps a connection's place, and the others' requests need some.
+MAX_REFUSED = 128
 
 
 def always() -> bool:
@@ -62,6 +64,8 @@ class Accounts:
         self._queue = Queue()
         self._turns: dict[Attempt, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
+        # How many are held back before they are refused.
+        self._refused = 0
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
         self._nobody = self._pool.submit(self._hasher.hash, new_secret())
 
@@ -170,7 +174,7 @@ class Accounts:
             self._call_next()
             await turn
         except Refused:
-            await asyncio.sleep(REFUSAL_S)
+            await self._hold_back(attempt)
             raise
         except asyncio.CancelledError:
             if turn.done() and not turn.cancelled() and turn.exception() is None:
@@ -181,6 +185,15 @@ class Accounts:
         finally:
             del self._turns[attempt]
         return attempt
+
+    async def _hold_back(self, attempt: Attempt) -> None:
+        """Have a refused client wait for its answer, where it would be back at once and there is room for it."""
+        if self._refused < MAX_REFUSED and attempt.is_wanted():
+            self._refused += 1
+            try:
+                await asyncio.sleep(REFUSAL_S)
+            finally:
+                self._refused -= 1
 
     def _given_up(self, attempt: Attempt) -> None:
         turn = self._turns[attempt]

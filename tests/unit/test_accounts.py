@@ -157,6 +157,25 @@ async def test_a_login_whose_client_has_gone_is_not_checked(bank: Bank) -> None:
     assert "alice" not in bank.vault.asked
 
 
+async def test_no_more_are_held_back_than_there_is_room_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accounts_module, "REFUSAL_S", 3600.0)
+    monkeypatch.setattr(accounts_module, "MAX_REFUSED", 2)
+    monkeypatch.setattr(logins, "MAX_WAITING_PER_SOURCE", 1)
+    bank.vault.gate.close()
+    checking = [bank.log_in("percy") for _ in range(HASHERS + 1)]
+    await turns()
+    gone = asyncio.create_task(bank.accounts.log_in("percy", "right", address=HERE, is_wanted=lambda: False))
+    refused = [bank.log_in("percy") for _ in range(5)]
+    await done([gone, *refused], 4)
+    assert [task.done() for task in (gone, *refused)] == [True, False, False, True, True, True]
+    for task in refused:
+        task.cancel()
+    await asyncio.gather(gone, *refused, return_exceptions=True)
+    assert bank.accounts._refused == 0
+    bank.vault.gate.open()
+    await asyncio.gather(*checking)
+
+
 async def test_who_has_waited_too_long_is_told_so(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     bank.vault.gate.close()
     checking = [bank.log_in("percy") for _ in range(HASHERS)]
