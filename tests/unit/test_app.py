@@ -522,6 +522,23 @@ async def test_a_page_of_another_origin_reads_nothing(monkeypatch: pytest.Monkey
             assert not [name for name in response.headers if name.startswith("Access-Control")]
 
 
+@pytest.mark.parametrize("origin", ["https://evil.example", "null", "http://chat.example"])
+@pytest.mark.parametrize("path", ["/login", "/otp", "/logout", "/setup"])
+async def test_what_a_page_of_another_origin_has_a_browser_send_is_refused(
+    monkeypatch: pytest.MonkeyPatch, path: str, origin: str
+) -> None:
+    async with office(monkeypatch) as here:
+        token = (await here.log_in())["token"]
+        checked = len(FakeHasher.verified)
+        named = {"host": "chat.example", "authorization": f"Bearer {token}"}
+        response = await here.ask("POST", path, RIGHT | {"secret": "s"}, origin=origin, **named)
+        assert "--allow-origin" in assert_error(response, 403, "forbidden")
+        assert len(FakeHasher.verified) == checked, "no password is looked at"
+        assert (await here.ask("POST", "/otp", origin="https://chat.example", **named)).status == 200, (
+            "the session lives"
+        )
+
+
 async def test_without_listed_origins_nothing_is_said_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     async with office(monkeypatch) as here:
         response = await here.ask("GET", "/", origin=LISTED)

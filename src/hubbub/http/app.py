@@ -15,7 +15,7 @@ from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.http.pages import WebFile, read_pages
 from hubbub.otp import OneTimePasswords
-from hubbub.policy import is_loopback, retry_after
+from hubbub.policy import is_allowed_origin, is_loopback, retry_after
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.request import Request, Response
@@ -140,6 +140,18 @@ class App:
             raise HttpError(405, "method_not_allowed", f"{request.path} takes {', '.join(routes)}", allowed)
         return route
 
+    def _refuse_foreign_page(self, request: Request) -> None:
+        """Refuse what a page of a foreign site has its visitor's browser send.
+
+        It could not read the answer; but it could guess passwords from inside a network, and have its visitor's address
+        slowed down for it.
+        """
+        settings = self._settings
+        origin, host = request.header("origin"), request.header("host") or ""
+        is_tls = request.is_secure or not settings.no_tls
+        if not is_allowed_origin(origin, host, settings.allow_origin, is_tls=is_tls):
+            raise HttpError(403, "forbidden", "pages of this origin may not send this; see --allow-origin")
+
     def _for_origin(self, response: Response, origin: str) -> Response:
         """The answer with what lets a page of a listed origin read it, and send what it asks leave for."""
         headers = {**response.headers, "Vary": "Origin"}
@@ -154,6 +166,7 @@ class App:
 
     async def _login(self, request: Request) -> Response:
         self._refuse_while_draining()
+        self._refuse_foreign_page(request)
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
         accounts, audit, name = self._accounts, self._core.audit, credentials.username
@@ -189,6 +202,7 @@ class App:
 
     async def _set_up(self, request: Request) -> Response:
         self._refuse_while_draining()
+        self._refuse_foreign_page(request)
         example = '{"secret": "...", "username": "...", "password": "..."}'
         first = read_body(request.body, decode_setup, example)
         try:
@@ -202,11 +216,13 @@ class App:
 
     async def _another_otp(self, request: Request) -> Response:
         self._refuse_while_draining()
+        self._refuse_foreign_page(request)
         grant = await self._bearer(request)
         self._accounts.recognize(grant.user, request.address)
         return secret({"otp": await self._otps.issue(grant)})
 
     async def _log_out(self, request: Request) -> Response:
+        self._refuse_foreign_page(request)
         grant = await self._bearer(request)
         await self._accounts.log_out(grant)
         log.info("logout", user=grant.user, address=request.address)
