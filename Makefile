@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 ARGS ?=
+MINUTES ?= 60
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
@@ -12,7 +13,7 @@ NEWER := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-.PHONY: help serve test check lint fast conformance comparison chromium toolchain clean
+.PHONY: help serve test check lint fast fuzz conformance comparison chromium toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -39,6 +40,11 @@ fast:
 	@$(PYTHON) --version; venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && $(PYTHON) -m venv "$$venv" && \
 		"$$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]' && \
 		"$$venv/bin/pytest" -q -n auto -p no:cacheprovider $(FAST)
+
+# Each round has new examples; a failure prints what reproduces it.
+fuzz: .venv/installed-dev ## new input for the parsers, an hour of it; MINUTES=10 is less
+	@end=$$(($$(date +%s) + 60 * $(MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
+		HUBBUB_FUZZ=4 nice $(BIN)/pytest -q -x -p no:cacheprovider tests/fuzz || exit 1; done
 
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
 	@$(BIN)/python tests/conformance/run.py
