@@ -95,6 +95,36 @@ def test_links_are_told_apart(tmp_path: Path) -> None:
     assert [link for link in links(text) if not is_there(link, tmp_path)] == ["gone.png", "here.md#old"]
 
 
+# Security
+
+# A test, by its file below tests/ and its name; a row of a table.
+NAMED_TEST = re.compile(r"`([\w/]+\.py)::(\w+)`")
+ROW = re.compile(r"^\|(.+)\|$", re.MULTILINE)
+
+
+def names_of_tests(file: Path) -> set[str]:
+    """The names of the tests in a file."""
+    defined = ast.walk(ast.parse(file.read_text())) if file.exists() else ()
+    return {node.name for node in defined if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)}
+
+
+def test_every_test_that_is_named_is_there() -> None:
+    named = NAMED_TEST.findall((DOCS / "security.md").read_text())
+    assert len(named) > 100
+    missing = {f"{file}::{test}" for file, test in named if test not in names_of_tests(ROOT / "tests" / file)}
+    assert not missing, f"docs/security.md names tests that are not there: {', '.join(sorted(missing))}"
+
+
+def test_what_stops_an_attacker_is_proved_by_a_test() -> None:
+    [_, attackers, _] = re.split(
+        r"^## (?:Attackers|What is left)$", (DOCS / "security.md").read_text(), flags=re.MULTILINE
+    )
+    rows = [row for row in ROW.findall(attackers) if "---" not in row and not row.endswith("| test ")]
+    unproved = [row for row in rows if not NAMED_TEST.search(row.rpartition(" | ")[2])]
+    assert len(rows) > 40
+    assert not unproved, f"docs/security.md says, and no test proves: {unproved}"
+
+
 # The house
 
 
