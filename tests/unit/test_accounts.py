@@ -217,3 +217,11 @@ async def test_a_vault_that_fails_takes_no_turn_with_it(bank: Bank) -> None:
             await bank.log_in("percy")
     bank.vault.error = None
     assert await bank.log_in("percy"), "no failure of the server's is a wrong guess"
+
+
+async def test_one_login_more_than_an_account_may_have_ends_the_oldest(bank: Bank) -> None:
+    accounts = Accounts(bank.vault, session_ttl_s=60.0, max_user_name=32, max_sessions=2, clock=bank.clock)
+    found = [await accounts.log_in("percy", "right") for _ in range(3)]
+    sessions = [each[1].session for each in found if each is not None]
+    assert await bank.vault.alive(sessions) == set(sessions[1:])
+    accounts.close()
