@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from fuzz.effort import effort
 from fuzz.watch import work
 from hubbub.errors import Refused
-from hubbub.policy import check_room_name, check_user_name
+from hubbub.naming import check_room_name
+from hubbub.policy import check_user_name
 from hubbub.rules import Pattern
 
 LONGEST = 64
