@@ -87,6 +87,9 @@ def messages(draw: st.DrawFn) -> bytes:
 
 any_frames = st.one_of(
     st.builds(frame, st.just(CLOSE), close_payloads, masks),
+    # One fault alone.
+    st.builds(frame, st.sampled_from([TEXT, PING]), st.just(b"x"), masks, rsv=st.integers(1, 7)),
+    st.builds(frame, st.sampled_from([TEXT, PING]), st.just(b"x"), st.just(b"")),
     st.builds(
         frame,
         st.integers(0, 15),

@@ -72,7 +72,10 @@ def good(path: str, body: bytes, *, in_chunks: bool) -> bytes:
         framed = b"".join(
             b"%x\r\n%b\r\n" % (len(body[at : at + 5]), body[at : at + 5]) for at in range(0, len(body), 5)
         )
-        return b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\n\r\n" % (path.encode(), framed)
+        return b"POST %b HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%b0\r\nX-Trailer: y\r\n\r\n" % (
+            path.encode(),
+            framed,
+        )
     return b"POST %b HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%b" % (path.encode(), len(body), body)
 
 
@@ -165,6 +168,7 @@ async def outcome(pieces: list[bytes]) -> tuple[Outcome, int]:
         assert not refusal.body or json.loads(refusal.body)["error"]["message"]
     for request in site.asked:
         assert len(request.body) <= MAX_BODY
+        assert "x-trailer" not in request.headers
         assert "transfer-encoding" not in request.headers or "content-length" not in request.headers
     asked = [(request.method, request.path, request.body) for request in site.asked]
     return Outcome(asked, refusal and refusal._replace(headers={}), is_over), size
