@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from contract.told import Told
+from hubbub.accounts import Accounts
 from hubbub.engine import (
     Account,
     Draft,
@@ -43,6 +44,7 @@ from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.tail import Row
 from hubbub.engine.urls import open_engine, vault_at
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
+from hubbub.otp import OneTimePasswords
 from hubbub.testing import Clock
 from receipts import kept
 from walls import YEAR_S, Wall
@@ -804,6 +806,24 @@ async def outside(path: Path) -> AsyncIterator[Vault]:
     clock = Clock()
     async with vault_at(f"sqlite:///{path}", clock=clock, wall=clock) as vault:
         yield vault
+
+
+async def test_no_secret_is_in_the_files(tmp_path: Path) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        accounts = Accounts(engine, session_ttl_s=60.0, max_user_name=32)
+        try:
+            setup = await accounts.open_setup()
+            await accounts.add("percy", "a password of percy's")
+            found = await accounts.log_in("percy", "a password of percy's")
+        finally:
+            accounts.close()
+        assert found is not None and setup is not None
+        token, grant = found
+        otp = await OneTimePasswords(engine, ttl_s=60.0, per_account=0, in_all=0).issue(grant)
+        files = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+        assert b"$argon2id$" in files
+        for secret in ("a password of percy's", token, otp, setup):
+            assert secret.encode() not in files
 
 
 async def test_accounts_are_kept_beside_a_running_server(tmp_path: Path) -> None:
