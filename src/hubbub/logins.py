@@ -42,6 +42,8 @@ MAX_WAIT_S = 30.0
 # A login that has waited for less is not asked whether its client is still there: one may end its half of the
 # connection and wait for the answer.
 ASK_AFTER_S = 1.0
+# Where a line is full, all of them are asked, but not more often than this: a flood must not pay for its work with ours.
+ASK_EVERY_S = 0.1
 
 # Wrong guesses are forgotten when none has come for this long.
 FORGET_S = 900.0
@@ -216,6 +218,8 @@ class Queue:
         # All that wait, in the order of their arrival, which is that of their deadlines.
         self._waiting: dict[Attempt, None] = {}
         self._checking = 0
+        # When those that wait may be asked again whether anybody wants them.
+        self._ask_at = -math.inf
         self._gates: dict[tuple[str, ...], Gate] = {}
         self._known: dict[tuple[str, str], None] = {}
         # Whether the last one that was checked came from a known address: the others get every second turn.
@@ -235,7 +239,8 @@ class Queue:
             Refused: `rate_limited` where the line, or this address's part of it, is full.
         """
         place = self._place_of(attempt)
-        if self._is_full_for(place):
+        if self._is_full_for(place) and now >= self._ask_at:
+            self._ask_at = now + ASK_EVERY_S
             self._drop_unwanted(now, ask_after_s=0.0)
         if self._length(place) >= MAX_WAITING_PER_SOURCE:
             self._make_room_in(self._lines[place], attempt)

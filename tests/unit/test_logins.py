@@ -365,3 +365,17 @@ def test_the_work_for_a_flood_does_not_grow_with_its_rate(office: Office) -> Non
     for _ in range(10_000):
         office.attempt("percy")
     assert looks <= 2
+
+
+def test_those_that_wait_are_not_asked_for_each_that_is_refused(office: Office) -> None:
+    asked = 0
+
+    def is_wanted() -> bool:
+        nonlocal asked
+        asked += 1
+        return True
+
+    for _ in range(MAX_WAITING_PER_SOURCE + HASHERS + 500):
+        office.attempt("percy", is_wanted=is_wanted)
+    assert office.refused == 500
+    assert asked <= MAX_WAITING_PER_SOURCE + HASHERS
