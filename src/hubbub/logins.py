@@ -42,7 +42,7 @@ MAX_WAIT_S = 30.0
 # A login that has waited for less is not asked whether its client is still there: one may end its half of the
 # connection and wait for the answer.
 ASK_AFTER_S = 1.0
-# Where a line is full, all of them are asked, but not more often than this: a flood must not pay for its work with ours.
+# Where a line is full, all of them are asked, but no more often than this: a flood must not make work by its rate.
 ASK_EVERY_S = 0.1
 
 # Wrong guesses are forgotten when none has come for this long.
