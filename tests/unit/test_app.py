@@ -213,8 +213,11 @@ async def test_a_login_does_not_outlive_a_change_of_its_account(
 
 
 async def test_logins_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_room(*_args: object) -> None:
+        raise logins.refusal("too many logins wait for their turn")
+
     async with office(monkeypatch) as here:
-        monkeypatch.setattr(logins, "MAX_WAITING_PER_SOURCE", 0)
+        monkeypatch.setattr(logins.Queue, "add", no_room)
         monkeypatch.setattr(accounts_module, "REFUSAL_S", 0.0)
         response = await here.ask("POST", "/login", RIGHT)
         assert_error(response, 429, "rate_limited")

@@ -70,7 +70,7 @@ NOW = {
         json_read=2,
         json_written=2,
         garbage=0,
-        way_in=2269,
+        way_in=2516,
         idle_blocks=18,
         idle_bytes=1683,
     ),
