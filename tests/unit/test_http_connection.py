@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import re
 import socket
+import weakref
 from collections.abc import Callable
 from types import SimpleNamespace
 
@@ -888,3 +890,16 @@ async def test_a_request_tells_whether_its_client_is_still_there(end: str) -> No
         site.transport.abort()
     await site.transport.settle()
     assert not request.is_wanted()
+
+
+async def test_one_that_has_never_begun_leaves_no_garbage() -> None:
+    """As where the TLS handshake fails: thousands of those would wait for the collector, which comes when it wants."""
+    site = Site()
+    gc.disable()
+    try:
+        connection = HttpConnection(site.server, site.loop)  # type: ignore[arg-type]  # as in Site
+        gone = weakref.ref(connection)
+        del connection
+        assert gone() is None
+    finally:
+        gc.enable()

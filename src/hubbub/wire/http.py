@@ -185,7 +185,7 @@ class Turn(NamedTuple):
 class HttpConnection(asyncio.Protocol):
     """One connection until it ends or becomes a WebSocket's.  `Intake` names its states."""
 
-    _parser: httptools.HttpRequestParser  # until it is gone
+    _parser: httptools.HttpRequestParser  # from connection_made on, until it is gone
 
     def __init__(self, server: HttpServer, loop: asyncio.AbstractEventLoop, arrival: Arrival | None = None) -> None:
         self._arrival = arrival
@@ -195,7 +195,6 @@ class HttpConnection(asyncio.Protocol):
         # Of the connection, and of the client behind it.
         self._peer = self._address = ""
         self._is_secure = False
-        self._parser = httptools.HttpRequestParser(self)
         self._deadline: asyncio.TimerHandle | None = None
         self._intake = HEAD
         # What has come, and waits for the parser.
@@ -224,6 +223,8 @@ class HttpConnection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # TCP has no other
         self._transport = transport
+        # A reference cycle, and nobody tells one of the end that has never begun: its TLS handshake has failed.
+        self._parser = httptools.HttpRequestParser(self)
         peer = transport.get_extra_info("peername")
         self._peer = self._address = str(peer[0]) if peer else ""
         if self._arrival is not None:
