@@ -35,7 +35,7 @@ from hubbub.engine import folding as folding_module
 from hubbub.engine import sqlite as sqlite_module
 from hubbub.engine.database import Database
 from hubbub.engine.folding import Folding
-from hubbub.engine.journal import JournalFile
+from hubbub.engine.journal import Journal, JournalFile
 from hubbub.engine.local import Silent
 from hubbub.engine.logfile import TRIM_ROWS, LogFile
 from hubbub.engine.retention import Retention
@@ -797,6 +797,48 @@ async def test_a_write_that_the_disk_does_not_confirm_is_not_known_and_the_next_
         assert await seqs(engine) == [1, 2]
 
 
+async def test_it_is_not_up_while_no_other_file_of_the_journal_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried = asyncio.Event()
+    loop = asyncio.get_running_loop()
+
+    def fail(*_args: object) -> None:
+        loop.call_soon_threadsafe(tried.set)
+        raise OSError(errno.EIO, "Input/output error")
+
+    async with opened(tmp_path / "log.db", durability="full") as engine:
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "fdatasync", fail)
+            broken.setattr(Journal, "make", fail)
+            with pytest.raises(NotKnown):
+                await engine.append(drafts(1))
+            tried.clear()
+            with pytest.raises(NotKept):
+                await engine._probe_journal()
+            assert tried.is_set()
+            assert not engine.is_up
+        await engine._probe_journal()
+        await engine.append(drafts(1))
+        assert engine.is_up
+
+
+async def test_keys_outlive_their_messages_though_the_fold_fails_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with opened(tmp_path / "log.db") as engine:
+        await engine.append(drafts(1))
+        await folding_of(engine).fold()
+        await engine.append(drafts(1, key="k"))
+        await engine.clear("general")
+        with monkeypatch.context() as broken:
+            broken.setattr(LogFile, "end_fold", failing(LogFile.end_fold, 1))
+            assert not await folding_of(engine).fold()
+    async with opened(tmp_path / "log.db") as engine:
+        (receipt,) = await kept(engine.append(drafts(1, key="k")))
+        assert (receipt.seq, receipt.repeated) == (2, True)
+
+
 # The vault, and another process
 
 
@@ -969,13 +1011,14 @@ async def test_a_page_is_of_one_moment(tmp_path: Path, monkeypatch: pytest.Monke
         assert page.head.seq == page.messages[-1].seq == 5
 
 
+@pytest.mark.parametrize("durability", ["normal", "full"])
 async def test_whatever_goes_wrong_leaves_no_seq_and_no_key_behind(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str
 ) -> None:
     def fail(*_args: object) -> None:
         raise MemoryError
 
-    async with opened(tmp_path / "log.db") as engine:
+    async with opened(tmp_path / "log.db", durability=durability) as engine:
         await engine.append(drafts(1))
         with monkeypatch.context() as broken:
             broken.setattr(JournalFile, "write", fail)

@@ -38,6 +38,7 @@ class Database:
 
     Attributes:
         health: whether the last write succeeded.
+        lost: why nothing can be kept, because the file is not there any more; empty while it is.
         writing: the connection of the writer's thread.
         reading: the connection of the reader's thread.
     """
@@ -49,6 +50,8 @@ class Database:
         self._path = path
         self._durability = durability
         self._is_damage_told = False
+        self._beside: dict[Path, tuple[int, int]] = {}
+        self.lost = ""
         self.health = Health(self._probe)
         self.writer = Worker("sqlite-write")
         self.reader = Worker("sqlite-read")
@@ -65,6 +68,20 @@ class Database:
             self.reading.execute("PRAGMA query_only = ON")
             undo.pop_all()
 
+    def note_beside(self) -> None:
+        """Note the files that SQLite has beside the database: they stay the same as long as it is open."""
+        for ending in ("-wal", "-shm"):
+            path = self._path.with_name(f"{self._path.name}{ending}")
+            self._beside[path] = identity(path)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether those are still there.  Another process would not see what is in them, and would damage the file."""
+        try:
+            return all(identity(path) == noted for path, noted in self._beside.items())
+        except OSError:
+            return False
+
     async def close(self) -> None:
         """Wait for what was asked for, and close the file."""
         await self.health.close()
@@ -80,6 +97,8 @@ class Database:
             NotKept: it has changed nothing.
             NotKnown: it has changed nothing; but after a crash all of the change may be found in the file.
         """
+        if self.lost:
+            raise NotKept(self.lost)
         try:
             result = await self.writer.do(work, *args)
         except sqlite3.Error as error:
@@ -106,6 +125,11 @@ class Database:
 
     async def _probe(self) -> None:
         await self.write(probe, self.writing)
+
+
+def identity(path: Path) -> tuple[int, int]:
+    found = path.stat()
+    return found.st_dev, found.st_ino
 
 
 def probe(connection: sqlite3.Connection) -> None:

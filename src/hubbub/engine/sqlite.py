@@ -23,7 +23,7 @@ from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed
 from hubbub.engine.database import PROBE_BYTES, Database
 from hubbub.engine.folding import Folding
 from hubbub.engine.health import Health
-from hubbub.engine.journal import Journal, SyncFailed
+from hubbub.engine.journal import Journal, JournalFile, SyncFailed
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.lock import Lock
 from hubbub.engine.logfile import END, Fields, GenerationEnd, JournalBatch, KeyRow, LogFile, RoomPlace, encode_batch
@@ -133,6 +133,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
                 self._token = recover(self._path, self._lock, writing, self._journal)
                 self._rename_old_rooms()
                 self._begin(writing)
+                database.note_beside()
             except (OSError, sqlite3.Error) as error:
                 how = error.strerror if isinstance(error, OSError) else str(error)
                 raise ConfigError(f"--engine sqlite:///{self._path}: {how}; {advice(error)}") from None
@@ -234,7 +235,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
             await written
         except OSError as error:
             raise self._failure(stamped, error) from error
-        except asyncio.CancelledError:
+        except BaseException:  # cancelled meanwhile, or anything that writing has raised
             if written.exception() is None:
                 self._settle(stamped, batch)
             else:
@@ -339,13 +340,13 @@ class SqliteEngine(LocalEngine, SqliteVault):
 
     async def resume(self, room: str, since: Head, limit: int) -> Resumed:
         generation = self._generations.get(since.epoch)
-        if (
-            generation is not None
-            and generation != self._generation
-            and since.seq <= await self._shared(room, generation)
-        ):
-            since = Head(self._epoch, since.seq)
-        return await resume(self, room, since, limit)
+        if generation is None or generation == self._generation:
+            return await resume(self, room, since, limit)
+        resumed = await resume(self, room, Head(self._epoch, since.seq), limit)
+        # Asked after the read: a first message of this generation may have come meanwhile, and ends the earlier ones.
+        if resumed.is_recovered and since.seq > await self._shared(room, generation):
+            return await resume(self, room, since, limit)
+        return resumed
 
     async def _shared(self, room: str, generation: int) -> int:
         """How far an earlier generation is part of this log: up to where the next one of the room began."""
@@ -386,7 +387,8 @@ class SqliteEngine(LocalEngine, SqliteVault):
             NotKept: it cannot.
         """
         if self._journal.current.is_spoiled:
-            await self._folding.fold()  # begins another file
+            if not await self._folding.fold():  # begins another file
+                raise NotKept("the journal cannot be folded")
             return
         if not self._appending.take():
             await self._appending.wait()
@@ -403,13 +405,19 @@ class SqliteEngine(LocalEngine, SqliteVault):
             await asyncio.sleep(LOOK_S)
             current = self._journal.current
             with contextlib.suppress(EngineError):
-                is_there = await self._database.read(lambda file: self._lock.is_there and file.is_there, current)
+                has_database, has_journal = await self._database.read(self._look, current)
                 if current is self._journal.current:
-                    self._note_lost(is_lost=not is_there)
+                    self._note_lost(is_lost=not (has_database and has_journal))
+                    # Without the journal alone, what it has can still be folded.
+                    self._database.lost = "" if has_database else self._lost
+
+    def _look(self, current: JournalFile) -> tuple[bool, bool]:
+        """Whether the database, with what SQLite has beside it, and the journal are there."""
+        return self._lock.is_there and self._database.is_complete, current.is_there
 
     def _note_lost(self, *, is_lost: bool) -> None:
         if is_lost and not self._lost:
-            self._lost = f"{self._path} or its journal was deleted or replaced; put it back, or restart the server"
+            self._lost = f"{self._path} or a file beside it was deleted or replaced; put it back, or restart the server"
             log.error("nothing is kept", reason=self._lost)
         elif self._lost and not is_lost:
             self._lost = ""

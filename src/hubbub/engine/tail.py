@@ -39,6 +39,7 @@ class Tail:
         self.size = 0
         # The fold that has begun: the last seq of each room, and what it takes off `count` and `size`.
         self._folding: dict[str, int] = {}
+        self._is_folding = False
         self.folding_count = 0
         self._folding_size = 0
 
@@ -93,10 +94,14 @@ class Tail:
     @property
     def is_folding(self) -> bool:
         """Whether a fold has begun and not ended; one that failed goes on with the same messages."""
-        return bool(self._folding)
+        return self._is_folding
 
     def begin_fold(self) -> None:
-        """Note all that is here now: it is about to be copied to the table."""
+        """Note all that is here now: it is about to be copied to the table.
+
+        There may be no messages: rooms, keys and ends of those that were trimmed have to be copied all the same.
+        """
+        self._is_folding = True
         self._folding = {room: rows[-1].seq for room, rows in self._rooms.items()}
         self.folding_count, self._folding_size = self.count, self.size
         self.count = self.size = 0
@@ -122,4 +127,5 @@ class Tail:
         for room, seq in self._folding.items():
             self.trim(room, seq + 1)
         self._folding = {}
+        self._is_folding = False
         self.folding_count = self._folding_size = 0
