@@ -195,7 +195,7 @@ class LoginLine:
         Args:
             attempt: one that is to take the place; None where it has no more right to it.
         """
-        longest = max(self._by_user, key=self._count_of)
+        longest = max(self._by_user, key=self._count_of, default="")
         own = "" if attempt is None else attempt.user
         if attempt is not None and longest != own and self._count_of(longest) <= self._count_of(own) + 1:
             longest = own
@@ -243,7 +243,7 @@ class Queue:
             self._ask_at = now + ASK_EVERY_S
             self._drop_unwanted(now, ask_after_s=0.0)
         if self._length(place) >= MAX_WAITING_PER_SOURCE:
-            self._make_room_in(self._lines[place], attempt)
+            self._make_room_in(self._lines.get(place, LoginLine()), attempt)
         elif len(self._waiting) >= MAX_WAITING:
             self._make_room(place)
         attempt.deadline = now + MAX_WAIT_S
