@@ -197,6 +197,20 @@ async def test_a_folder_that_was_put_back_is_another_generation(tmp_path: Path) 
         assert await texts(engine, late) is None
 
 
+async def test_files_that_were_put_back_into_their_places_are_another_generation(tmp_path: Path) -> None:
+    live, copy = tmp_path / "live", tmp_path / "copy"
+    async with opened(live / "log.db", killed=True) as engine:
+        early = await say(engine, "one")
+        shutil.copytree(live, copy)
+        lost = await say(engine, "two")
+    for path in copy.iterdir():
+        (live / path.name).write_bytes(path.read_bytes())  # in the same boot, and the files stay the same ones
+    async with opened(live / "log.db") as engine:
+        await say(engine, "three", "four")
+        assert await texts(engine, early) == ["three", "four"]
+        assert await texts(engine, lost) is None
+
+
 async def test_a_file_put_back_beside_a_later_journal_is_another_generation(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     async with opened(path) as engine:

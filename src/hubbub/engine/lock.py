@@ -56,6 +56,7 @@ class Lock:
 
     Attributes:
         previous: what the last server left behind, None for nothing that can be read.
+        touched: which file it was left in, and when that was last changed.
 
     Raises:
         ConfigError: another server has it, or there can be no lock file.
@@ -77,7 +78,8 @@ class Lock:
             os.close(self._file)
             raise refusal(path, owner)
         found = os.fstat(self._file)
-        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid():
+        self.touched = touch_of(found)
+        if stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and stat.S_IMODE(found.st_mode) != 0o600:
             os.fchmod(self._file, 0o600)  # one that an older version has made: whoever can read it could lock it
 
     def lock_database(self) -> None:
@@ -105,6 +107,7 @@ class Lock:
         assert self._database is not None
         found = os.fstat(self._database)
         write_run(self._file, ServerRun(os.getpid(), token, read_boot(), found.st_dev, found.st_ino))
+        self.touched = touch_of(os.fstat(self._file))
 
     def note_closed(self, token: str) -> None:
         """Leave behind that the file was closed, and holds all that was ever shown of it."""
@@ -137,6 +140,10 @@ def is_continued(previous: ServerRun | None, token: str, found: os.stat_result, 
     if previous.closed is not None:
         return previous.closed == (found.st_size, found.st_ctime_ns)
     return bool(boot) and previous.boot == boot
+
+
+def touch_of(found: os.stat_result) -> str:
+    return f"{found.st_ino} {found.st_ctime_ns}"
 
 
 def read_boot() -> str:

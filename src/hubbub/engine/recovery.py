@@ -46,6 +46,8 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
     """
     token, boot = file.fact("token"), read_boot()
     is_same = is_continued(lock.previous, token, path.stat(), boot) or is_interrupted(lock.previous, file, boot)
+    if is_put_back(lock, file):
+        is_same = False
     file.adopt_older()
     found = Remains(path, journal, file.folded)
     if found.is_apart:
@@ -74,7 +76,18 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
     sync_wal(path)
     found.remove()
     lock.note_open(token)
+    file.put_fact("lock", f"{token} {lock.touched}")
     return token
+
+
+def is_put_back(lock: Lock, file: LogFile) -> bool:
+    """Whether the lock file of a server that was killed was written by somebody else.
+
+    Nobody does, but who puts a copy of the whole folder into the place of its files: then all else looks as it was.
+    """
+    noted, _, touched = file.fact("lock").partition(" ")
+    previous = lock.previous
+    return previous is not None and previous.closed is None and previous.token == noted and touched != lock.touched
 
 
 def is_interrupted(previous: ServerRun | None, file: LogFile, boot: str) -> bool:
