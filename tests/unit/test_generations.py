@@ -19,9 +19,10 @@ from hubbub.engine.folding import Folding
 from hubbub.engine.journal import Journal, JournalFile, read_records
 from hubbub.engine.local import Silent
 from hubbub.engine.lock import ServerRun, is_continued
-from hubbub.engine.logfile import MOST_GENERATIONS, LogFile
+from hubbub.engine.logfile import MOST_GENERATIONS, JournalBatch, KeyRow, LogFile, encode_batch
 from hubbub.engine.recovery import Remains
 from hubbub.engine.sqlite import SqliteEngine
+from hubbub.engine.tail import Row
 from hubbub.errors import ConfigError
 from hubbub.testing import Clock
 
@@ -248,6 +249,28 @@ async def test_a_journal_that_is_damaged_within_is_not_opened_but_named(tmp_path
         async with opened(tmp_path / "log.db"):
             pass
     assert journal.exists()
+
+
+async def test_a_key_that_was_taken_back_is_not_that_of_the_message_that_got_its_seq(tmp_path: Path) -> None:
+    """Of two batches with one seq, the disk had not confirmed the first, and has it nevertheless."""
+
+    def batch(at: int, text: str, key: str) -> bytes:
+        body = f'{{"message":"{text}"}}'.encode()
+        row, entry = Row(2, 1, 1, "percy", "new_message", body), KeyRow(at, 2, 1, 1, "percy", key, 7)
+        return encode_batch(JournalBatch([(2, "general")], [], [row], [entry]))
+
+    async with opened(tmp_path / "log.db", killed=True) as engine:
+        await say(engine, "one", room="another")
+    (path,) = tmp_path.glob("*.journal.*")
+    (another,) = read_records(path).payloads
+    path.unlink()
+    file = JournalFile(path, 1, syncs=False)
+    file.write(another)
+    file.write(batch(1, "taken back", "a"))
+    file.write(batch(2, "kept", "b"))
+    file.close()
+    async with opened(tmp_path / "log.db") as engine:
+        assert [entry.key for entry in engine._keys] == ["b"]
 
 
 async def test_a_journal_with_a_gap_is_not_opened_however_often(tmp_path: Path) -> None:

@@ -244,6 +244,7 @@ class LogFile:
         with transaction(self._connection):
             firsts = dict(self._connection.execute("SELECT id, first FROM rooms"))
             lasts: dict[int, int] = {}
+            highest: dict[int, int] = {}
             is_whole = True
             for batch in batches:
                 if not self._is_next(batch, firsts, lasts):
@@ -253,9 +254,12 @@ class LogFile:
                     break
                 self.insert_rooms(batch.rooms)
                 self._connection.executemany("INSERT OR IGNORE INTO ends VALUES (?, ?, ?)", batch.ends)
-                self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", batch.keys)
                 # A batch whose seqs were taken back, because the disk had not confirmed it, may be in front of the one
-                # that got them.
+                # that got them.  Its keys are not those of the other's messages.
+                again = [(row.room, row.seq) for row in batch.rows if row.seq <= highest.get(row.room, 0)]
+                self._connection.executemany("DELETE FROM keys WHERE room = ? AND seq = ?", again)
+                self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", batch.keys)
+                highest.update((row.room, row.seq) for row in batch.rows)
                 self.replace_rows([row for row in batch.rows if row.seq >= firsts.get(row.room, 1)])
             self.put_fact("folded", str(folded))
         return is_whole
