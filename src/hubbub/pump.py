@@ -14,12 +14,17 @@ import structlog
 from hubbub.engine import Log
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting
+from hubbub.ration import Ration
 
 __all__ = ["Pump"]
 
 log = structlog.get_logger("hubbub")
 
 STOPPED = "the hub has stopped"
+
+# Lines about batches that were not kept, at once and then one in so many seconds: a full disk refuses thousands.
+LINES = 5
+LINES_EVERY_S = 1.0
 
 
 class Pump:
@@ -62,6 +67,7 @@ class Lane:
         self._gathering: list[Posting] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
+        self._lines = Ration(LINES, LINES_EVERY_S)
         self._is_over = False
 
     def gather(self, posting: Posting) -> None:
@@ -102,7 +108,7 @@ class Lane:
         try:
             receipts = await self._log.append(batch)
         except (NotKept, NotKnown) as error:
-            log.error("messages not kept", count=len(batch), error=str(error))  # noqa: TRY400  # expected; no traceback
+            self._note(batch, error)
             fail(batch, error)
         except (Exception, asyncio.CancelledError) as error:
             task = asyncio.current_task()
@@ -116,6 +122,11 @@ class Lane:
         else:
             for posting, receipt in zip(batch, receipts, strict=True):
                 posting.settle(receipt)
+
+    def _note(self, batch: list[Posting], error: EngineError) -> None:
+        left_out = self._lines.take(asyncio.get_running_loop().time())
+        if left_out is not None:
+            log.error("messages not kept", count=len(batch), error=str(error), lines_left_out=left_out)
 
 
 def fail(batch: list[Posting], error: EngineError) -> None:

@@ -66,3 +66,21 @@ async def test_what_a_lost_journal_had_is_kept_by_a_stop(tmp_path: Path, monkeyp
         assert (await engine.head("general")).seq == 1
     finally:
         await engine.close()
+
+
+async def test_a_journal_that_alone_is_lost_is_begun_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "LOOK_S", 0)
+    engine = SqliteEngine(tmp_path / "log.db", clock=Clock(), wall=Clock())
+    await engine.open(Silent())
+    try:
+        await engine.append(DRAFTS)
+        (lost,) = tmp_path.glob("*.journal.*")
+        lost.unlink()
+        await until_up_is(engine, is_up=False)
+        await until_up_is(engine, is_up=True)
+        assert [path.name for path in tmp_path.glob("*.journal.*")] != [lost.name]
+        await engine.append(DRAFTS)
+        assert [message.seq for message in (await engine.read("general", limit=9)).messages] == [1, 2]
+        assert vars(engine)["_tail"].first("general") == 2, "the first is in the table"
+    finally:
+        await engine.close()

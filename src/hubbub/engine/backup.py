@@ -235,7 +235,7 @@ WHAT_TO_DO = "`hubbub doctor` says what can be saved"
 def batches_of(journal: list[JournalData]) -> Iterator[JournalBatch]:
     for each in journal:
         records = records_of(each.data)
-        if records.is_damaged:
+        if records.is_damaged or not records.is_cut:
             raise ConfigError(f"{each.name} is damaged at byte {records.end}; {WHAT_TO_DO}")
         for payload in records.payloads:
             try:

@@ -166,7 +166,7 @@ def look_at_journal_after(path: Path, folded: int) -> Iterator[Finding]:
         if number != expected:
             yield bad(f"the journal has no file {expected}, and goes on with {file.name}; {SAVE}")
         expected = number + 1
-        if records.is_damaged:
+        if records.is_damaged or not records.is_cut:
             yield bad(f"{file.name} is damaged at byte {records.end}; {SAVE}")
         else:
             cut_off = records.size - records.end

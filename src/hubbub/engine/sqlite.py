@@ -408,8 +408,11 @@ class SqliteEngine(LocalEngine, SqliteVault):
                 has_database, has_journal = await self._database.read(self._look, current)
                 if current is self._journal.current:
                     self._note_lost(is_lost=not (has_database and has_journal))
-                    # Without the journal alone, what it has can still be folded.
                     self._database.lost = "" if has_database else self._lost
+                    if has_database and not has_journal:
+                        # All that it had is in the tail: it is folded, and another file is begun.
+                        current.is_spoiled = True
+                        await self._folding.fold()
 
     def _look(self, current: JournalFile) -> tuple[bool, bool]:
         """Whether the database, with what SQLite has beside it, and the journal are there."""
