@@ -6,8 +6,10 @@ MINUTES ?= 60
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
-# The folders that hold only fast tests.
+# The folders that hold only fast tests; those that need no server, which may run side by side; and the others.
 FAST := $(wildcard tests/unit tests/contract)
+ALONE := $(FAST) $(wildcard tests/fuzz)
+OTHERS := $(filter-out $(ALONE) %.py %/__pycache__,$(wildcard tests/*))
 # Newer versions of CPython that are installed, each once, by the name or the path that runs it.
 NEWER := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-9].*/bin/python; do \
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
@@ -22,7 +24,8 @@ serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 900
 	@$(BIN)/hubbub serve --demo $(ARGS)
 
 test: .venv/installed-dev chromium toolchain lint ## everything: lint, types, all tests, conformance
-	@$(BIN)/pytest -q
+	@$(BIN)/pytest -q -n auto $(ALONE)
+	@$(BIN)/pytest -q $(OTHERS)
 	@for python in $(NEWER); do $(MAKE) --no-print-directory fast PYTHON="$$python" || exit 1; done
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
