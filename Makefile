@@ -42,7 +42,7 @@ lint: .venv/installed-dev ## ruff and mypy
 fast:
 	@$(PYTHON) --version; venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && $(PYTHON) -m venv "$$venv" && \
 		"$$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]' && \
-		"$$venv/bin/pytest" -q -n auto -p no:cacheprovider $(FAST)
+		"$$venv/bin/pytest" -q -n auto -p no:cacheprovider -m 'not thorough' $(FAST)
 
 # Each round has new examples; a failure prints what reproduces it.
 fuzz: .venv/installed-dev ## new input for the parsers, an hour of it; MINUTES=10 is less
