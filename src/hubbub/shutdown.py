@@ -122,9 +122,13 @@ class Shutdown:
         at = f"{frame.f_code.co_filename}:{frame.f_lineno}" if frame is not None else "unknown"
         line = threading.Thread(target=log.error, args=("not stopped in time: ending at once",), kwargs={"at": at})
         line.daemon = True
-        line.start()
-        line.join(LOG_S)
-        os._exit(EXIT_CUT)
+        try:
+            line.start()
+            line.join(LOG_S)
+        except RuntimeError:  # an interpreter on its way out makes no threads any more
+            os.write(2, b"not stopped in time: ending at once\n")
+        finally:
+            os._exit(EXIT_CUT)
 
 
 def cut(_number: int, _frame: FrameType | None) -> None:

@@ -518,7 +518,7 @@ async def test_what_a_clients_frame_costs_does_not_grow_with_the_number_of_slow_
                 stage.core.dispatch.admit(participant)
 
             one_frame()
-            return calls_in(one_frame)
+            return min(calls_in(one_frame) for _ in range(5))  # a collection of garbage in between adds to one
 
     assert await calls(2) == await calls(40)
 
