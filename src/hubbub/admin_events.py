@@ -18,67 +18,62 @@ from hubbub.settings import Settings
 __all__ = ["install_admin"]
 
 
-class Disconnect(msgspec.Struct, tag="admin_disconnect", frozen=True):
+class OfUser(msgspec.Struct, frozen=True):
+    """Asks for something that concerns a user."""
+
+    user: str
+
+
+class OfRoom(msgspec.Struct, frozen=True):
+    """Asks for something that concerns a room."""
+
+    room: str
+
+
+class Disconnect(OfUser, tag="admin_disconnect", frozen=True):
     """Asks to close a user's connections."""
 
-    user: str
 
-
-class Revoke(msgspec.Struct, tag="admin_revoke", frozen=True):
+class Revoke(OfUser, tag="admin_revoke", frozen=True):
     """Asks to end a user's sessions."""
 
-    user: str
 
-
-class Block(msgspec.Struct, tag="admin_block", frozen=True):
+class Block(OfUser, tag="admin_block", frozen=True):
     """Asks to block a user."""
 
-    user: str
 
-
-class Unblock(msgspec.Struct, tag="admin_unblock", frozen=True):
+class Unblock(OfUser, tag="admin_unblock", frozen=True):
     """Asks to unblock a user."""
 
-    user: str
 
-
-class GiveRole(msgspec.Struct, tag="admin_role", frozen=True):
+class GiveRole(OfUser, tag="admin_role", frozen=True):
     """Asks to give a user a role."""
 
-    user: str
     role: Role
 
 
-class Invite(msgspec.Struct, tag="admin_invite", frozen=True):
+class Invite(OfRoom, tag="admin_invite", frozen=True):
     """Asks to invite a user to a room."""
 
-    room: str
     user: str
 
 
-class Uninvite(msgspec.Struct, tag="admin_uninvite", frozen=True):
+class Uninvite(OfRoom, tag="admin_uninvite", frozen=True):
     """Asks to take an invitation back."""
 
-    room: str
     user: str
 
 
-class CloseRoom(msgspec.Struct, tag="admin_close_room", frozen=True):
+class CloseRoom(OfRoom, tag="admin_close_room", frozen=True):
     """Asks to close a room."""
 
-    room: str
 
-
-class ReopenRoom(msgspec.Struct, tag="admin_reopen_room", frozen=True):
+class ReopenRoom(OfRoom, tag="admin_reopen_room", frozen=True):
     """Asks to open a closed room."""
 
-    room: str
 
-
-class DeleteRoom(msgspec.Struct, tag="admin_delete_room", frozen=True):
+class DeleteRoom(OfRoom, tag="admin_delete_room", frozen=True):
     """Asks to delete a room."""
-
-    room: str
 
 
 def install_admin(handlers: Handlers, admin: Admin, permissions: Permissions, settings: Settings) -> None:
