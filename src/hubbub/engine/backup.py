@@ -19,9 +19,12 @@ from typing import NamedTuple
 
 import msgspec
 
-from hubbub.engine.journal import journal_files, records_of, sync_folder
+from hubbub.engine.batch import JournalBatch, decode_batch
+from hubbub.engine.disk import sync
+from hubbub.engine.journal import journal_files, records_of
 from hubbub.engine.lock import Lock
-from hubbub.engine.logfile import JournalBatch, LogFile, decode_batch
+from hubbub.engine.logfile import LogFile
+from hubbub.engine.older import adopt_older
 from hubbub.engine.schema import advice, create_file, migrate, open_to_read
 from hubbub.errors import ConfigError
 
@@ -219,7 +222,7 @@ def finish(copy: Path, path: Path, journal: list[JournalData]) -> None:
             raise ConfigError(f"{path} is damaged: {' '.join(damage.split())}; {WHAT_TO_DO}")
         migrate(connection, copy)
         file = LogFile(connection)
-        file.adopt_older()
+        adopt_older(connection)
         last = journal[-1].number if journal else file.folded
         numbers = [each.number for each in journal]
         if numbers != list(range(file.folded + 1, last + 1)):
@@ -283,7 +286,7 @@ def new_file(target: Path) -> Iterator[Path]:
         except OSError:  # a filesystem without links
             partial.rename(target)
         partial.unlink(missing_ok=True)
-        sync_folder(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise ConfigError(f"{target}: {error.strerror}; {advice(error)}") from None
     finally:
@@ -307,14 +310,6 @@ def saying_what_failed(target: Path) -> Iterator[None]:
         raise ConfigError(f"{target}: {error}; {advice(error)}") from None
 
 
-def sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
 def exchange(path: Path, staged: Path, aside: Path) -> Path | None:
     """Give a file the name of a database, and the database with all that belongs to it another one.
 
@@ -332,10 +327,10 @@ def exchange(path: Path, staged: Path, aside: Path) -> Path | None:
     for file in belonging:
         with contextlib.suppress(FileNotFoundError):
             file.rename(file.with_name(aside.name + file.name.removeprefix(path.name)))
-    sync_folder(path.parent)
+    sync(path.parent)
     staged.replace(path)
     give_to_owner(path.with_name(f"{path.name}.lock"), path)
-    sync_folder(path.parent)
+    sync(path.parent)
     return aside if is_there else None
 
 

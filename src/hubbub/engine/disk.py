@@ -1,10 +1,12 @@
-"""Whether a disk is quick enough to be waited for."""
+"""The disk: whether it is quick enough to be waited for, and waiting for it."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 
-__all__ = ["DiskPace"]
+__all__ = ["DiskPace", "sync"]
 
 # A write that took longer was waited for by everybody.
 SLOW_S = 0.01
@@ -35,3 +37,16 @@ class DiskPace:
         now = self._clock()
         if now - began > SLOW_S:
             self._slow_until = now + SLOW_FOR_S
+
+
+def sync(path: Path) -> None:
+    """Wait until the disk has a file, or the names in a folder.
+
+    Raises:
+        OSError: it does not confirm, or there is none of that name.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import structlog
 
+from hubbub.engine.batch import JournalBatch
 from hubbub.engine.database import Database
+from hubbub.engine.disk import sync
 from hubbub.engine.journal import Journal
-from hubbub.engine.logfile import JournalBatch, LogFile, RoomPlace
+from hubbub.engine.logfile import LogFile, RoomPlace
 from hubbub.engine.stamp import DEDUPE_WINDOW_MS
 from hubbub.engine.tail import Tail
 from hubbub.engine.turns import Turns
@@ -204,8 +205,4 @@ class Folding:
 def sync_wal(path: Path) -> None:
     """Wait until the disk has SQLite's write-ahead log, which `synchronous = NORMAL` leaves to the kernel."""
     with contextlib.suppress(FileNotFoundError):
-        descriptor = os.open(path.with_name(f"{path.name}-wal"), os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            os.fdatasync(descriptor)
-        finally:
-            os.close(descriptor)
+        sync(path.with_name(f"{path.name}-wal"))

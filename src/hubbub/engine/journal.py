@@ -20,6 +20,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hubbub.engine.disk import sync
+
 __all__ = [
     "FILE_HEAD",
     "Journal",
@@ -31,7 +33,6 @@ __all__ = [
     "read_records",
     "records_from",
     "records_of",
-    "sync_folder",
 ]
 
 MAGIC = b"hubbub\x00\x01"
@@ -91,7 +92,7 @@ class JournalFile:
             self._put(head + zlib.crc32(head).to_bytes(4, "little"))
             if syncs:
                 os.fsync(self._descriptor)
-                sync_folder(path.parent)
+                sync(path.parent)
         except OSError:
             self.close()
             path.unlink(missing_ok=True)
@@ -275,12 +276,3 @@ def has_record_after(data: bytes, start: int, mark: int) -> bool:
             return True
         start += 1
     return False
-
-
-def sync_folder(folder: Path) -> None:
-    """Wait until the disk has the names in a folder."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

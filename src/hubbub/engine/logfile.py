@@ -4,31 +4,18 @@ from __future__ import annotations
 
 import secrets
 import sqlite3
-import zlib
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
-import msgspec
 import structlog
 
+from hubbub.engine.batch import GenerationEnd, JournalBatch, KeyRow
+from hubbub.engine.damage import crc_of, decode_loosely, is_good
 from hubbub.engine.schema import FIRST_GENERATION, snapshot, transaction
-from hubbub.engine.stamp import DEDUPE_WINDOW_MS, KeyEntry, Position, digest_of
+from hubbub.engine.stamp import KeyEntry, Position
 from hubbub.engine.tail import Row
 
-__all__ = [
-    "END",
-    "TRIM_ROWS",
-    "Fields",
-    "GenerationEnd",
-    "JournalBatch",
-    "JournalGap",
-    "KeyRow",
-    "LogFile",
-    "RoomPlace",
-    "decode_batch",
-    "encode_batch",
-    "is_good",
-]
+__all__ = ["END", "TRIM_ROWS", "Fields", "JournalGap", "LogFile", "RoomPlace"]
 
 log = structlog.get_logger("hubbub.engine")
 
@@ -55,40 +42,6 @@ INSERT = {
     size: f"INSERT OR IGNORE INTO messages ({COLUMNS}) VALUES {', '.join(['(?, ?, ?, ?, ?, ?, ?)'] * size)}"  # noqa: S608  # marks only
     for size in CHUNKS
 }
-
-
-class GenerationEnd(NamedTuple):
-    """The seq of a room's last message before its first one of a generation."""
-
-    room: int
-    generation: int
-    seq: int
-
-
-class KeyRow(NamedTuple):
-    """A key as the file has it."""
-
-    at: int
-    room: int
-    seq: int
-    sent: int
-    sender: str | None
-    key: str
-    digest: int | None
-
-
-class JournalBatch(NamedTuple):
-    """What the journal keeps of a batch: rooms that are new, ends of generations, messages, keys."""
-
-    rooms: list[tuple[int, str]]
-    ends: list[GenerationEnd]
-    rows: list[Row]
-    keys: list[KeyRow]
-
-
-encode_batch = msgspec.msgpack.Encoder().encode
-decode_older = msgspec.msgpack.Decoder(list[tuple[int, int, int, str | None, str, bytes, str | None]]).decode
-decode_batch = msgspec.msgpack.Decoder(JournalBatch).decode
 
 
 class JournalGap(Exception):
@@ -275,29 +228,6 @@ class LogFile:
             lasts[row.room] = max(last, row.seq)
         return True
 
-    def adopt_older(self) -> None:
-        """Take over what a file of an earlier schema has elsewhere: a journal in a table, keys with messages."""
-        if not self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'journal'").fetchone():
-            return
-        with transaction(self._connection):
-            firsts = dict(self._connection.execute("SELECT id, first FROM rooms"))
-            older = (
-                "INSERT OR IGNORE INTO messages (room, seq, sent, sender, type, body, key) VALUES (?, ?, ?, ?, ?, ?, ?)"
-            )
-            for (batch,) in self._connection.execute("SELECT batch FROM journal ORDER BY id").fetchall():
-                rows = decode_older(batch)
-                self._connection.executemany(older, [row for row in rows if row[1] >= firsts[row[0]]])
-            self._connection.execute("DROP TABLE journal")
-            found = self._connection.execute(
-                "SELECT room, seq, sent, sender, key, type, body FROM messages"
-                " WHERE key IS NOT NULL AND sent > (SELECT max(sent) FROM messages) - ?",
-                (DEDUPE_WINDOW_MS,),
-            )
-            self._connection.executemany(
-                "INSERT OR IGNORE INTO keys VALUES (0, ?, ?, ?, ?, ?, ?)",
-                [(*fields[:5], digest_of(*fields[5:])) for fields in found.fetchall()],
-            )
-
     # Reading
 
     def keys(self) -> list[KeyEntry]:
@@ -433,27 +363,3 @@ class LogFile:
                 "UPDATE rooms SET first = max(first, ?), sent = max(sent, ?, ?) WHERE id = ?",
                 (first, sent, latest, room),
             )
-
-
-def crc_of(seq: int, sent: int, sender: str | None, type_: str, body: bytes) -> int:
-    """A check of a message, with which its damage is found."""
-    return zlib.crc32(body, zlib.crc32(f"{seq} {sent} {sender} {type_}".encode()))
-
-
-def is_good(seq: int, sent: int, sender: str | None, type_: str, body: bytes, crc: int | None) -> bool:
-    """Whether a message is as it was written; one of an earlier schema has no check but that it is JSON."""
-    try:
-        if crc is not None:
-            return crc == crc_of(seq, sent, sender, type_, body)
-        msgspec.json.decode(body)
-    except (
-        msgspec.DecodeError,
-        TypeError,
-        UnicodeError,
-    ):  # another type of value, where SQLite's own record is damaged
-        return False
-    return True
-
-
-def decode_loosely(text: bytes) -> str:
-    return text.decode(errors="replace")

@@ -14,10 +14,11 @@ from typing import NamedTuple
 import msgspec
 import structlog
 
+from hubbub.engine.batch import JournalBatch, decode_batch
 from hubbub.engine.folding import sync_wal
 from hubbub.engine.journal import Journal, read_records
 from hubbub.engine.lock import Lock, ServerRun, is_continued, read_boot
-from hubbub.engine.logfile import JournalBatch, JournalGap, LogFile, decode_batch
+from hubbub.engine.logfile import JournalGap, LogFile
 from hubbub.errors import ConfigError
 
 __all__ = ["recover"]
@@ -48,7 +49,6 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
     is_same = is_continued(lock.previous, token, path.stat(), boot) or is_interrupted(lock.previous, file, boot)
     if is_put_back(lock, file):
         is_same = False
-    file.adopt_older()
     found = Remains(path, journal, file.folded)
     if found.is_apart:
         is_same = False

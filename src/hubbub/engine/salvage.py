@@ -15,8 +15,11 @@ from typing import NamedTuple
 import msgspec
 
 from hubbub.engine.backup import JournalData, copy_moment, new_file, remove, saying_what_failed, write_facts
+from hubbub.engine.batch import JournalBatch, decode_batch
+from hubbub.engine.damage import is_good
 from hubbub.engine.journal import FILE_HEAD, mark_of, records_from
-from hubbub.engine.logfile import END, Fields, JournalBatch, LogFile, decode_batch, is_good
+from hubbub.engine.logfile import END, Fields, LogFile
+from hubbub.engine.older import adopt_older
 from hubbub.engine.schema import migrate, transaction
 from hubbub.engine.tail import Row
 
@@ -179,7 +182,7 @@ def save(path: Path, target: Path) -> Saved:
                     connection.execute("PRAGMA journal_mode = DELETE")
                     connection.execute("PRAGMA journal_mode = MEMORY")
                     migrate(connection, raw)
-                LogFile(source).adopt_older()
+                adopt_older(source)
                 return write_all(source, written, journal)
         finally:
             remove(raw)

@@ -20,15 +20,17 @@ import structlog
 
 from hubbub.age import Age
 from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed
+from hubbub.engine.batch import GenerationEnd, JournalBatch, KeyRow, encode_batch
 from hubbub.engine.database import PROBE_BYTES, Database
+from hubbub.engine.disk import DiskPace
 from hubbub.engine.folding import Folding
 from hubbub.engine.health import Health
 from hubbub.engine.journal import Journal, JournalFile, SyncFailed
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.lock import Lock
-from hubbub.engine.logfile import END, Fields, GenerationEnd, JournalBatch, KeyRow, LogFile, RoomPlace, encode_batch
+from hubbub.engine.logfile import END, Fields, LogFile, RoomPlace
 from hubbub.engine.marks import Marks
-from hubbub.engine.pace import DiskPace
+from hubbub.engine.older import adopt_older
 from hubbub.engine.recovery import recover
 from hubbub.engine.retention import Retention
 from hubbub.engine.schema import advice, connect_file
@@ -130,6 +132,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
             writing, self._reading, checking = map(LogFile, (database.writing, database.reading, self._check))
             try:
                 database.writing.execute(f"PRAGMA wal_autocheckpoint = {MOST_WAL_PAGES}")
+                adopt_older(database.writing)
                 self._token = recover(self._path, self._lock, writing, self._journal)
                 self._rename_old_rooms()
                 self._begin(writing)
