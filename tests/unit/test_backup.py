@@ -9,34 +9,21 @@ import shutil
 import sqlite3
 import stat
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines import opened
 from hubbub.engine import Account, Draft, Grant, Head, Receipt, backup
 from hubbub.engine.backup import back_up, restore
 from hubbub.engine.journal import Journal
-from hubbub.engine.local import Silent
 from hubbub.engine.schema import MIGRATIONS
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import ConfigError
-from hubbub.testing import Clock
 
 pytestmark = pytest.mark.anyio
-
-
-@asynccontextmanager
-async def opened(path: Path, **options: Any) -> AsyncIterator[SqliteEngine]:
-    clock = Clock()
-    engine = SqliteEngine(path, clock=clock, wall=clock, **options)
-    await engine.open(Silent())
-    try:
-        yield engine
-    finally:
-        await engine.close()
 
 
 async def say(engine: SqliteEngine, *texts: str, room: str = "general", key: str | None = None) -> Head:

@@ -4,37 +4,24 @@ from __future__ import annotations
 
 import shutil
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, closing
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
+from engines import opened
 from hubbub.engine import Account, Draft, Head
 from hubbub.engine.backup import restore
 from hubbub.engine.checkup import Finding, examine
 from hubbub.engine.journal import FILE_HEAD
-from hubbub.engine.local import Silent
 from hubbub.engine.salvage import Survey, save
 from hubbub.engine.schema import MIGRATIONS
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import ConfigError
-from hubbub.testing import Clock
 
 pytestmark = pytest.mark.anyio
 
 COUNT = 3000
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteEngine]:
-    clock = Clock()
-    engine = SqliteEngine(path, clock=clock, wall=clock)
-    await engine.open(Silent())
-    try:
-        yield engine
-    finally:
-        await engine.close()
 
 
 async def fill(engine: SqliteEngine, count: int, room: str = "general") -> None:

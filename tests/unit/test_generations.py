@@ -7,19 +7,18 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from engines import opened
 from hubbub.engine import Draft, Head, lock
-from hubbub.engine.folding import Folding
+from hubbub.engine.batch import JournalBatch, KeyRow, encode_batch
 from hubbub.engine.journal import Journal, JournalFile, read_records
 from hubbub.engine.local import Silent
 from hubbub.engine.lock import ServerRun, is_continued
-from hubbub.engine.logfile import MOST_GENERATIONS, JournalBatch, KeyRow, LogFile, encode_batch
+from hubbub.engine.logfile import MOST_GENERATIONS, LogFile
 from hubbub.engine.recovery import Remains
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.tail import Row
@@ -38,25 +37,6 @@ def boot(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     monkeypatch.setattr("hubbub.engine.lock.read_boot", lambda: boots[-1])
     monkeypatch.setattr("hubbub.engine.recovery.read_boot", lambda: boots[-1])
     return boots
-
-
-@asynccontextmanager
-async def opened(path: Path, *, killed: bool = False) -> AsyncIterator[SqliteEngine]:
-    """An engine; `killed`: what it leaves is what a process leaves that is killed."""
-    clock = Clock()
-    engine = SqliteEngine(path, clock=clock, wall=clock)
-    await engine.open(Silent())
-    try:
-        yield engine
-    finally:
-        with pytest.MonkeyPatch.context() as patch:
-            if killed:
-                patch.setattr(Folding, "fold", not_folded)
-            await engine.close()
-
-
-async def not_folded(_self: Folding) -> bool:
-    return False
 
 
 async def say(engine: SqliteEngine, *texts: str, room: str = "general") -> Head:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 import structlog
 
+from engines import opened
+from hubbub.engine.batch import JournalBatch, encode_batch
 from hubbub.engine.journal import Journal
-from hubbub.engine.local import Silent
-from hubbub.engine.logfile import JournalBatch, encode_batch
 from hubbub.engine.schema import MIGRATIONS
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.tail import Row
@@ -38,17 +36,6 @@ def earlier_file(path: Path, rooms: list[str]) -> None:
         file.execute("INSERT INTO marks VALUES ('percy', ?, 1)", (room,))
     file.commit()
     file.close()
-
-
-@asynccontextmanager
-async def opened(path: Path) -> AsyncIterator[SqliteEngine]:
-    clock = Clock()
-    engine = SqliteEngine(path, clock=clock, wall=clock)
-    await engine.open(Silent())
-    try:
-        yield engine
-    finally:
-        await engine.close()
 
 
 async def bodies(engine: SqliteEngine, room: str) -> list[bytes]:

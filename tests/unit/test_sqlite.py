@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from contract.told import Told
+from engines import opened
 from hubbub.accounts import Accounts
 from hubbub.engine import (
     Account,
@@ -52,17 +53,6 @@ from walls import YEAR_S, Wall
 pytestmark = pytest.mark.anyio
 
 FULL = "database or disk is full"
-
-
-@asynccontextmanager
-async def opened(path: Path, clock: Clock | None = None, **options: Any) -> AsyncIterator[SqliteEngine]:
-    clock = clock or Clock()
-    engine = SqliteEngine(path, clock=clock, wall=clock, **options)
-    await engine.open(Silent())
-    try:
-        yield engine
-    finally:
-        await engine.close()
 
 
 def drafts(count: int, room: str = "general", key: str | None = None) -> list[Draft]:
