@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-__all__ = ["codes", "members_told", "seqs", "texts", "types"]
+from hubbub import Refused
+from hubbub.testing import Guest
+
+__all__ = ["codes", "members_told", "refusal", "seqs", "texts", "types"]
 
 Events = Iterable[dict[str, Any]]
 
@@ -37,3 +40,12 @@ def members_told(events: Events) -> list[tuple[str, str]]:
         for event in events
         if event["type"] in ("member_joined", "member_left")
     ]
+
+
+async def refusal(guest: Guest, type_: str, payload: object) -> str:
+    """The code that a request is refused with; `ok` for one that is not."""
+    try:
+        await guest.ask(type_, payload)
+    except Refused as refused:
+        return refused.code
+    return "ok"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gates import GatedEngine, turns
-from heard import texts, types
+from heard import refusal, texts, types
 from hubbub import EngineError, Hub, NotKept, Refused, Role
 from hubbub.chat import NewMessage
 from hubbub.engine import Draft, Grant
@@ -34,15 +34,6 @@ class Noted:
         self.lines.append({"act": act, "actor": actor, "outcome": outcome})
 
     def tick(self) -> None: ...
-
-
-async def refusal(guest: Guest, type_: str, payload: object) -> str:
-    """The code that a request is refused with; `ok` for one that is not."""
-    try:
-        await guest.ask(type_, payload)
-    except Refused as refused:
-        return refused.code
-    return "ok"
 
 
 async def with_session(stage: Stage, user: str, session: str, **more: Any) -> Guest:

@@ -9,7 +9,7 @@ import pytest
 import structlog.testing
 
 from gates import Gate, GatedEngine
-from heard import types
+from heard import refusal, types
 from hubbub import Act, Client, Event, Hub, Refused, Role
 from hubbub.engine import Draft
 from hubbub.rules import Rule
@@ -31,15 +31,6 @@ class Look(Event, tag="look"):
 
 class Wave(Event, tag="wave"):
     pass
-
-
-async def refusal(guest: Guest, type_: str, payload: object) -> str:
-    """The code that a request is refused with; `ok` for one that is not."""
-    try:
-        await guest.ask(type_, payload)
-    except Refused as refused:
-        return refused.code
-    return "ok"
 
 
 async def refusals(guest: Guest, room: str) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -13,28 +12,14 @@ from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
+from commands import done, hubbub, refused
 from servers import ServerProcess, running
 from wire.clients import wait_until
 
 
 def user(data: Path, *command: str, password: str = "") -> subprocess.CompletedProcess[str]:
     """Run `hubbub user` on the accounts in a folder."""
-    program = [sys.executable, "-m", "hubbub", "user", *command, "--data-dir", str(data)]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
-    return subprocess.run(
-        program, input=f"{password}\n", capture_output=True, text=True, timeout=60, env=clean, cwd=data, check=False
-    )
-
-
-def done(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def refused(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 2
-    assert len(result.stderr.splitlines()) == 1, result.stderr
-    return result.stderr
+    return hubbub("user", *command, "--data-dir", str(data), cwd=data, password=password)
 
 
 def sqlite(folder: Path) -> tuple[str, str]:

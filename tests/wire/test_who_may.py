@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import stat
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+from commands import done, hubbub, refused
 from servers import ServerProcess, running
 from wire.clients import wait_until
 
@@ -32,24 +31,9 @@ may = ["join", "read", "create"]
 """
 
 
-def hubbub(folder: Path, *command: str, password: str = "pw") -> subprocess.CompletedProcess[str]:
+def at(folder: Path, *command: str, password: str = "pw") -> subprocess.CompletedProcess[str]:
     """Run a command on the database in a folder."""
-    program = [sys.executable, "-m", "hubbub", *command, "--data-dir", str(folder / "data")]
-    clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
-    return subprocess.run(
-        program, input=f"{password}\n", capture_output=True, text=True, timeout=60, env=clean, cwd=folder, check=False
-    )
-
-
-def done(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 0, result.stderr
-    return result.stdout
-
-
-def refused(result: subprocess.CompletedProcess[str]) -> str:
-    assert result.returncode == 2, result.stdout
-    [line] = result.stderr.splitlines()
-    return line
+    return hubbub(*command, "--data-dir", str(folder / "data"), cwd=folder, password=password)
 
 
 def enter(server: ServerProcess, user: str, password: str = "pw") -> ClientConnection:
@@ -88,8 +72,8 @@ def server_of(tmp_path: Path) -> tuple[str, ...]:
     """A folder with the rules and two accounts; what a server there is started with."""
     (tmp_path / "data").mkdir()
     (tmp_path / "hubbub.toml").write_text(RULES)
-    done(hubbub(tmp_path, "user", "add", "percy", "--role", "admin"))
-    done(hubbub(tmp_path, "user", "add", "alice"))
+    done(at(tmp_path, "user", "add", "percy", "--role", "admin"))
+    done(at(tmp_path, "user", "add", "alice"))
     # Who waits asks often.
     return ("--data-dir", f"{tmp_path}/data", "--engine", f"sqlite:///{tmp_path}/data/hubbub.db", "--client-rate", "0")
 
@@ -110,20 +94,20 @@ def test_the_rules_of_the_file_count(tmp_path: Path, server_of: tuple[str, ...])
 
 def test_the_command_line_acts_on_a_running_server(tmp_path: Path, server_of: tuple[str, ...]) -> None:
     with running(tmp_path, *server_of) as server, enter(server, "percy") as percy, enter(server, "alice") as alice:
-        done(hubbub(tmp_path, "room", "invite", "team-a", "alice"))
+        done(at(tmp_path, "room", "invite", "team-a", "alice"))
         wait_until(lambda: ask(alice, "join_room", {"room": "team-a"}) == "ack")
-        done(hubbub(tmp_path, "room", "uninvite", "team-a", "alice"))
+        done(at(tmp_path, "room", "uninvite", "team-a", "alice"))
         assert hear(alice, type="removed")["payload"]["room"] == "team-a"
         for connection in (percy, alice):
             assert ask(connection, "join_room", {"room": "old"}) == "ack"
         assert ask(alice, "send_message", {"message": "secret"}) == "ack"
-        done(hubbub(tmp_path, "room", "close", "old"))
+        done(at(tmp_path, "room", "close", "old"))
         assert hear(percy, type="removed")["payload"]["code"] == "forbidden"
         assert ask(percy, "admin_reopen_room", {"room": "old"}) == "ack"
-        done(hubbub(tmp_path, "room", "delete", "old"))
+        done(at(tmp_path, "room", "delete", "old"))
         wait_until(lambda: remembered(percy, "old") == [])
         assert b"secret" not in b"".join(file.read_bytes() for file in (tmp_path / "data").glob("audit*"))
-        done(hubbub(tmp_path, "user", "block", "alice"))
+        done(at(tmp_path, "user", "block", "alice"))
         with pytest.raises(ConnectionClosed) as closed:
             while True:
                 alice.recv(timeout=20)
@@ -131,7 +115,7 @@ def test_the_command_line_acts_on_a_running_server(tmp_path: Path, server_of: tu
         assert closed.value.rcvd.code in (4100, 4101)
         assert server.post("/login", {"username": "alice", "password": "pw"})[0] == 403
         assert server.post("/login", {"username": "alice", "password": "guess"})[0] == 401
-        done(hubbub(tmp_path, "user", "unblock", "alice"))
+        done(at(tmp_path, "user", "unblock", "alice"))
         assert server.post("/login", {"username": "alice", "password": "pw"})[0] == 200
     acts = [(line["act"], line["actor"].partition(" ")[0], line["outcome"]) for line in audit(tmp_path)]
     for expected in (
@@ -150,15 +134,15 @@ def test_the_command_line_acts_on_a_running_server(tmp_path: Path, server_of: tu
 
 
 def test_accounts_and_rooms_are_listed(tmp_path: Path, server_of: tuple[str, ...]) -> None:
-    done(hubbub(tmp_path, "user", "add", "bob", "--role", "guest"))
-    done(hubbub(tmp_path, "user", "block", "bob"))
-    assert done(hubbub(tmp_path, "user", "list")) == "alice\nbob\tguest\tblocked\npercy\tadmin\n"
-    assert done(hubbub(tmp_path, "user", "role", "bob", "member")) == "bob is a member\n"
-    done(hubbub(tmp_path, "room", "invite", "team-a", "bob"))
-    done(hubbub(tmp_path, "room", "close", "team-a"))
-    done(hubbub(tmp_path, "room", "delete", "old"))
-    assert done(hubbub(tmp_path, "room", "list")) == "old\tto be deleted\nteam-a\tclosed\tinvited: bob\n"
-    assert done(hubbub(tmp_path, "user", "revoke", "bob")) == "ended 0 sessions of bob\n"
+    done(at(tmp_path, "user", "add", "bob", "--role", "guest"))
+    done(at(tmp_path, "user", "block", "bob"))
+    assert done(at(tmp_path, "user", "list")) == "alice\nbob\tguest\tblocked\npercy\tadmin\n"
+    assert done(at(tmp_path, "user", "role", "bob", "member")) == "bob is a member\n"
+    done(at(tmp_path, "room", "invite", "team-a", "bob"))
+    done(at(tmp_path, "room", "close", "team-a"))
+    done(at(tmp_path, "room", "delete", "old"))
+    assert done(at(tmp_path, "room", "list")) == "old\tto be deleted\nteam-a\tclosed\tinvited: bob\n"
+    assert done(at(tmp_path, "user", "revoke", "bob")) == "ended 0 sessions of bob\n"
 
 
 @pytest.mark.parametrize(
@@ -176,7 +160,7 @@ def test_accounts_and_rooms_are_listed(tmp_path: Path, server_of: tuple[str, ...
 def test_what_cannot_be_is_one_line(
     tmp_path: Path, server_of: tuple[str, ...], command: tuple[str, ...], told: str
 ) -> None:
-    assert told in refused(hubbub(tmp_path, *command))
+    assert told in refused(at(tmp_path, *command))
 
 
 @pytest.mark.parametrize(
@@ -190,4 +174,4 @@ def test_what_cannot_be_is_one_line(
 )
 def test_a_server_does_not_start_with_rules_that_cannot_be(tmp_path: Path, rules: str, told: str) -> None:
     (tmp_path / "hubbub.toml").write_text(rules)
-    assert told in refused(hubbub(tmp_path, "serve", "--no-tls", "--port", "0"))
+    assert told in refused(at(tmp_path, "serve", "--no-tls", "--port", "0"))
