@@ -191,7 +191,7 @@ class Accounts:
         if self._refused < MAX_REFUSED and attempt.is_wanted():
             self._refused += 1
             try:
-                await asyncio.sleep(REFUSAL_S)
+                await asyncio.sleep(REFUSAL_S)  # a flood gets its refusals slowly
             finally:
                 self._refused -= 1
 

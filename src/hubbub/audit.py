@@ -219,7 +219,7 @@ class AuditFile:
             with self._changed:
                 self._dropped += dropped + len(lines)
             if not self._is_failing:
-                log.error("the audit log cannot be written", file=str(self._path), error=str(error))  # noqa: TRY400
+                log.error("the audit log cannot be written", file=str(self._path), error=str(error))  # noqa: TRY400  # expected; no traceback
             self._is_failing = True
 
     def _write_line(self, line: bytes) -> None:

@@ -119,7 +119,7 @@ class Feeding:
                         await self._feed_page(client, room)
                     # Not every read waits, and there may be hundreds of rooms.
                     wait = wait_for(client.purses, Use.SENT, self._clock())
-                    await asyncio.sleep(min(wait, FEED_PAUSE_S))
+                    await asyncio.sleep(min(wait, FEED_PAUSE_S))  # paced while it owes
         except EngineError as error:
             log.warning("a slow client cannot be fed", user=client.user, error=str(error))
             client.close(CloseCode.LOST_PLACE, "the log cannot be read")

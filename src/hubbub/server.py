@@ -257,7 +257,7 @@ class Server:
         """Give back what many ended connections have left behind."""
         tidied = 0
         while True:
-            await asyncio.sleep(TIDY_S)
+            await asyncio.sleep(TIDY_S)  # between two looks
             accepted = self._http.accepted
             # Those that have come, and those that have gone.
             seen = 2 * accepted - self._http.pending - len(self._wire.sockets)

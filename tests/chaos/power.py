@@ -70,7 +70,7 @@ class Disk:
         while run("losetup", "-j", str(self._image)):
             if time.monotonic() > deadline:
                 raise TimeoutError(f"{self._image} is still mounted somewhere")
-            time.sleep(0.02)
+            time.sleep(0.02)  # between two looks
 
     def __enter__(self) -> Disk:
         return self

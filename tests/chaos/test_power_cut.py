@@ -135,7 +135,7 @@ async def stop(tasks: Sequence[asyncio.Task[None]]) -> None:
 async def until(clients: Sequence[Surviving], is_so: Any) -> None:
     async with asyncio.timeout(QUIET_S):
         while not is_so():
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # between two looks
 
 
 async def whole_log(server: Killable, token: str) -> list[str]:

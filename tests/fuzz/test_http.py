@@ -116,7 +116,7 @@ def answers(data: bytes, *, heads: list[bool]) -> list[Answer]:
         head, separator, data = data.partition(b"\r\n\r\n")
         assert separator, head
         line, *lines = head.decode("latin-1").split("\r\n")
-        [status] = re.fullmatch(r"HTTP/1\.1 (\d{3}) [ -~]+", line).groups()  # type: ignore[union-attr]
+        [status] = re.fullmatch(r"HTTP/1\.1 (\d{3}) [ -~]+", line).groups()  # type: ignore[union-attr]  # without a match, this fails
         headers = {name.lower(): value for name, value in (line.split(": ", 1) for line in lines)}
         assert len(headers) == len(lines)
         size = 0 if is_head else int(headers["content-length"])

@@ -108,7 +108,7 @@ async def test_a_connection_counts_though_its_handshake_fails(monkeypatch: pytes
     acceptor = started(Listening())
     ours, theirs = socket.socketpair()
     acceptor._begin(theirs, "192.0.2.1")
-    await asyncio.sleep(0)
+    await asyncio.sleep(0)  # its task begins
     assert (acceptor.accepted, acceptor.opening) == (1, 1)
     opened.set_exception(OSError("no handshake"))
     await acceptor._tasks.wait()

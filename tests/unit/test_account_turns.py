@@ -136,7 +136,7 @@ async def test_one_that_is_cancelled_at_its_turn_leaves_it_to_others(bank: Bank,
     for task in checking:
         task.cancel()
     if turns_come == "before":
-        await asyncio.sleep(0)
+        await asyncio.sleep(0)  # a turn of the loop, as often as needed
     for task in waiting:
         task.cancel()
     await asyncio.gather(*checking, *waiting, return_exceptions=True)

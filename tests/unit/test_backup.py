@@ -106,7 +106,7 @@ async def test_whatever_is_folded_while_a_backup_is_taken_nothing_acked_is_missi
         acked = []
         for number in range(3):
             while (await engine.head("general")).seq < 20 * (number + 1):
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # the copy goes on in its thread
             acked.append((await engine.head("general")).seq)
             await back_up_elsewhere(tmp_path / "log.db", tmp_path / f"copy{number}.db")
         is_over = True

@@ -363,7 +363,7 @@ async def test_a_slow_reader_is_fed_at_the_pace_of_its_account(monkeypatch: pyte
 
     async def noting(seconds: float) -> None:
         pauses.append(seconds)
-        await sleep(0)
+        await sleep(0)  # a turn, and no time
 
     async with at_work(replay_rate=100.0 * KIB, replay_burst=100.0 * KIB) as stage:
         percy = await stage.client("percy")

@@ -21,7 +21,7 @@ DRAFTS = [Draft("general", "new_message", b'{"message":"hi"}')]
 async def until_up_is(engine: SqliteEngine, *, is_up: bool) -> None:
     async with asyncio.timeout(60):
         while engine.is_up is not is_up:
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # the engine looks in its own thread
 
 
 @pytest.mark.parametrize("ending", ["", "-wal", "-shm"])

@@ -361,7 +361,7 @@ def test_the_work_for_a_flood_does_not_grow_with_its_rate(office: Office) -> Non
         looks += 1
         return choose(now)
 
-    office.queue._choose = counted  # type: ignore[method-assign]
+    office.queue._choose = counted  # type: ignore[method-assign]  # what it asks is counted
     for _ in range(10_000):
         office.attempt("percy")
     assert looks <= 2

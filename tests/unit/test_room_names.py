@@ -86,7 +86,7 @@ async def test_an_application_may_write_the_name_in_any_way() -> None:
 
     @hub.on(act=None)
     def poke(request: Poke, client: object) -> dict[str, str]:
-        return {"at": hub.room_of(client, request.where).name}  # type: ignore[arg-type]
+        return {"at": hub.room_of(client, request.where).name}  # type: ignore[arg-type]  # handlers take any client
 
     async with at_work(hub) as stage:
         percy = await stage.client("percy")

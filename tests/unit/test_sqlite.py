@@ -759,7 +759,7 @@ async def test_it_is_down_from_a_failed_write_until_one_succeeds(
         assert up == [True, False]
         async with asyncio.timeout(60):
             while not engine.is_up:  # it looks by itself: a server that is not ready may be sent nothing to write
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # in its own threads
         assert await seqs(engine) == []
 
 
@@ -781,7 +781,7 @@ async def test_a_write_that_the_disk_does_not_confirm_is_not_known_and_the_next_
                 await engine.append(drafts(1))
         async with asyncio.timeout(60):
             while not engine.is_up:
-                await asyncio.sleep(0)
+                await asyncio.sleep(0)  # it looks in its own threads
         (receipt,) = await kept(engine.append(drafts(1, key="k")))
         assert (receipt.seq, receipt.repeated) == (2, False)
         assert await seqs(engine) == [1, 2]

@@ -183,7 +183,7 @@ class CopyPace:
     def __call__(self, _status: int, _remaining: int, _total: int) -> None:
         if self._size() > self._most:
             raise ConfigError(f"{self._wal} grows too large meanwhile; copy to a quicker disk, or when less is said")
-        time.sleep(min(time.monotonic() - self._began, MOST_PAUSE_S))
+        time.sleep(min(time.monotonic() - self._began, MOST_PAUSE_S))  # a server has the disk half of the time
         self._began = time.monotonic()
 
     def _size(self) -> int:

@@ -197,7 +197,7 @@ class Folding:
         try:
             while self._is_due():
                 if not await self.fold():
-                    await asyncio.sleep(FOLD_RETRY_S)
+                    await asyncio.sleep(FOLD_RETRY_S)  # what has failed may be mended then
         finally:
             self._running = None
 

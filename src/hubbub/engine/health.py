@@ -38,7 +38,7 @@ class Health:
 
     async def _probe_until_up(self) -> None:
         while not self.is_up:
-            await asyncio.sleep(PROBE_S)
+            await asyncio.sleep(PROBE_S)  # between two tries
             with contextlib.suppress(EngineError):
                 await self._probe()
                 self.is_up = True

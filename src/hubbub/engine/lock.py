@@ -167,7 +167,7 @@ def take(descriptor: int) -> bool:
         except BlockingIOError:
             if time.monotonic() >= end:
                 return False
-            time.sleep(RETRY_S)
+            time.sleep(RETRY_S)  # somebody may have it for a moment
         except OSError as error:
             if error.errno not in (errno.ENOLCK, errno.ENOTSUP, errno.EINVAL):
                 raise

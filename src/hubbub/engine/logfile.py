@@ -118,10 +118,10 @@ class LogFile:
                 "INSERT INTO generations SELECT max(number) + 1, ? FROM generations", (secrets.token_hex(8),)
             )
             forgotten = "SELECT max(number) - ? FROM generations"
-            self._connection.execute(f"DELETE FROM generations WHERE number <= ({forgotten})", (MOST_GENERATIONS,))  # noqa: S608
+            self._connection.execute(f"DELETE FROM generations WHERE number <= ({forgotten})", (MOST_GENERATIONS,))  # noqa: S608  # ours
             # The end of a generation tells how far those before it go.
             oldest = "SELECT min(number) FROM generations"
-            self._connection.execute(f"DELETE FROM ends WHERE generation <= ({oldest})")  # noqa: S608
+            self._connection.execute(f"DELETE FROM ends WHERE generation <= ({oldest})")  # noqa: S608  # ours
 
     # Folding
 

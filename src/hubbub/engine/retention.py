@@ -79,7 +79,7 @@ class Retention:
         last = place.kept
         while place.first <= last:
             await self._delete(room, place.id, min(place.first + TRIM_ROWS, last + 1), place)
-            await asyncio.sleep(0)
+            await asyncio.sleep(0)  # what is written is written in between
 
     async def _trim(self, room: str, place: RoomPlace) -> None:
         """Delete a room's messages past the number kept, a few at a time."""

@@ -405,7 +405,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
     async def _look_for_ever(self) -> None:
         """Look whether the files that are written are those that the next start will find."""
         while True:
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(LOOK_S)  # between two looks
             current = self._journal.current
             with contextlib.suppress(EngineError):
                 has_database, has_journal = await self._database.read(self._look, current)

@@ -63,7 +63,7 @@ def rename_old_rooms(connection: sqlite3.Connection) -> list[str]:
         rename_empty_rooms(connection, taken, renamed, left)
         # Two rooms may have had no more than a mark or an invitation under the new name: the first one stays.
         for table in ("marks", "invitations", "closed_rooms"):
-            connection.executemany(f"UPDATE OR IGNORE {table} SET room = ? WHERE room = ?", renamed)  # noqa: S608
+            connection.executemany(f"UPDATE OR IGNORE {table} SET room = ? WHERE room = ?", renamed)  # noqa: S608  # ours
         connection.execute("UPDATE facts SET value = value + 1 WHERE name = 'access'")
         connection.execute("INSERT INTO facts VALUES (?, 'folded')", (FACT,))
     return left
