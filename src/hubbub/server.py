@@ -36,6 +36,7 @@ from hubbub.policy import is_loopback
 from hubbub.settings import Settings
 from hubbub.wire.arrivals import Arrivals
 from hubbub.wire.common import Common
+from hubbub.wire.connection import HttpShared
 from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.http import HttpServer
@@ -130,21 +131,15 @@ class Server:
         self._upgrades = Upgrades(self._core, door, self._wire, common)
         app = App(self._core, self._accounts, otps, settings, door.check_before)
         proxies = Proxies(settings.trusted_proxy)
-        self._http = HttpServer(
-            app.answer,
-            self._upgrades.begin,
-            common,
-            settings.request_timeout,
-            Hosts(server_names(settings)),
-            arrivals=Arrivals(
-                settings.pending_limit,
-                settings.max_pending_per_address,
-                lambda address: is_loopback(address) or proxies.is_trusted(address),
-                time.monotonic,
-            ),
-            proxies=proxies,
-            reads_proxy_header=settings.proxy_protocol,
+        arrivals = Arrivals(
+            settings.pending_limit,
+            settings.max_pending_per_address,
+            lambda address: is_loopback(address) or proxies.is_trusted(address),
+            time.monotonic,
         )
+        hosts = Hosts(server_names(settings))
+        shared = HttpShared(app.answer, self._upgrades.begin, common, settings.request_timeout, hosts, proxies=proxies)
+        self._http = HttpServer(shared, arrivals, reads_proxy_header=settings.proxy_protocol)
 
     @property
     def clients(self) -> int:

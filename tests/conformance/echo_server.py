@@ -13,6 +13,7 @@ import time
 import uvloop
 
 from hubbub.wire.common import Common
+from hubbub.wire.connection import HttpShared
 from hubbub.wire.door import check_handshake
 from hubbub.wire.frames import text_frame
 from hubbub.wire.http import HttpServer
@@ -66,7 +67,8 @@ def let_in(transport: asyncio.Transport, request: Request) -> None:
 
 async def serve(port: int) -> None:
     listening = socket.create_server(("127.0.0.1", port))
-    await HttpServer(answer, let_in, Common(b"", time.monotonic), timeout_s=10).start([listening], None)
+    shared = HttpShared(answer, let_in, Common(b"", time.monotonic), timeout_s=10)
+    await HttpServer(shared).start([listening], None)
     print(f"echoes at ws://127.0.0.1:{listening.getsockname()[1]}", flush=True)
     await asyncio.Event().wait()
 

@@ -17,18 +17,11 @@ from hypothesis import strategies as st
 
 from hubbub.wire import common as common_module
 from hubbub.wire.common import Common
+from hubbub.wire.connection import MAX_DROPPED, MAX_FRAMED, MAX_WAITING, PIECE, HttpConnection, HttpShared
 from hubbub.wire.denial import Denied
 from hubbub.wire.head import MAX_BODY, MAX_FIELDS, MAX_HEAD, MAX_TARGET, body_length
 from hubbub.wire.hosts import Hosts
-from hubbub.wire.http import (
-    MAX_DROPPED,
-    MAX_FRAMED,
-    MAX_WAITING,
-    PIECE,
-    RECEIVE_BUFFER,
-    HttpConnection,
-    HttpServer,
-)
+from hubbub.wire.http import RECEIVE_BUFFER, HttpServer
 from hubbub.wire.request import Request, Response
 from unit.transports import FakeTransport
 
@@ -88,12 +81,13 @@ class Site:
     def __init__(self, *, timeout_s: float = TIMEOUT_S, at_once: bool = True, has_halves: bool = True) -> None:
         self.loop = Loop()
         common = Common(b"X-Common: yes\r\n", self.loop.time)
-        self.server = HttpServer(self._answer, self._upgrade, common, timeout_s, Hosts(["a"]))
+        self.shared = HttpShared(self._answer, self._upgrade, common, timeout_s, Hosts(["a"]))
+        self.server = HttpServer(self.shared)
         self.at_once = at_once
         self.asked: list[Request] = []
         self.upgraded: list[Request] = []
         self._due: list[asyncio.Future[Response]] = []
-        self.connection = HttpConnection(self.server, self.loop)  # type: ignore[arg-type]  # what it needs of one
+        self.connection = HttpConnection(self.shared, self.loop)  # type: ignore[arg-type]  # what it needs of one
         self.transport = FakeTransport(self.connection, has_halves=has_halves)
         self.connection.connection_made(self.transport)
 
@@ -579,7 +573,7 @@ async def test_an_upgrade_request_takes_the_transport_away() -> None:
     assert await site.send(UPGRADE) == b""
     (request,) = site.upgraded
     assert (request.method, request.path, request.query) == ("GET", "/ws", "otp=x")
-    assert site.server.connections == set()
+    assert site.shared.connections == set()
     site.loop.go(TIMEOUT_S * 2)
     assert not site.transport.is_cut
     assert not hasattr(site.connection, "_parser"), "it would wait for the collector"
@@ -790,7 +784,7 @@ async def test_nothing_is_written_to_a_client_that_is_gone() -> None:
     await site.transport.settle()
     assert await site.answer() == b""
     assert len(site.asked) == 1, "what waited is forgotten"
-    assert site.server.connections == set()
+    assert site.shared.connections == set()
 
 
 # Stopping
@@ -798,10 +792,10 @@ async def test_nothing_is_written_to_a_client_that_is_gone() -> None:
 
 async def test_a_stop_closes_what_waits_for_nothing() -> None:
     site = Site()
-    assert site.server.connections == {site.connection}
+    assert site.shared.connections == {site.connection}
     await site.server.stop(10.0)
     assert site.transport.is_cut
-    assert site.server.connections == set()
+    assert site.shared.connections == set()
 
 
 async def test_a_stop_lets_the_answer_out_that_is_being_made() -> None:
@@ -897,7 +891,7 @@ async def test_one_that_has_never_begun_leaves_no_garbage() -> None:
     site = Site()
     gc.disable()
     try:
-        connection = HttpConnection(site.server, site.loop)  # type: ignore[arg-type]  # as in Site
+        connection = HttpConnection(site.shared, site.loop)  # type: ignore[arg-type]  # as in Site
         gone = weakref.ref(connection)
         del connection
         assert gone() is None

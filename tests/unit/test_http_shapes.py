@@ -11,8 +11,7 @@ from typing import NamedTuple
 import pytest
 
 from hubbub.wire.common import Common
-from hubbub.wire.hosts import Hosts
-from hubbub.wire.http import HttpConnection, HttpServer
+from hubbub.wire.connection import HttpConnection, HttpShared
 from hubbub.wire.request import Request, Response
 from unit.transports import FakeTransport
 
@@ -199,8 +198,8 @@ class Desk:
         loop = asyncio.get_running_loop()
         self.asked: list[Request] = []
         self.upgraded: list[Request] = []
-        server = HttpServer(self._answer, self._upgrade, Common(COMMON, loop.time), 0, Hosts())
-        connection = HttpConnection(server, loop)
+        shared = HttpShared(self._answer, self._upgrade, Common(COMMON, loop.time), 0)
+        connection = HttpConnection(shared, loop)
         self.transport = At(connection)
         connection.connection_made(self.transport)
 

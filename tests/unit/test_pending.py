@@ -7,7 +7,7 @@ import time
 import pytest
 
 from hubbub.wire.arrivals import Arrivals
-from hubbub.wire.http import HttpConnection
+from hubbub.wire.connection import HttpConnection
 from unit.test_http_connection import UPGRADE, Site, get
 from unit.transports import FakeTransport
 
@@ -24,7 +24,7 @@ class Full:
         self.arrivals = Arrivals(1, 0, lambda _address: False, time.monotonic)
         arrival = self.arrivals.enter("10.0.0.1", lambda: None)
         assert arrival is not None
-        connection = HttpConnection(self.site.server, self.site.loop, arrival)  # type: ignore[arg-type]  # as in Site
+        connection = HttpConnection(self.site.shared, self.site.loop, arrival)  # type: ignore[arg-type]  # as in Site
         self.site.transport = self.transport = FakeTransport(connection)
         connection.connection_made(self.transport)
 

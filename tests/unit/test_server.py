@@ -284,7 +284,7 @@ async def test_cancelling_the_drain_stops_at_once(tmp_path: Path, bound: list[so
     with contextlib.suppress(ConnectionError):
         await half_a_request.wait_closed()
     assert served[0].clients == 0
-    assert not served[0]._http.connections
+    assert not served[0]._http.pending
     assert_nothing_is_left(bound)
 
 
