@@ -12,12 +12,11 @@ from hypothesis import strategies as st
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
+from hubbub.wire.fragments import BYTES_PER_FRAGMENT, FREE_FRAGMENTS
 from hubbub.wire.reader import NARROW_READ, ONE_READ, Reader, Readers
 from hubbub.wire.turnstile import TURN_S, Turnstile
 from hubbub.wire.websocket import (
-    BYTES_PER_FRAGMENT,
     CLOSE_TIMEOUT_S,
-    FREE_FRAGMENTS,
     HIGH_WATER,
     SCRAP,
     SHORT_READ,
