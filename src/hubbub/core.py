@@ -174,7 +174,7 @@ class Core:
 
     def mark_caught_up(self, client: Participant) -> None:
         """Go on with a client that has taken what it was sent: what it has missed, then what it has asked."""
-        self.rooms.mark_caught_up(client)
+        self.rooms.feeding.mark_caught_up(client)
         self.dispatch.read_on(client)
 
     # Sessions

@@ -87,7 +87,7 @@ class Dispatch:
         self._permissions = permissions
         self._handlers = handlers
         self._rooms = rooms
-        self._slow = rooms.slow
+        self._slow = rooms.feeding.slow
         self._feeding = rooms.feeding
         self._pump = pump
         self._tasks = tasks
@@ -103,7 +103,7 @@ class Dispatch:
         """Handle one message of a client.  Never raises: what is wrong with it is the client's to hear."""
         if self.is_draining:
             return
-        is_full = client in self._slow and self._rooms.look_at(client)
+        is_full = client in self._slow and self._feeding.look_at(client)
         rate = client.rate
         if rate is not None and not rate.take(self._clock()):
             self._note_excess(client, rate)
@@ -132,7 +132,7 @@ class Dispatch:
         A client over its rate is not read for a moment.
         """
         # Answers pile up, too, for one that does not read them.
-        is_full = client in self._slow and self._rooms.look_at(client)
+        is_full = client in self._slow and self._feeding.look_at(client)
         rate = client.rate
         if rate is not None and not rate.take_idle(self._clock(), count):
             self._note_excess(client, rate, count)
@@ -199,7 +199,7 @@ class Dispatch:
     def _move(self, client: Participant, line: Line) -> None:
         """Handle waiting events in turn, until one has to be awaited, or the client has to read first."""
         while line.waiting and self._lines.get(client) is line:
-            if self._rooms.is_full(client):
+            if self._feeding.is_full(client):
                 line.state = LineState.STUCK
                 return
             del self._lines[client]

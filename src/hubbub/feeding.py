@@ -31,32 +31,74 @@ FEED_PAUSE_S = 1.0
 
 
 class Feeding:
-    """Who is behind, and is told what it has missed, a page at a time.
+    """Who is slow, or behind, and is told what it has missed, a page at a time.
 
     Args:
         live: the live rooms, by their names.
-        slow: clients that have yet to take what they were sent; they are not fed.
+        forget: takes a client out of all rooms.
+        max_outbox: bytes that may wait for a client; 0 is no limit.
         tasks: owns the feeding.
         clock: seconds that never go back.
+
+    Attributes:
+        slow: clients that have yet to take what they were sent; they are not fed.
     """
 
     def __init__(
         self,
         engine: Log,
         live: Mapping[str, LiveRoom],
-        slow: Mapping[Participant, None],
+        forget: Callable[[Participant], None],
+        max_outbox: int,
         tasks: Tasks,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
         self._live = live
-        self._slow = slow
+        self._forget = forget
+        self._max_outbox = max_outbox
         self._tasks = tasks
         self._clock = clock
+        self.slow: dict[Participant, None] = {}
         # Clients that are being fed from the log.
         self._fed: dict[Participant, None] = {}
         # Clients with the rooms whose messages wait for the answers to calls, and for how many.
         self._held: dict[Participant, Counter[str]] = {}
+
+    # Slow clients
+
+    def mark_slow(self, client: Participant) -> None:
+        """Note that a client takes its frames slower than they come; its outbox is watched from now on."""
+        self.slow[client] = None
+        for name in client.joined:
+            self._live[name].watch(client)
+
+    def mark_caught_up(self, client: Participant) -> None:
+        """Note that a slow client has taken what it was sent; what it has missed since follows."""
+        self.slow.pop(client, None)
+        for name in client.joined:
+            self._live[name].unwatch(client)
+        self.feed(client)
+
+    def is_full(self, client: Participant) -> bool:
+        """Whether a client has as much waiting for it as it may."""
+        most = self._max_outbox
+        return bool(most) and client in self.slow and client.socket is not None and client.socket.outbox_size > most
+
+    def look_at(self, client: Participant) -> bool:
+        """Stop writing to a client if it is over its outbox; whether it is.
+
+        One that can resume is fed from the log later; another is closed.
+        """
+        if not self.is_full(client):
+            return False
+        if client.dialect.resumes:
+            for name in client.joined:
+                self._live[name].fall_behind(client)
+        else:
+            self._forget(client)
+            client.close(CloseCode.LOST_PLACE, f"more than {self._max_outbox} bytes behind")
+        return True
 
     # Ack first
 
@@ -102,7 +144,7 @@ class Feeding:
     def _rooms_to_feed(self, client: Participant) -> Iterator[LiveRoom]:
         """The rooms that a client is behind in, each looked at when its turn comes: much may happen in between."""
         for name in client.rooms:
-            if client in self._slow:
+            if client in self.slow:
                 return
             room = self._live.get(name)
             if room is not None and room.behind(client) is not None and not self.is_held(client, name):
@@ -132,11 +174,11 @@ class Feeding:
     def _feed_from_hand(self, client: Participant, room: LiveRoom) -> bool:
         """Make a client that is behind a member like others, if what it misses is at hand; whether it was."""
         heard = room.behind(client)
-        if heard is None or client in self._slow or heard + 1 < room.recent.first_seq:
+        if heard is None or client in self.slow or heard + 1 < room.recent.first_seq:
             return False
         texts = [client.dialect.message(message) for message in room.recent.after(heard)]
         client.write_texts(texts)
-        room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self._slow)
+        room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self.slow)
         return True
 
     async def _feed_page(self, client: Participant, room: LiveRoom) -> None:

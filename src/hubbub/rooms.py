@@ -70,8 +70,7 @@ class Rooms:
         tasks: owns the feeding of those that fell behind.
 
     Attributes:
-        slow: clients that have yet to take what they were sent.
-        feeding: brings members that have fallen behind up to date.
+        feeding: who is slow, or behind, and is brought up to date.
         postings: what the plain handler at work has posted; None while there is none.
     """
 
@@ -97,11 +96,10 @@ class Rooms:
         self._live: dict[str, LiveRoom] = {}
         self._presence = Presence(engine, engine, clock)
         self._dirty: dict[LiveRoom, None] = {}
-        self.slow: dict[Participant, None] = {}
         # A context variable would do for plain handlers, too; setting one takes as long as a tenth of all that a
         # message takes.
         self.postings: list[Posting] | None = None
-        self.feeding = Feeding(engine, self._live, self.slow, tasks, clock)
+        self.feeding = Feeding(engine, self._live, self.forget, settings.max_outbox, tasks, clock)
 
     # Finding
 
@@ -270,7 +268,7 @@ class Rooms:
             await call_hooks(self._handlers.join_hooks, name, client)
         room = self._live.get(name)
         if room is None:
-            room = self._live[name] = LiveRoom(name, self._engine, self.look_at, title)
+            room = self._live[name] = LiveRoom(name, self._engine, self.feeding.look_at, title)
         room.arrivals += 1
         return room
 
@@ -311,7 +309,7 @@ class Rooms:
         if self.feeding.is_held(client, room.name):
             room.enter_behind(client, heard)
         else:
-            room.enter(client, heard, is_slow=client in self.slow)
+            room.enter(client, heard, is_slow=client in self.feeding.slow)
 
     def _enter_behind(self, client: Participant, room: LiveRoom, heard: int, rights: int) -> None:
         """Make a client a member that is fed from the log until it has caught up."""
@@ -359,7 +357,7 @@ class Rooms:
         """Take a client, whose connection is gone, out of all rooms."""
         for name in tuple(client.joined):
             self.leave(client, name)
-        self.slow.pop(client, None)
+        self.feeding.slow.pop(client, None)
 
     def _drop_if_empty(self, room: LiveRoom) -> None:
         """Forget a room that nobody is in or on the way into."""
@@ -371,41 +369,6 @@ class Rooms:
         """Forget a closed room that was deleted; who is on the way into it has read what is not there any more."""
         if self._live.pop(name, None) is not None:
             self._engine.unsubscribe(name)
-
-    # Slow clients
-
-    def mark_slow(self, client: Participant) -> None:
-        """Note that a client takes its frames slower than they come; its outbox is watched from now on."""
-        self.slow[client] = None
-        for name in client.joined:
-            self._live[name].watch(client)
-
-    def mark_caught_up(self, client: Participant) -> None:
-        """Note that a slow client has taken what it was sent; what it has missed since follows."""
-        self.slow.pop(client, None)
-        for name in client.joined:
-            self._live[name].unwatch(client)
-        self.feeding.feed(client)
-
-    def is_full(self, client: Participant) -> bool:
-        """Whether a client has as much waiting for it as it may."""
-        most = self._settings.max_outbox
-        return bool(most) and client in self.slow and client.socket is not None and client.socket.outbox_size > most
-
-    def look_at(self, client: Participant) -> bool:
-        """Stop writing to a client if it is over its outbox; whether it is.
-
-        One that can resume is fed from the log later; another is closed.
-        """
-        if not self.is_full(client):
-            return False
-        if client.dialect.resumes:
-            for name in client.joined:
-                self._live[name].fall_behind(client)
-        else:
-            self.forget(client)
-            client.close(CloseCode.LOST_PLACE, f"more than {self._settings.max_outbox} bytes behind")
-        return True
 
     # What the engine tells (`engine.Listener`)
 
@@ -444,9 +407,9 @@ class Rooms:
             self._look_at_members(room)
 
     def _look_at_members(self, room: LiveRoom) -> None:
-        if self.slow:
+        if self.feeding.slow:
             for client in room.watched:
-                self.look_at(client)
+                self.feeding.look_at(client)
 
     def heard(self, room: str, type_: str, payload: bytes) -> None:
         """Write an event that is not kept to a room's members."""

@@ -139,7 +139,7 @@ class Guest:
     def read_slowly(self) -> None:
         """Take nothing more of what is written: the outbox is over its limit from now on."""
         self.outbox_size = self._core.settings.max_outbox + 1
-        self._core.rooms.mark_slow(self._participant)
+        self._core.rooms.feeding.mark_slow(self._participant)
 
     def read_on(self) -> None:
         """Take all that was written."""

@@ -683,9 +683,9 @@ async def test_a_slow_connection_is_watched_until_it_has_caught_up() -> None:
         line = await here.knock()
         (client,) = here.clients
         line.protocol.pause_writing()
-        assert client in here.core.rooms.slow
+        assert client in here.core.rooms.feeding.slow
         line.protocol.resume_writing()
-        assert client not in here.core.rooms.slow
+        assert client not in here.core.rooms.feeding.slow
 
 
 async def test_a_binary_message_closes_a_v1_client() -> None:

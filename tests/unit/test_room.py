@@ -106,7 +106,7 @@ def stop_reading(stage: Stage, guest: Guest) -> None:
     def write(data: bytes) -> None:
         guest.writes.append(data)
         guest.outbox_size += len(data)
-        stage.core.rooms.mark_slow(guest._participant)
+        stage.core.rooms.feeding.mark_slow(guest._participant)
 
     guest._participant.write = write
 

@@ -136,7 +136,7 @@ class Visitor:
         return self._upgrades.core.dispatch.is_too_much(self._client, size)
 
     def writing_paused(self) -> None:
-        self._upgrades.core.rooms.mark_slow(self._client)
+        self._upgrades.core.rooms.feeding.mark_slow(self._client)
 
     def writing_resumed(self) -> None:
         self._upgrades.core.mark_caught_up(self._client)
