@@ -7,8 +7,10 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
 from gates import GatedEngine, turns
+from hubbub import pump as pump_module
 from hubbub.engine import Draft, Outcome
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting, PostingState
@@ -179,6 +181,24 @@ async def test_nobody_waits_for_ever_for_a_pump_that_has_stopped() -> None:
             await not_kept
     await emptied
     await pump.emptied()
+
+
+class Full(GatedEngine):
+    """An engine that keeps nothing."""
+
+    async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
+        raise NotKept("the disk is full")
+
+
+async def test_a_full_disk_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pump_module, "LINES_EVERY_S", 1e9)
+    with capture_logs() as lines:
+        async with pumping(Full()) as pump:
+            for _ in range(pump_module.LINES + 20):
+                with pytest.raises(NotKept):
+                    await post(pump)
+    assert len(lines) == pump_module.LINES
+    assert {line["event"] for line in lines} == {"messages not kept"}
 
 
 def test_what_goes_into_one_lane_is_one_batch() -> None:
