@@ -1,4 +1,4 @@
-"""Shutdown a process that was told to end: in order, and within ten seconds whatever it is at.
+"""Ending a process that was told to: in order, and within ten seconds whatever it is at.
 
 A loop that a handler blocks sees no signals.  So they are heard in two places besides.  Python's own handlers run in
 the main thread as soon as what blocks it looks for signals (`time.sleep` and `re` do).  A thread reads the signals'

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fuzz.cuts import mutate, mutations
 from fuzz.effort import effort
 from fuzz.watch import unharmed, work
-from hubbub.policy import is_loopback
+from hubbub.policy import is_loopback, network_of
 from hubbub.wire.denial import Denied
 from hubbub.wire.hosts import Hosts, host_name
 from hubbub.wire.proxy import (
@@ -21,7 +21,6 @@ from hubbub.wire.proxy import (
     SIGNATURE,
     Proxies,
     apart,
-    network_of,
     proxy_header_size,
     proxy_header_source,
 )

@@ -208,6 +208,22 @@ async def test_a_file_put_back_beside_a_later_journal_is_another_generation(tmp_
     assert list(tmp_path.glob("*.aside.*"))
 
 
+async def test_what_was_set_aside_is_not_replaced_by_another(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    async with opened(path) as engine:
+        await say(engine, "one")
+    shutil.copy(path, tmp_path / "backup")
+    counts = []
+    for text in ("first", "second"):
+        for number in range(2):
+            async with opened(path, killed=True) as engine:
+                await say(engine, f"{text} {number}")
+        shutil.copy(tmp_path / "backup", path)
+        async with opened(path):
+            counts.append(len(list(tmp_path.glob("*.aside.*"))))
+    assert counts == [1, 2]
+
+
 async def test_a_journal_that_is_gone_is_another_generation(tmp_path: Path) -> None:
     async with opened(tmp_path / "log.db", killed=True) as engine:
         late = await say(engine, "one")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hubbub.policy import is_loopback
+from hubbub.policy import is_loopback, network_of
 from hubbub.wire.denial import Denied
 from hubbub.wire.proxy import (
     MAX_HOPS,
@@ -17,7 +17,6 @@ from hubbub.wire.proxy import (
     SIGNATURE,
     Proxies,
     Sender,
-    network_of,
     proxy_header_size,
     proxy_header_source,
 )

@@ -158,7 +158,11 @@ class Folding:
             log.warning("the journal is not folded yet", error=error.strerror)
             return False
         if not self._appending.take():
-            await self._appending.wait()
+            try:
+                await self._appending.wait()
+            except asyncio.CancelledError:
+                file.close()
+                raise
         journal.turn_to(file)
         self.tail.begin_fold()
         self._taken, self._pending = self._pending, Pending()

@@ -164,9 +164,11 @@ class Remains:
         """Keep the files under other names, for people to look at."""
         names = []
         for number, file in self.files:
-            name = f"{self._path.name}.aside.{number}"
-            file.rename(file.with_name(name))
-            names.append(name)
+            aside = file.with_name(f"{self._path.name}.aside.{number}")
+            while aside.exists():  # of a time before a backup was put back
+                aside = aside.with_name(f"{aside.name}+")
+            file.rename(aside)
+            names.append(aside.name)
         self.files = []
         return names
 

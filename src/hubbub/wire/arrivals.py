@@ -13,7 +13,7 @@ from collections.abc import Callable
 
 import structlog
 
-from hubbub.wire.proxy import network_of
+from hubbub.policy import network_of
 
 __all__ = ["Arrival", "Arrivals"]
 

@@ -21,7 +21,6 @@ __all__ = [
     "Proxies",
     "Sender",
     "apart",
-    "network_of",
     "proxy_header_size",
     "proxy_header_source",
     "read_networks",
@@ -130,17 +129,6 @@ def plain(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
             raise ValueError(f"{text!r} has a scope")
         return address.ipv4_mapped or address
     return address
-
-
-def network_of(address: str) -> str:
-    """What of an address one client cannot choose: it may have a whole /64 of IPv6 (RFC 6177)."""
-    if ":" not in address:
-        return address
-    try:
-        found = plain(address)
-    except ValueError:
-        return address
-    return str(found) if found.version == 4 else str(ipaddress.ip_network((int(found) >> 64 << 64, 64)))
 
 
 def bad(message: str) -> Denied:
