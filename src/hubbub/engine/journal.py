@@ -199,11 +199,6 @@ class Journal:
         while self._retired:
             self._retired.pop().unlink(missing_ok=True)
 
-    def end(self) -> None:
-        """Close the current file, and remove it and those before it: none of them is needed."""
-        self.turn_away()
-        self.remove_retired()
-
     def turn_away(self) -> None:
         """Close the current file; it stays, with those before it, for the next one who opens the database."""
         self.current.close()
