@@ -15,7 +15,7 @@ NEWER := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-.PHONY: help serve test check lint fast fuzz conformance comparison chromium toolchain clean
+.PHONY: help serve test check lint fast fuzz conformance comparison chromium redis toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -23,7 +23,7 @@ help: ## list these
 serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 9000" passes more
 	@$(BIN)/hubbub serve --demo $(ARGS)
 
-test: .venv/installed-dev chromium toolchain lint ## everything: lint, types, all tests, conformance
+test: .venv/installed-dev chromium redis toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q -n auto $(ALONE)
 	@$(BIN)/pytest -q $(OTHERS)
 	@for python in $(NEWER); do $(MAKE) --no-print-directory fast PYTHON="$$python" || exit 1; done
@@ -98,4 +98,14 @@ chromium:
 		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends chromium >/dev/null; \
 	else \
 		echo "The browser tests need Chromium; on Debian: apt-get install chromium"; exit 1; \
+	fi
+
+# Tests start servers of their own; Debian's service, which the package brings, is not wanted.
+redis:
+	@if command -v redis-server >/dev/null || command -v valkey-server >/dev/null; then exit; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+		apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null && \
+		if [ -d /run/systemd/system ]; then systemctl disable -q --now redis-server; fi; \
+	else \
+		echo "The tests of the Redis engine need redis-server; on Debian: apt-get install redis-server"; exit 1; \
 	fi

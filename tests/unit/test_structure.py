@@ -50,6 +50,7 @@ BESIDE = {
     "sdk": ("sdk", "errors", "events", "naming"),
     "check": ("check", "sdk", "errors", "events"),
     "bench": ("bench", "sdk", "errors", "events", "settings"),
+    "cluster": ("cluster", "errors"),
 }
 
 Graph = Mapping[str, Mapping[str, int]]
