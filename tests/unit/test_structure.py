@@ -41,7 +41,8 @@ LAYERS = (
     ("acts", "errors"),
 )
 
-# What no layer below `wire` may know, except an engine that is reached over a network: network libraries, and the transports of asyncio, by how their names look.
+# What no layer below `wire` may know, except an engine that is reached over a network: network libraries, and the
+# transports of asyncio, by how their names look.
 NETWORK = ("socket", "ssl", "select", "selectors", "socketserver", "websockets", "httptools", "picows", "uvloop")
 TRANSPORTS = ("Transport", "Protocol", "Server", "Stream", "Datagram", "open_connection", "open_unix", "start_")
 NETWORKED = f"{ROOT}.engine.redis"

@@ -13,7 +13,7 @@ from typing import NamedTuple
 from hubbub.engine import Head
 from hubbub.events import Message
 
-__all__ = ["MOST_HELD", "RoomGate", "Passed", "Stretch"]
+__all__ = ["MOST_HELD", "Passed", "RoomGate", "Stretch"]
 
 # Messages held back for one room.  Beyond this they are dropped: the log has them, and is read.
 MOST_HELD = 5_000

@@ -18,7 +18,7 @@ import structlog
 from hubbub.engine import Draft, Outcome, Receipt
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
-from hubbub.engine.redis.masters import ScriptCall, Masters, NotDone
+from hubbub.engine.redis.masters import Masters, NotDone, ScriptCall
 from hubbub.engine.redis.script import LuaScript
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.stamp import digest_of

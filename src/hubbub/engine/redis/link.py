@@ -14,7 +14,7 @@ from typing import Any, cast
 import hiredis
 from redis.asyncio.connection import AbstractConnection
 
-__all__ = ["RedisLink", "LinkLost", "Part", "open_link"]
+__all__ = ["LinkLost", "Part", "RedisLink", "open_link"]
 
 Part = bytes | str | int
 

@@ -16,14 +16,14 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
-from hubbub.engine.redis.link import RedisLink, LinkLost, Part, open_link
+from hubbub.engine.redis.link import LinkLost, Part, RedisLink, open_link
 from hubbub.engine.redis.script import LuaScript
 from hubbub.engine.redis.servers import Servers
 from hubbub.engine.redis.target import Address
 from hubbub.errors import EngineError
 from hubbub.ration import Ration
 
-__all__ = ["ScriptCall", "Counts", "Master", "Masters", "NotDone", "forget"]
+__all__ = ["Counts", "Master", "Masters", "NotDone", "ScriptCall", "forget"]
 
 log = structlog.get_logger("hubbub.engine")
 
@@ -75,7 +75,12 @@ class ScriptCall:
     __slots__ = ("args", "keys", "may_be", "script", "shard", "wait")
 
     def __init__(
-        self, shard: int, script: LuaScript, keys: Sequence[Part], args: Callable[[bytes], Sequence[Part]], wait: int = 0
+        self,
+        shard: int,
+        script: LuaScript,
+        keys: Sequence[Part],
+        args: Callable[[bytes], Sequence[Part]],
+        wait: int = 0,
     ) -> None:
         """Describe it.
 

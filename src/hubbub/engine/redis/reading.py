@@ -10,7 +10,7 @@ import msgspec
 from hubbub.engine import Head, Page, Resumed
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
-from hubbub.engine.redis.masters import ScriptCall, Masters, NotDone
+from hubbub.engine.redis.masters import Masters, NotDone, ScriptCall
 from hubbub.engine.redis.script import LuaScript
 from hubbub.errors import EngineError
 from hubbub.events import Message
