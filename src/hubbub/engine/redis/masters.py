@@ -45,6 +45,9 @@ ASK_TRIES = 4
 # Topology is asked for no more often than this.
 REFRESH_S = 0.2
 
+# How often Sentinel is asked.
+FOLLOW_S = 1.0
+
 # What a server answers that has done nothing and may do it in a moment.
 PASSING = frozenset(
     {"ASK", "BUSY", "CLUSTERDOWN", "IDENTITY", "LOADING", "MASTERDOWN", "MOVED", "NOREPLICAS", "READONLY", "TRYAGAIN"}
@@ -182,6 +185,7 @@ class Masters:
         self._of_shard: list[Master] = []
         self._tasks: dict[Master, list[asyncio.Task[None]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._following: asyncio.Task[None] | None = None
         self._refreshed_at = 0.0
         self._lines = Ration(5, 5.0)
 
@@ -192,11 +196,12 @@ class Masters:
             EngineError: nobody can tell where they are.
         """
         self._take([await self._servers.master(slot) for slot in self._slots])
+        if self._servers.target.master is not None:
+            self._following = asyncio.ensure_future(self._follow())
 
     async def close(self) -> None:
         tasks = [task for of_master in self._tasks.values() for task in of_master]
-        if self._refreshing is not None:
-            tasks.append(self._refreshing)
+        tasks += [task for task in (self._refreshing, self._following) if task is not None]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -329,6 +334,12 @@ class Masters:
             self._ask_identity(master, master.commands)
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.ensure_future(self._refresh())
+
+    async def _follow(self) -> None:
+        """Ask Sentinel again and again: for some seconds, a master that was replaced takes what will be lost."""
+        while True:
+            await asyncio.sleep(FOLLOW_S)
+            self.look_again()
 
     async def _refresh(self) -> None:
         loop = asyncio.get_running_loop()
