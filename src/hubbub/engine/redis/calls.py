@@ -1,8 +1,8 @@
 """Running a script on the master of a slot: connections, errors in the engine's words, and trying again.
 
-For what is not per message.  A script is a file in `scripts`; what several share is in `shared.lua`, which is put
-before each.  All of them begin with `#!lua`: a server that is full, or that is no master, refuses such a script before
-it has done anything, unless its flags say that it only reads (`no-writes`) or makes room (`allow-oom`).
+For what is not per message.  A script is a file in `scripts`.  All of them begin with `#!lua`: a server that is full,
+or that is no master, refuses such a script before it has done anything, unless its flags say that it only reads
+(`no-writes`) or makes room (`allow-oom`).
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ from hubbub.errors import EngineError, NotKept, NotKnown
 
 __all__ = ["Calls", "Script", "load"]
 
+WITH = "-- with "
+
 Arg = bytes | str | int
 
 # How long a call is tried for: one that someone waits for at a login, and any other.
@@ -70,13 +72,19 @@ class Script:
 
 @cache
 def load(name: str) -> Script:
-    """The script of a name, such as `take_otp`."""
-    folder = files(__package__) / "scripts"
-    first, _, rest = (folder / f"{name}.lua").read_text().partition("\n")
-    shared = (folder / "shared.lua").read_text()
-    text = f"{first}\n{shared}{rest}".encode()
+    """The script of a name, such as `take_otp`.
+
+    Its first line has the flags; its second may be `-- with` and the names of files that are put before the rest.
+    """
+    first, second, rest = read(name).split("\n", 2)
+    shared = [read(other) for other in second.removeprefix(WITH).split()] if second.startswith(WITH) else [second]
+    text = "\n".join([first, *shared, rest]).encode()
     makes_room = "no-writes" in first or "allow-oom" in first
     return Script(name, text, hashlib.sha1(text, usedforsecurity=False).hexdigest(), makes_room)
+
+
+def read(name: str) -> str:
+    return (files(__package__) / "scripts" / f"{name}.lua").read_text()
 
 
 @dataclass

@@ -1,0 +1,2 @@
+-- For a script that changes something.
+local at = move_on(facts, ARGV[1])

@@ -1,0 +1,26 @@
+-- All of the vault has the same keys, in this order (vault.py says what is in them), and the caller's time first.
+local facts, sessions, session_ends, sessions_of, otps, otp_ends, otps_of,
+    accounts, standings, admins, setup, invited, invitations_of, closed = unpack(KEYS)
+
+-- Members of an index: all of a user's are side by side, in the order of their ends.
+local function member(user, ends, name)
+    return user .. '\0' .. string.format('%016d', ends) .. '\0' .. name
+end
+
+-- Those of a user that end after a moment.
+local function live_range(user, at)
+    return '[' .. user .. '\0' .. string.format('%016d', at + 1), '(' .. user .. '\1'
+end
+
+local function ends_of(user, found)
+    return tonumber(string.sub(found, #user + 2, #user + 17))
+end
+
+local function name_of(user, found)
+    return string.sub(found, #user + 19)
+end
+
+local function find_user(session, at)
+    local ends = redis.call('ZSCORE', session_ends, session)
+    return ends and tonumber(ends) > at and redis.call('HGET', sessions, session)
+end
