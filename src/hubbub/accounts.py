@@ -16,7 +16,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from hubbub.acts import Role
 from hubbub.engine import Account, Grant, Vault
 from hubbub.errors import EngineError, ErrorCode, Refused
-from hubbub.logins import HASHERS, Attempt, Queue, refusal
+from hubbub.logins import Attempt, Queue, refusal
 from hubbub.otp import digest, new_secret
 from hubbub.policy import check_password, check_user_name, network_of
 
@@ -42,6 +42,7 @@ class Accounts:
     Args:
         session_ttl_s: seconds a token is good for.
         max_sessions: of one account; one more ends the oldest.  0 is no limit.
+        workers: how many processes of this machine check passwords, each its part.
         clock: seconds that never go back.
     """
 
@@ -52,6 +53,7 @@ class Accounts:
         session_ttl_s: float,
         max_user_name: int,
         max_sessions: int = 0,
+        workers: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._vault = vault
@@ -59,9 +61,9 @@ class Accounts:
         self._max_user_name = max_user_name
         self._max_sessions = max_sessions
         self._hasher = PasswordHasher()
-        self._pool = ThreadPoolExecutor(HASHERS, thread_name_prefix="argon2", initializer=be_nice)
+        self._queue = Queue(workers)
+        self._pool = ThreadPoolExecutor(self._queue.hashers, thread_name_prefix="argon2", initializer=be_nice)
         self._clock = clock
-        self._queue = Queue()
         self._turns: dict[Attempt, asyncio.Future[None]] = {}
         self._timer: asyncio.TimerHandle | None = None
         # How many are held back before they are refused.

@@ -15,6 +15,7 @@ __all__ = ["check_settings", "is_local"]
 
 MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
+MAX_WORKERS = 64
 
 
 def check_settings(settings: Settings) -> None:
@@ -68,6 +69,8 @@ def check_numbers(settings: Settings) -> None:
             raise ConfigError(f"--{name.replace('_', '-')} {value}: a number from 0 on, 0 for none")
     if settings.port > MAX_PORT:
         raise ConfigError(f"--port {settings.port}: a number from 0 to {MAX_PORT}, 0 for a free one")
+    if not 1 <= settings.workers <= MAX_WORKERS:
+        raise ConfigError(f"--workers {settings.workers}: a number from 1 to {MAX_WORKERS}")
     for name in ("otp_ttl", "session_ttl"):
         if not getattr(settings, name):
             raise ConfigError(f"--{name.replace('_', '-')} 0: a number of seconds above 0")

@@ -210,9 +210,19 @@ class LoginLine:
 
 
 class Queue:
-    """The logins that wait, and what is remembered of earlier ones."""
+    """The logins that wait, and what is remembered of earlier ones.
 
-    def __init__(self) -> None:
+    Args:
+        workers: how many processes share the processor, each with its own queue and its part of the places.
+
+    Attributes:
+        hashers: how many passwords are checked at once.
+    """
+
+    def __init__(self, workers: int = 1) -> None:
+        self.hashers = max(1, HASHERS // workers)
+        self._max_waiting = max(1, MAX_WAITING // workers)
+        self._max_per_source = max(1, MAX_WAITING_PER_SOURCE // workers)
         # In the order of their turns.
         self._lines: dict[tuple[str, ...], LoginLine] = {}
         # All that wait, in the order of their arrival, which is that of their deadlines.
@@ -242,9 +252,9 @@ class Queue:
         if self._is_full_for(place) and now >= self._ask_at:
             self._ask_at = now + ASK_EVERY_S
             self._drop_unwanted(now, ask_after_s=0.0)
-        if self._length(place) >= MAX_WAITING_PER_SOURCE:
+        if self._length(place) >= self._max_per_source:
             self._make_room_in(self._lines.get(place, LoginLine()), attempt)
-        elif len(self._waiting) >= MAX_WAITING:
+        elif len(self._waiting) >= self._max_waiting:
             self._make_room(place)
         attempt.deadline = now + MAX_WAIT_S
         attempt.place = place
@@ -271,7 +281,7 @@ class Queue:
         return len(self._lines.get(place, ()))
 
     def _is_full_for(self, place: tuple[str, ...]) -> bool:
-        return len(self._waiting) >= MAX_WAITING or self._length(place) >= MAX_WAITING_PER_SOURCE
+        return len(self._waiting) >= self._max_waiting or self._length(place) >= self._max_per_source
 
     def _make_room(self, place: tuple[str, ...]) -> None:
         """Give one of the longest line up, for the sake of a shorter one."""
@@ -303,7 +313,7 @@ class Queue:
 
     def next(self, now: float) -> Attempt | None:
         """Take the login out of the line that is checked now, and has to be ended; None where none is."""
-        if self._checking >= HASHERS or self._open_at > now:
+        if self._checking >= self.hashers or self._open_at > now:
             return None
         self._drop_unwanted(now)
         chosen = self._choose(now)
@@ -352,7 +362,7 @@ class Queue:
         if not self._waiting:
             return math.inf
         deadline = next(iter(self._waiting)).deadline
-        return min(deadline, max(self._open_at, now)) if self._checking < HASHERS else deadline
+        return min(deadline, max(self._open_at, now)) if self._checking < self.hashers else deadline
 
     def expire(self, now: float) -> None:
         """Give up those that have waited too long."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine
@@ -45,7 +46,7 @@ from hubbub.wire.reader import Readers
 from hubbub.wire.upgrade import Upgrades
 from hubbub.wire.websocket import WireSettings
 
-__all__ = ["DEMO_ACCOUNTS", "DEMO_PASSWORD", "Server", "serving"]
+__all__ = ["DEMO_ACCOUNTS", "DEMO_PASSWORD", "Server", "serving", "serving_slot"]
 
 log = structlog.get_logger("hubbub")
 
@@ -54,6 +55,7 @@ DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
 
 # The parts of a stop.  Together they leave some of the ten seconds to the engine (`shutdown.LIMIT_S`).
 DRAIN_S = 3.0
+HAND_OVER_S = 1.0
 OPENING_S = 0.5
 GOODBYE_S = 2.5
 HTTP_S = 1.0
@@ -82,7 +84,27 @@ async def serving(hub: Hub, settings: Settings | None = None) -> AsyncIterator[S
     """
     settings = settings or Settings()
     check_settings(settings)
+    if settings.workers > 1:
+        raise ConfigError(f"--workers {settings.workers}: only `hubbub serve` and hubbub.run start processes")
     server = Server(hub, settings, certificate_for(settings))
+    async with server.at_work():
+        yield server
+
+
+@asynccontextmanager
+async def serving_slot(
+    hub: Hub, settings: Settings, sockets: list[socket.socket], *, is_first: bool
+) -> AsyncIterator[Server]:
+    """Serve a hub in one of many processes, on sockets that were bound for it.
+
+    Args:
+        is_first: whether what is done once for all processes is for this one.
+
+    Raises:
+        ConfigError: as for `serving`, and for an engine that processes cannot share.
+    """
+    check_settings(settings)
+    server = Server(hub, settings, certificate_for(settings), sockets, makes_setup=is_first)
     async with server.at_work():
         yield server
 
@@ -97,14 +119,24 @@ class Server:
         setup_secret: what the first account can be made with, once; None where there is an account.
     """
 
-    def __init__(self, hub: Hub, settings: Settings, certificate: Certificate | None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        settings: Settings,
+        certificate: Certificate | None,
+        sockets: list[socket.socket] | None = None,
+        *,
+        makes_setup: bool = True,
+    ) -> None:
         self.certificate = certificate
         self.setup_secret: str | None = None
+        self._makes_setup = makes_setup
         self._settings = settings
         self._tls = load_context(certificate) if certificate else None
         self._engine = engine_for(settings)
+        check_sharing(settings, self._engine)
         # The last that can fail, and the first that has to be undone.
-        self._bound = bind(settings.host, settings.port)
+        self._bound = bind(settings.host, settings.port) if sockets is None else sockets
         host, self.port = self._bound[0].getsockname()[:2]
         shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
         self.url = f"{'https' if certificate else 'http'}://{shown}:{self.port}"
@@ -115,6 +147,7 @@ class Server:
             session_ttl_s=settings.session_ttl,
             max_user_name=settings.max_user_name,
             max_sessions=settings.max_sessions_per_account if settings.limits == "enforce" else 0,
+            workers=settings.workers,
         )
         otps = OneTimePasswords(
             self._engine,
@@ -133,7 +166,7 @@ class Server:
         proxies = Proxies(settings.trusted_proxy)
         arrivals = Arrivals(
             settings.pending_limit,
-            settings.max_pending_per_address,
+            settings.share(settings.max_pending_per_address),
             lambda address: is_loopback(address) or proxies.is_trusted(address),
             time.monotonic,
         )
@@ -145,6 +178,15 @@ class Server:
     def clients(self) -> int:
         """How many clients are connected."""
         return len(self._core.clients)
+
+    def accept_on(self, sockets: list[socket.socket]) -> None:
+        """Take connections from these sockets from now on, and from no others."""
+        self._http.accept_on(sockets)
+
+    async def hand_over(self) -> None:
+        """Take no more connections, because another process has the sockets, and let in who has come; then stop."""
+        await self._http.hand_over(HAND_OVER_S)
+        await self._upgrades.tasks.wait(OPENING_S)
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -197,7 +239,8 @@ class Server:
             await asyncio.gather(*(self._accounts.add(user, DEMO_PASSWORD) for user in missing))
         elif not is_local(self._settings.host):
             await self._refuse_demo_accounts()
-        self.setup_secret = await self._accounts.open_setup()
+        if self._makes_setup:
+            self.setup_secret = await self._accounts.open_setup()
 
     async def _refuse_demo_accounts(self) -> None:
         for user in DEMO_ACCOUNTS:
@@ -281,6 +324,19 @@ def engine_for(settings: Settings) -> Engine:
         keep=settings.keep_messages,
         keep_s=settings.keep_seconds,
     )
+
+
+def check_sharing(settings: Settings, engine: Engine) -> None:
+    """Refuse workers that would each have messages and accounts of their own.
+
+    Raises:
+        ConfigError: the engine is of one process.
+    """
+    if settings.workers > 1 and not engine.is_shared:
+        raise ConfigError(
+            f"--workers {settings.workers} needs an engine that processes share, such as redis://HOST; "
+            f"--engine {settings.engine_url} is of one process"
+        )
 
 
 def certificate_for(settings: Settings) -> Certificate | None:

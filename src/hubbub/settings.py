@@ -52,6 +52,10 @@ class Settings:
     """Where accounts and messages live: sqlite:///FILE, with ?durability=full for an fsync with each batch, or
     memory:// (gone with the process). Without one, hubbub.db in the data folder; demo.db with --demo."""
 
+    workers: int = 1
+    """Processes that serve the port together. More than one needs an engine that processes share. max_clients,
+    max_pending, and both of them per address, are divided among them."""
+
     data_dir: Path = field(default_factory=data_home)
     """Folder for the certificate and the database."""
 
@@ -210,17 +214,24 @@ class Settings:
 
     @property
     def clients_limit(self) -> int:
-        """The most clients at once: as set, or what the limit of open files leaves room for; 0 is no limit."""
+        """The most clients of one process: its part of what is set, or what the limit of open files leaves room for.
+
+        0 is no limit.
+        """
         if self.max_clients is not None:
-            return self.max_clients
+            return self.share(self.max_clients)
         return max(1, files_limit() - reserved_files())
 
     @property
     def pending_limit(self) -> int:
-        """The most connections that are no WebSockets yet; 0 is no limit."""
+        """The most connections of a process that are no WebSockets yet; 0 is no limit."""
         if self.max_pending is not None:
-            return self.max_pending
+            return self.share(self.max_pending)
         return max(1, reserved_files() - OWN_FILES, reserved_files() // 3)
+
+    def share(self, number: int) -> int:
+        """One worker's part of what all may have together, rounded up; 0, which is no limit, stays 0."""
+        return -(-number // self.workers)
 
 
 def files_limit() -> int:

@@ -66,6 +66,7 @@ class Shutdown:
                 signal.signal(number, handler)
             signal.set_wakeup_fd(-1)
             os.close(self._writing)  # the thread ends
+            self._writing = -1
 
     def attach(self, stop: asyncio.Event) -> None:
         """Set an event of the running loop at the first signal, or now if it has come."""
@@ -73,6 +74,11 @@ class Shutdown:
         self._listen()  # a loop that begins to run takes the signals' numbers for itself
         if self._is_asked:
             stop.set()
+
+    def ask(self) -> None:
+        """Begin the stop, as the first signal does; from any thread, and as often as one likes."""
+        with contextlib.suppress(OSError):
+            os.write(self._writing, bytes([ASKED]))
 
     def _listen(self) -> None:
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
@@ -91,8 +97,7 @@ class Shutdown:
         # For what keeps every thread from running, but looks for signals.
         signal.signal(signal.SIGALRM, cut)
         signal.setitimer(signal.ITIMER_REAL, self._limit_s + 2 * LOG_S)
-        with contextlib.suppress(OSError):
-            os.write(self._writing, bytes([ASKED]))
+        self.ask()
         self._begin()
 
     # The thread

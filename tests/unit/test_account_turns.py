@@ -160,7 +160,7 @@ async def test_a_login_whose_client_has_gone_is_not_checked(bank: Bank) -> None:
 async def test_no_more_are_held_back_than_there_is_room_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(accounts_module, "REFUSAL_S", 3600.0)
     monkeypatch.setattr(accounts_module, "MAX_REFUSED", 2)
-    monkeypatch.setattr(logins, "MAX_WAITING_PER_SOURCE", 1)
+    monkeypatch.setattr(bank.accounts._queue, "_max_per_source", 1)
     bank.vault.gate.close()
     checking = [bank.log_in("percy") for _ in range(HASHERS + 1)]
     await turns()

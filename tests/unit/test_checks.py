@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hubbub.checks import MAX_NUMBER, check_settings, is_local
+from hubbub.checks import MAX_NUMBER, MAX_WORKERS, check_settings, is_local
 from hubbub.errors import ConfigError
 from hubbub.settings import Settings
 
@@ -42,7 +42,7 @@ def test_a_number_that_means_nothing_is_refused_by_its_option(name: str, value: 
     assert refusal(**{name: value}).startswith(f"--{name.replace('_', '-')} {value}: ")
 
 
-@pytest.mark.parametrize("name", sorted({*NUMBERS} - {"otp_ttl", "session_ttl", "heartbeat_timeout"}))
+@pytest.mark.parametrize("name", sorted({*NUMBERS} - {"otp_ttl", "session_ttl", "heartbeat_timeout", "workers"}))
 def test_nought_is_for_none(name: str) -> None:
     assert_taken(**{name: 0})
 
@@ -50,6 +50,11 @@ def test_nought_is_for_none(name: str) -> None:
 @pytest.mark.parametrize("name", ["otp_ttl", "session_ttl"])
 def test_a_life_of_no_time_is_refused(name: str) -> None:
     assert refusal(**{name: 0}).startswith(f"--{name.replace('_', '-')} 0: ")
+
+
+@pytest.mark.parametrize("workers", [0, MAX_WORKERS + 1])
+def test_workers_are_some_but_not_too_many(workers: int) -> None:
+    assert refusal(workers=workers) == f"--workers {workers}: a number from 1 to {MAX_WORKERS}"
 
 
 def test_a_heartbeat_needs_a_timeout() -> None:

@@ -86,11 +86,20 @@ class Acceptor:
     def start(self, sockets: Sequence[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Listen."""
         self._tls = tls
+        self.accept_on(sockets)
+
+    def accept_on(self, sockets: Sequence[socket.socket]) -> None:
+        """Take connections from these from now on, and no more from others; those stay open."""
+        loop = asyncio.get_running_loop()
+        for each in self._sockets:
+            if each not in sockets:
+                loop.remove_reader(each)
         for each in sockets:
-            each.setblocking(False)
-            each.listen(BACKLOG)
-            self._sockets.append(each)
-            asyncio.get_running_loop().add_reader(each, self._accept, each)
+            if each not in self._sockets:
+                each.setblocking(False)
+                each.listen(BACKLOG)
+                loop.add_reader(each, self._accept, each)
+        self._sockets = list(sockets)
 
     @property
     def opening(self) -> int:

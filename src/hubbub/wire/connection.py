@@ -72,7 +72,8 @@ class HttpShared:
 
     Attributes:
         connections: those that are open and no WebSockets.
-        is_stopping: each answer is its connection's last one.
+        is_leaving: each answer is its connection's last one.
+        is_stopping: nobody is waited for who does not read his last answer.
     """
 
     def __init__(
@@ -94,6 +95,7 @@ class HttpShared:
         self.proxies = proxies or Proxies()
         self.refusals = UpgradeRefusals()
         self.connections: set[HttpConnection] = set()
+        self.is_leaving = False
         self.is_stopping = False
 
 
@@ -160,6 +162,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_at_turnstile = False
         self._is_writing_paused = False
         self._has_ended = False
+        self._has_answered = False
 
     # The connection
 
@@ -187,6 +190,12 @@ class HttpConnection(asyncio.Protocol):
     def has_client(self) -> bool:
         """Whether the client may still want an answer; one that has ended its half is hardly there any more."""
         return not (self._has_ended or self._transport.is_closing())
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether it has had an answer, and has asked nothing since."""
+        is_between = self._intake is not BODY and not self._unparsed
+        return self._has_answered and is_between and self._task is None and not self._waiting
 
     def stop(self) -> None:
         """Close after the answer that is being made, or at once without one."""
@@ -419,7 +428,7 @@ class HttpConnection(asyncio.Protocol):
             log.debug("request", method=request.method, **answered)
         has_more = self._waiting or self._is_reading_paused or self._is_at_turnstile
         is_last = self._has_ended and not has_more
-        stays_open = stays_open and not is_last and not self._shared.is_stopping
+        stays_open = stays_open and not is_last and not self._shared.is_leaving
         common = self._shared.common.headers()
         self._task = None
         head_only = request.method == "HEAD"
@@ -431,6 +440,7 @@ class HttpConnection(asyncio.Protocol):
         if transport.is_closing():
             return
         transport.write(answer)
+        self._has_answered = True
         self._start_deadline()
         if stays_open:
             return

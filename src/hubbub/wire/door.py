@@ -80,7 +80,7 @@ class Door:
     """
 
     def __init__(self, core: Core, credentials: Credentials, settings: Settings) -> None:
-        self.places = Places(settings.clients_limit, settings.max_clients_per_address)
+        self.places = Places(settings.clients_limit, settings.share(settings.max_clients_per_address))
         self._core = core
         self._credentials = credentials
         self._settings = settings

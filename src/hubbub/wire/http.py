@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import ssl
 import time
@@ -51,9 +52,28 @@ class HttpServer:
 
     async def start(self, sockets: list[socket.socket], tls: ssl.SSLContext | None) -> None:
         """Listen."""
-        for each in sockets:
-            each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)  # its connections inherit it
+        bound_buffers(sockets)
         self._acceptor.start(sockets, tls)
+
+    def accept_on(self, sockets: list[socket.socket]) -> None:
+        """Take connections from these sockets from now on, and no more from others; none where the end has begun."""
+        if not self._shared.is_leaving:
+            bound_buffers(sockets)
+            self._acceptor.accept_on(sockets)
+
+    async def hand_over(self, within_s: float) -> None:
+        """Take no more connections, because another process does, and answer what those ask that have come."""
+        self._acceptor.accept_on([])
+        self._shared.is_leaving = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self._is_asked:  # noqa: ASYNC110  # they are answered one by one, and soon
+                    await asyncio.sleep(0.01)
+
+    @property
+    def _is_asked(self) -> bool:
+        """Whether somebody waits for an answer, or has not asked yet."""
+        return bool(self._acceptor.opening) or any(not each.is_idle for each in self._shared.connections)
 
     def _connection(self, arrival: Arrival) -> HttpConnection:
         return HttpConnection(self._shared, asyncio.get_running_loop(), arrival)
@@ -77,5 +97,11 @@ class HttpServer:
             connection.abort()
 
     def _stop_listening(self) -> None:
-        self._shared.is_stopping = True
+        self._shared.is_leaving = self._shared.is_stopping = True
         self._acceptor.stop()
+
+
+def bound_buffers(sockets: list[socket.socket]) -> None:
+    """Bound what the kernel receives for a connection: it inherits that from the socket that it comes by."""
+    for each in sockets:
+        each.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER)
