@@ -26,9 +26,15 @@ def show_controls(_logger: object, _method: str, line: MutableMapping[str, Any])
     return line
 
 
-def configure_logging(style: str, level: str) -> None:
-    """Write lines of at least `level` to standard error, as `text` or `json`."""
+def configure_logging(style: str, level: str, worker: int | None = None) -> None:
+    """Write lines of at least `level` to standard error, as `text` or `json`; of a worker, each with its number."""
+
+    def name_worker(_logger: object, _method: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        line.setdefault("worker", worker)
+        return line
+
     shared: list[Any] = [
+        *([] if worker is None else [name_worker]),
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import dataclasses
 import gc
 import os
 import threading
@@ -12,9 +14,10 @@ import structlog
 import uvloop
 
 from hubbub.hub import Hub
+from hubbub.inheritance import Inheritance, News, Order
 from hubbub.logs import configure_logging
 from hubbub.memory import keep_large_buffers_apart
-from hubbub.server import DEMO_ACCOUNTS, DEMO_PASSWORD, Server, serving
+from hubbub.server import DEMO_ACCOUNTS, DEMO_PASSWORD, Server, serving, serving_slot
 from hubbub.settings import Settings, raise_file_limit
 from hubbub.shutdown import Shutdown
 
@@ -25,21 +28,30 @@ log = structlog.get_logger("hubbub")
 # New objects before the garbage collector runs.  Messages make few reference cycles, so Python's 700 are too few.
 GC_THRESHOLD = 10_000
 
+# Between two signs of life to the parent, which waits for a few of them (`slots.SILENT_S`).
+BEAT_S = 1.0
+
 # After a stop, what is left of handlers has this long to end.
 END_S = 0.5
 
 
-def serve(hub: Hub, settings: Settings) -> None:
+def serve(hub: Hub, settings: Settings, inheritance: Inheritance | None = None) -> None:
     """Serve a hub until a signal says stop; from then on, the process has ten seconds.
+
+    Args:
+        inheritance: what a worker has from its parent, which may say stop as well.
 
     Raises:
         ConfigError: with one line that says what is wrong and how to mend it.
     """
-    configure_logging(settings.log_format, settings.log_level)
+    configure_logging(settings.log_format, settings.log_level, inheritance.number if inheritance else None)
     raise_file_limit()
     keep_large_buffers_apart()
     with Shutdown() as shutdown, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve_until_signal(hub, settings, shutdown))
+        if inheritance is None:
+            runner.run(serve_until_signal(hub, settings, shutdown))
+        else:
+            runner.run(work(hub, settings, shutdown, inheritance))
         # The runner waits for every task and thread, and has no limit.  All that clients are owed is done by now.
         cutting = threading.Timer(END_S, cut)
         cutting.daemon = True
@@ -58,13 +70,65 @@ async def serve_until_signal(hub: Hub, settings: Settings, shutdown: Shutdown) -
     stop = asyncio.Event()
     shutdown.attach(stop)
     async with serving(hub, settings) as server:
-        # What was made so far stays; the collector need not look at it again.
-        gc.collect()
-        gc.freeze()
-        gc.set_threshold(GC_THRESHOLD, 20, 20)
+        tune_collector()
         announce(server, settings)
+        log_start(settings)
         await stop.wait()
         log.info("stopping", clients=server.clients)
+
+
+def tune_collector() -> None:
+    """Have the garbage collector look less often, and not at what was made so far: that stays."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_THRESHOLD, 20, 20)
+
+
+async def work(hub: Hub, settings: Settings, shutdown: Shutdown, inheritance: Inheritance) -> None:
+    """Serve one slot until a signal or the parent says stop, or there is no parent any more."""
+    stop, all_stop = asyncio.Event(), threading.Event()
+    shutdown.attach(stop)
+    loop = asyncio.get_running_loop()
+
+    def obey(order: Order, slots: list[int]) -> None:
+        match order:  # the first comes only once the server is there
+            case Order.ACCEPT:
+                with contextlib.suppress(RuntimeError):  # the loop has ended
+                    loop.call_soon_threadsafe(server.accept_on, inheritance.sockets_of(slots))
+            case Order.LEAVE:
+                shutdown.ask()
+            case Order.STOP:
+                all_stop.set()
+                shutdown.ask()
+
+    def parent_has_gone() -> None:
+        log.error("the parent process has gone")
+        all_stop.set()
+        shutdown.ask()
+
+    inheritance.listen(obey, parent_has_gone)
+    settings = dataclasses.replace(settings, workers=inheritance.workers)
+    own = inheritance.own_sockets
+    async with serving_slot(hub, settings, own, is_first=inheritance.is_first) as server, asyncio.TaskGroup() as tasks:
+        tune_collector()
+        inheritance.report(News.READY)
+        if inheritance.is_first:
+            announce(server, settings)
+        log_start(settings)
+        pulse = tasks.create_task(beat(inheritance))
+        await stop.wait()
+        pulse.cancel()
+        inheritance.report(News.LEAVING)
+        log.info("stopping", clients=server.clients)
+        if not all_stop.is_set():  # somebody else has the slot, or takes care of it
+            await server.hand_over()
+
+
+async def beat(inheritance: Inheritance) -> None:
+    """Tell the parent for ever that the loop runs."""
+    while True:
+        await asyncio.sleep(BEAT_S)
+        inheritance.report(News.ALIVE)
 
 
 def announce(server: Server, settings: Settings) -> None:
@@ -81,4 +145,8 @@ def announce(server: Server, settings: Settings) -> None:
             f"  there is no account yet; make the first one, once, at {server.url}/#setup={server.setup_secret}"
         )
     print("\n".join(lines), flush=True)
+
+
+def log_start(settings: Settings) -> None:
+    """Have a first line in the log."""
     log.info("serving", engine=settings.engine_url, max_clients=settings.clients_limit or "unlimited")

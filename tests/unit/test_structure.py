@@ -21,9 +21,9 @@ ROOT = "hubbub"
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("process",),
+    ("process", "supervisor"),
     ("server",),
-    ("certs", "checks", "listening", "memory", "names", "engine.urls", "shutdown"),
+    ("certs", "checks", "listening", "memory", "names", "engine.urls", "shutdown", "inheritance", "slots"),
     ("http",),
     ("wire",),
     ("testing",),

@@ -15,7 +15,7 @@ from hubbub.cli import bench, chat, check, rooms, users
 from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
 from hubbub.cli.options import Options
-from hubbub.cli.serve import load_hub
+from hubbub.cli.serve import serve_hub
 from hubbub.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -65,10 +65,7 @@ def serve(hub: str | None = None, /, *, settings: Options = Options()) -> None: 
         MODULE:HUB, the hub to serve: `votes:hub` is the variable `hub` in votes.py.
     """
     die_at_interrupt()
-    from hubbub.hub import Hub
-    from hubbub.process import serve as serve_hub
-
-    serve_hub(load_hub(hub) if hub else Hub(), settings)
+    serve_hub(hub, settings)
 
 
 def run(hub: Hub) -> None:
@@ -78,8 +75,6 @@ def run(hub: Hub) -> None:
     @own.default
     def serve_own(*, settings: Options = Options()) -> None:  # noqa: B008  # frozen
         die_at_interrupt()
-        from hubbub.process import serve as serve_hub
-
         serve_hub(hub, settings)
 
     run_app(own)

@@ -1,9 +1,11 @@
-"""Finding the hub that `hubbub serve MODULE:HUB` names."""
+"""Serving: in this process, as the parent of workers, or as one of them; and the hub that MODULE:HUB names."""
 
 from __future__ import annotations
 
 import importlib
 import importlib.util
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,8 +14,34 @@ from hubbub.errors import ConfigError
 
 if TYPE_CHECKING:
     from hubbub.hub import Hub
+    from hubbub.settings import Settings
 
-__all__ = ["load_hub"]
+__all__ = ["load_hub", "serve_hub"]
+
+
+def serve_hub(hub: Hub | str | None, settings: Settings) -> None:
+    """Serve a hub: one that is here, one that MODULE:HUB names, or the built-in chat where there is none.
+
+    Raises:
+        ConfigError: with one line that says what is wrong and how to mend it.
+        SystemExit: with the exit code of a parent of workers, which needs no hub of its own.
+    """
+    from hubbub.inheritance import Inheritance, is_worker, legacy_of
+
+    inheritance = None
+    if is_worker(os.environ):
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the parent
+        inheritance = Inheritance(legacy_of(os.environ))
+    elif settings.workers > 1:
+        from hubbub.supervisor import supervise
+
+        sys.exit(supervise(settings))
+    from hubbub.hub import Hub
+    from hubbub.process import serve
+
+    if not isinstance(hub, Hub):
+        hub = load_hub(hub) if hub else Hub()
+    serve(hub, settings, inheritance)
 
 
 def load_hub(target: str) -> Hub:
