@@ -224,6 +224,8 @@ class Slots:
             self._has_started = True
             for other in self._slots[1:]:
                 other.start_at = now
+        if self.is_complete and not self.is_reloading:
+            log.info("all workers serve")
         self._settle()
 
     def alive(self, pid: int) -> None:
