@@ -83,5 +83,7 @@ async def test_a_journal_that_cannot_be_made_is_named(tmp_path: Path, monkeypatc
 def test_a_url_without_a_file_is_refused() -> None:
     with pytest.raises(ConfigError, match="in the server's memory"):
         path_of("memory://")
+    with pytest.raises(ConfigError, match="in Redis"):
+        path_of("redis://host")
     with pytest.raises(ConfigError, match="names no engine"):
-        path_of("redis://")
+        path_of("other://")

@@ -11,6 +11,7 @@ from hubbub.engine import Engine, Vault
 from hubbub.engine.database import Database
 from hubbub.engine.lock import Lock
 from hubbub.engine.memory import MemoryEngine
+from hubbub.engine.redis.target import is_redis, parse, shown
 from hubbub.engine.schema import is_outdated
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.sqlite_vault import SqliteVault
@@ -49,13 +50,20 @@ async def vault_at(url: str, *, clock: Callable[[], float], wall: Callable[[], f
     """Open the vault of the engine that a URL names, and nothing else of it; a server may be running on the engine.
 
     Args:
-        url: as for `open_engine`.
+        url: as for `open_engine`, or one of Redis.
         clock: seconds that never go back.
         wall: seconds since 1970.
 
     Raises:
         ConfigError: for a URL that names no engine, or one whose vault cannot be opened from outside its server.
     """
+    if is_redis(url):
+        # Here, because redis-py is 7 MB that servers on other engines do not need.
+        from hubbub.engine.redis.vault import open_vault
+
+        async with open_vault(parse(url), clock=clock) as vault:
+            yield vault
+        return
     if url == MEMORY:
         raise ConfigError(f"--engine {url}: its accounts live in the server's memory; name a sqlite:///FILE")
     path, durability = split_sqlite(url)
@@ -79,6 +87,8 @@ def path_of(url: str) -> Path:
     """
     if url == MEMORY:
         raise ConfigError(f"--engine {url}: what it has is in the server's memory; name a sqlite:///FILE")
+    if is_redis(url):
+        raise ConfigError(f"--engine {shown(url)}: what it has is in Redis, and no file of this machine's")
     return split_sqlite(url)[0].resolve()
 
 
@@ -86,5 +96,6 @@ def split_sqlite(url: str) -> tuple[Path, str]:
     """The file that a URL names, and its durability."""
     path, _, query = url.removeprefix(SQLITE).partition("?")
     if not url.startswith(SQLITE) or not path or query not in ("", "durability=full", "durability=normal"):
-        raise ConfigError(f"--engine {url!r} names no engine; it is memory:// or sqlite:///FILE[?durability=full]")
+        forms = "memory://, sqlite:///FILE[?durability=full] or redis://HOST"
+        raise ConfigError(f"--engine {shown(url)!r} names no engine; it is {forms}")
     return Path(path), query.removeprefix("durability=") or "normal"

@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from hubbub.acts import Role
-from hubbub.engine import Access, Change, Listener, WhyNot
-from hubbub.engine import access as limits
+from hubbub.engine import MAX_INVITATIONS, Access, Change, Listener, WhyNot
 from hubbub.engine.local import Silent
 from hubbub.engine.redis.calls import PATIENT_S, Arg, Calls
 from hubbub.engine.redis.keys import VAULT_SLOT
@@ -37,7 +36,7 @@ KEYS = (
 # which holds the server up for some time.
 PAGE = 1000
 TRIES = 3
-ALL_AT_ONCE = 10 * limits.MAX_INVITATIONS
+ALL_AT_ONCE = 10 * MAX_INVITATIONS
 
 LISTS = ("standings", "closed", "invited")
 
@@ -95,16 +94,16 @@ class RedisAccess:
     # Rooms
 
     async def invite(self, room: str, user: str) -> Change:
-        return change_in(await self._run("invite", user, room, limits.MAX_INVITATIONS))
+        return change_in(await self._run("invite", user, room, MAX_INVITATIONS))
 
     async def uninvite(self, room: str, user: str) -> Change:
         return change_in(await self._run("uninvite", user, room))
 
     async def close_room(self, room: str) -> Change:
-        return change_in(await self._run("close_room", room, 0, limits.MAX_INVITATIONS))
+        return change_in(await self._run("close_room", room, 0, MAX_INVITATIONS))
 
     async def doom_room(self, room: str) -> Change:
-        return change_in(await self._run("close_room", room, 1, limits.MAX_INVITATIONS))
+        return change_in(await self._run("close_room", room, 1, MAX_INVITATIONS))
 
     async def reopen_room(self, room: str) -> Change:
         return change_in(await self._run("reopen_room", room))

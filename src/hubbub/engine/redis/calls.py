@@ -88,7 +88,7 @@ def read(name: str) -> str:
 
 
 @dataclass
-class Call:
+class ScriptCall:
     """A script on its way.
 
     Attributes:
@@ -148,7 +148,7 @@ class Calls:
             NotKept: nothing was done.
             NotKnown: it was done, or not; the answer was lost.
         """
-        call = Call(load(name), slot, keys, args)
+        call = ScriptCall(load(name), slot, keys, args)
         try:
             async with asyncio.timeout(within_s):
                 answer = await self._run(call, is_repeatable=is_repeatable)
@@ -166,7 +166,7 @@ class Calls:
         for pool in pools.values():
             await pool.close()
 
-    async def _run(self, call: Call, *, is_repeatable: bool) -> Any:
+    async def _run(self, call: ScriptCall, *, is_repeatable: bool) -> Any:
         delay = 0.0
         while True:
             try:
@@ -186,7 +186,7 @@ class Calls:
                 with contextlib.suppress(EngineError):  # it is tried again where the master was
                     await self.servers.refresh()
 
-    async def _try(self, call: Call) -> Any:
+    async def _try(self, call: ScriptCall) -> Any:
         address = await self.servers.master(call.slot)
         try:
             return await self._ask(address, call)
@@ -196,7 +196,7 @@ class Calls:
         except AskError as error:
             return await self._ask((error.host or address[0], error.port), call, is_redirected=True)
 
-    async def _ask(self, address: Address, call: Call, *, is_redirected: bool = False) -> Any:
+    async def _ask(self, address: Address, call: ScriptCall, *, is_redirected: bool = False) -> Any:
         pool = self._pools.get(address)
         if pool is None:
             pool = self._pools[address] = Pool(self.servers, address)
@@ -206,12 +206,12 @@ class Calls:
             except NoScriptError:
                 return await exchange(connection, call, call.command("EVAL", call.script.text), is_redirected)
 
-    def _error(self, call: Call, what: str) -> EngineError:
+    def _error(self, call: ScriptCall, what: str) -> EngineError:
         kind = NotKnown if call.is_unsettled else NotKept
-        return kind(f"{self.servers.target.shown}: {call.script.name}: {what}")
+        return kind(f"Redis did not {call.script.name}: {what}")
 
 
-async def exchange(connection: Connection, call: Call, command: tuple[Arg, ...], is_redirected: bool) -> Any:
+async def exchange(connection: Connection, call: ScriptCall, command: tuple[Arg, ...], is_redirected: bool) -> Any:
     """Send a command and read its answer.
 
     Args:
