@@ -328,7 +328,7 @@ class RedisBus:
         shards = set(self._masters.shards_of(master))
         for channel, (shard, _take) in self._others.items():
             if shard in shards:
-                bus.say(b"SUBSCRIBE", channel)
+                bus.say(self._verbs[0], channel)
         rooms = self._by_shard(shards)
         for of_shard in rooms.values():
             channels = [self._keys.of_room(kind, room) for room in of_shard for kind in ("c", "e")]

@@ -85,7 +85,9 @@ class RoomGate:
         if self.is_open and self._is_old(stretch):
             return ()
         self._hold(stretch)
-        return self._let_through() if self.is_open else ()
+        if self.is_open and stretch.generation == self.generation and stretch.first <= self.seq:
+            return self._let_through()  # some of it was shown
+        return ()
 
     def _is_old(self, stretch: Stretch) -> bool:
         return stretch.generation < self.generation or (

@@ -16,10 +16,10 @@ import msgspec
 import structlog
 
 from hubbub.engine import Draft, Outcome, Receipt
+from hubbub.engine.redis.calls import load
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
-from hubbub.engine.redis.masters import Masters, NotDone, ScriptCall
-from hubbub.engine.redis.script import LuaScript
+from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.stamp import digest_of
 from hubbub.engine.turns import Turns
@@ -39,7 +39,7 @@ MOST_BYTES = 1 << 18
 # Between two tries to find out what became of a call that was given up.
 SETTLE_S = 1.0
 
-SCRIPT = LuaScript("append", shared="generation")
+SCRIPT = load("append")
 
 _encode = msgspec.msgpack.Encoder().encode
 _head = Struct(">QQ")  # log time, generation
@@ -80,6 +80,11 @@ class Kept:
 
 class PartitionLane:
     """The appends of one partition.
+
+    Attributes:
+        is_refused: whether the last call was refused, as it is where the server's memory is full.
+        time: the partition's log time.
+        turns: whose call is under way.
 
     Args:
         node: this node's id: 16 bytes, of this start.
@@ -122,6 +127,7 @@ class PartitionLane:
         self._of_partition = [keys.in_partition(partition, name) for name in ("f", "d0", "d1")]
         self._publish = b"SPUBLISH" if keys.partitions > 1 else b"PUBLISH"
         self._settling: asyncio.Task[None] | None = None
+        self.is_refused = False
 
     async def append(self, drafts: Sequence[Draft]) -> list[Outcome]:
         """Keep drafts of rooms of this partition.
@@ -158,11 +164,24 @@ class PartitionLane:
                 self.turns.give()
             if has_kept or call.may_be:
                 raise NotKnown(f"it is not known whether it was kept: {error}") from None
+            self.is_refused = True
             raise NotKept(str(error)) from None
         except asyncio.CancelledError:
             self._settle_later(call, part)
             raise
+        self.is_refused = False
         return answer
+
+    async def probe(self) -> None:
+        """Find out whether messages are still refused.
+
+        Raises:
+            NotKept: they are.
+            NotKnown: it is not known.
+        """
+        await self.take_turn()
+        await self._run([], has_kept=False)
+        self.turns.give()
 
     async def _shown(self, waiters: Sequence[asyncio.Future[None]]) -> None:
         """Wait until what was kept is shown, after what others have said before it; not for ever."""
@@ -203,7 +222,7 @@ class PartitionLane:
             self._settling.cancel()
             await asyncio.gather(self._settling, return_exceptions=True)
 
-    def _call(self, part: Sequence[RoomDrafts]) -> ScriptCall:
+    def _call(self, part: Sequence[RoomDrafts]) -> ShardCall:
         self._number += 1
         number = self._number
         keys: list[Part] = list(self._of_partition)
@@ -218,7 +237,7 @@ class PartitionLane:
             now = self._now() if self._now is not None else b""
             return [self._node, number, identity, now, self.time.now_ms(), self._keep, self._publish, *of_rooms]
 
-        return ScriptCall(self._partition, SCRIPT, keys, args, self._wait)
+        return ShardCall(self._partition, SCRIPT, keys, args, self._wait)
 
     def _read(self, answer: bytes, part: Sequence[RoomDrafts], outcomes: list[Outcome]) -> Iterator[Kept]:
         """Take an answer apart: the outcome of each draft, and what was kept of each room."""
@@ -247,18 +266,18 @@ class PartitionLane:
 
     # A call that was given up
 
-    def _settle_later(self, call: ScriptCall, part: Sequence[RoomDrafts]) -> None:
+    def _settle_later(self, call: ShardCall, part: Sequence[RoomDrafts]) -> None:
         """Keep the turn until it is known what became of a call."""
         self._settling = asyncio.ensure_future(self._settle(call, part))
 
-    async def _settle(self, call: ScriptCall, part: Sequence[RoomDrafts]) -> None:
+    async def _settle(self, call: ShardCall, part: Sequence[RoomDrafts]) -> None:
         while True:
             try:
                 answer = await self._masters.run(call, within_s=APPEND_S)
                 break
             except NotDone:
                 await asyncio.sleep(SETTLE_S)  # the server is away, or refuses everything
-        outcomes: list[Outcome] = [UNSETTLED] * (1 + max(index for each in part for index in each.indices))
+        outcomes: list[Outcome] = [UNSETTLED] * (1 + max((index for each in part for index in each.indices), default=0))
         self._on_late(list(self._read(answer, part, outcomes)))
         log.info("a batch that was not known about was kept", partition=self._partition)
         self.turns.give()

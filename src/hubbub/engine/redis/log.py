@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import secrets
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -25,6 +26,9 @@ from hubbub.tasks import Tasks
 __all__ = ["RedisLog"]
 
 log = structlog.get_logger("hubbub.engine")
+
+# How often it is looked whether messages are taken again.
+PROBE_S = 1.0
 
 # What a channel for events says of one that is not kept; the attendance has other marks.
 CAST = b"!"
@@ -55,7 +59,7 @@ class RedisLog:
         wall: Callable[[], float] | None = None,
     ) -> None:
         self.node = secrets.token_hex(8).encode()
-        keys = self._keys = servers.keys
+        keys = self._keyspace = servers.keys
         self._tasks = Tasks()
         self._on_event = on_event
         self._wall = wall
@@ -64,6 +68,7 @@ class RedisLog:
         self._keep_s = keep_s
         self._age: Age | None = None
         slots = [keys.slot(partition) for partition in range(keys.partitions)] + [VAULT_SLOT]
+        self._vault_shard = keys.partitions
         self._masters = Masters(servers, slots, self._on_push, self._on_bus, self._on_identity)
         self._reading = Reading(keys, self._masters, self._cutoff_ms, now, self._learn_time)
         self._bus = RedisBus(self.node, keys, self._reading, self._tasks, self._quiet, self._on_room_event)
@@ -95,9 +100,19 @@ class RedisLog:
         self._listener = listener
         self._bus.attach(self._masters, listener)
         await self._masters.open()
-        await asyncio.gather(*(self._reading.heads(partition, []) for partition in range(self._keys.partitions)))
+        await asyncio.gather(*(self._reading.heads(partition, []) for partition in range(self._keyspace.partitions)))
         self._age = Age(self._keep_s, clock=self._clock, wall=self._wall or self._server_time)
         self._tasks.start(self._bus.compare_for_ever())
+        self._tasks.start(self._probe_refused())
+
+    async def _probe_refused(self) -> None:
+        """Find out when messages are taken again that were refused; who is not ready may be sent none."""
+        while True:
+            await asyncio.sleep(PROBE_S)
+            for lane in self._lanes:
+                if lane.is_refused:
+                    with contextlib.suppress(EngineError):
+                        await lane.probe()
 
     async def close_log(self) -> None:
         self._bus.detach()
@@ -106,9 +121,14 @@ class RedisLog:
         await self._tasks.cancel()
         await self._masters.close()
 
+    def hear(self, channel: bytes, take: Callable[[bytes], None]) -> None:
+        """Take what is published on a channel of the vault; to be called before it is open."""
+        self._bus.listen(channel, self._vault_shard, take)
+
     @property
-    def is_up(self) -> bool:
-        return self._masters.is_up
+    def is_log_up(self) -> bool:
+        """Whether all servers answer, and none has refused the last messages."""
+        return self._masters.is_up and not any(lane.is_refused for lane in self._lanes)
 
     # Log
 
@@ -117,7 +137,7 @@ class RedisLog:
         return len(self._lanes)
 
     def lane(self, room: str) -> int:
-        return self._keys.partition_of(room)
+        return self._keyspace.partition_of(room)
 
     async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         if len(self._lanes) == 1:
@@ -150,21 +170,21 @@ class RedisLog:
         return Head(str(generation), seq)
 
     async def title(self, room: str) -> str:
-        title = await self._ask(room, "HGET", self._keys.of_room("p", room), "title")
+        title = await self._ask(room, "HGET", self._keyspace.of_room("p", room), "title")
         return title.decode() if title else ""
 
     async def put_title(self, room: str, title: str) -> None:
-        await self._ask(room, "HSETNX", self._keys.of_room("p", room), "title", title)
+        await self._ask(room, "HSETNX", self._keyspace.of_room("p", room), "title", title)
 
     async def clear(self, room: str) -> None:
         # The server frees what is unlinked in a thread of its own.
-        await self._ask(room, "UNLINK", self._keys.of_room("l", room), self._keys.of_room("k", room))
-        await self._ask(room, "HDEL", self._keys.of_room("p", room), "title")
+        await self._ask(room, "UNLINK", self._keyspace.of_room("l", room), self._keyspace.of_room("k", room))
+        await self._ask(room, "HDEL", self._keyspace.of_room("p", room), "title")
 
     async def _ask(self, room: str, *command: Part) -> Any:
         """Run a command that may be run twice."""
         try:
-            return await self._masters.ask(self._keys.partition_of(room), *command)
+            return await self._masters.ask(self._keyspace.partition_of(room), *command)
         except (LinkLost, hiredis.ReplyError) as error:
             raise EngineError(str(error)) from None
 
@@ -179,11 +199,11 @@ class RedisLog:
     def cast(self, room: str, type_: str, payload: bytes) -> None:
         if self._bus.is_open(room):
             self._listener.heard(room, type_, payload)
-        link = self._masters.of(self._keys.partition_of(room)).commands
+        link = self._masters.of(self._keyspace.partition_of(room)).commands
         if link is not None:
             verb = b"SPUBLISH" if len(self._lanes) > 1 else b"PUBLISH"
             data = b"%b%b%b\0%b" % (CAST, self.node, type_.encode(), payload)
-            link.call(verb, self._keys.of_room("e", room), data).add_done_callback(forget)
+            link.call(verb, self._keyspace.of_room("e", room), data).add_done_callback(forget)
 
     def _on_room_event(self, room: str, data: bytes) -> None:
         if not data.startswith(CAST):

@@ -16,14 +16,14 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
+from hubbub.engine.redis.calls import Script
 from hubbub.engine.redis.link import LinkLost, Part, RedisLink, open_link
-from hubbub.engine.redis.script import LuaScript
 from hubbub.engine.redis.servers import Servers
 from hubbub.engine.redis.target import Address
 from hubbub.errors import EngineError
 from hubbub.ration import Ration
 
-__all__ = ["Counts", "Master", "Masters", "NotDone", "ScriptCall", "forget"]
+__all__ = ["Counts", "Master", "Masters", "NotDone", "ShardCall", "forget"]
 
 log = structlog.get_logger("hubbub.engine")
 
@@ -68,7 +68,7 @@ class NotDone(Exception):
         self.may_be = may_be
 
 
-class ScriptCall:
+class ShardCall:
     """A script to be run on the data of one shard.
 
     Attributes:
@@ -80,7 +80,7 @@ class ScriptCall:
     def __init__(
         self,
         shard: int,
-        script: LuaScript,
+        script: Script,
         keys: Sequence[Part],
         args: Callable[[bytes], Sequence[Part]],
         wait: int = 0,
@@ -227,7 +227,7 @@ class Masters:
 
     # Calls
 
-    async def run(self, call: ScriptCall, *, within_s: float) -> Any:
+    async def run(self, call: ShardCall, *, within_s: float) -> Any:
         """Run a script until it is answered.
 
         A server that has been away for longer than `within_s` is tried once.
@@ -271,7 +271,7 @@ class Masters:
             await asyncio.sleep(LONGEST_DELAY_S)
         raise LinkLost(f"{shown(self._of_shard[shard].address)} does not answer")
 
-    async def _try(self, call: ScriptCall) -> Any:
+    async def _try(self, call: ShardCall) -> Any:
         master = self._of_shard[call.shard]
         link = master.commands
         if link is None:
@@ -290,7 +290,7 @@ class Masters:
             call.may_be = True
             raise
 
-    async def _evaluate(self, link: RedisLink, call: ScriptCall, identity: bytes, *, asking: bool = False) -> Any:
+    async def _evaluate(self, link: RedisLink, call: ShardCall, identity: bytes, *, asking: bool = False) -> Any:
         rest = (len(call.keys), *call.keys, *call.args(identity))
         try:
             answer = await link.call(b"EVALSHA", call.script.sha, *rest)
@@ -299,7 +299,7 @@ class Masters:
                 raise
             if asking:
                 await link.call("ASKING")
-            answer = await link.call(b"EVAL", call.script.source, *rest)
+            answer = await link.call(b"EVAL", call.script.text, *rest)
         if call.wait and await link.call("WAIT", call.wait, WAIT_MS) < call.wait:
             call.may_be = True
             raise LinkLost(f"fewer than {call.wait} replicas have it")
@@ -310,7 +310,7 @@ class Masters:
         host, _, port = error.split()[2].rpartition(":")
         return self._by_address.get((host, int(port)))
 
-    def _judge(self, call: ScriptCall, error: Exception) -> str:
+    def _judge(self, call: ShardCall, error: Exception) -> str:
         """Why a call was not answered.
 
         Raises:

@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 import msgspec
 
 from hubbub.engine import Head, Page, Resumed
+from hubbub.engine.redis.calls import Script, load
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
-from hubbub.engine.redis.masters import Masters, NotDone, ScriptCall
-from hubbub.engine.redis.script import LuaScript
+from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
 from hubbub.errors import EngineError
 from hubbub.events import Message
 
@@ -20,8 +20,8 @@ __all__ = ["ReadPage", "Reading", "messages_of"]
 # A reader waits no longer than this.
 READ_S = 5.0
 
-READ = LuaScript("read", shared="generation")
-HEADS = LuaScript("heads", shared="generation")
+READ = load("read")
+HEADS = load("heads")
 
 Element = tuple[int, str | None, str, bytes]  # sent, sender, type, body
 
@@ -132,12 +132,12 @@ class Reading:
         has_all = len(messages) == len(elements)
         return ReadPage(generation_now, last, shared, bool(is_resumed) and has_all, messages, bool(more))
 
-    async def _run(self, partition: int, script: LuaScript, keys: Sequence[Part], rest: Sequence[Part]) -> Any:
+    async def _run(self, partition: int, script: Script, keys: Sequence[Part], rest: Sequence[Part]) -> Any:
         def args(identity: bytes) -> Sequence[Part]:
             return [identity, self._now() if self._now is not None else b"", *rest]
 
         try:
-            return await self._masters.run(ScriptCall(partition, script, keys, args), within_s=READ_S)
+            return await self._masters.run(ShardCall(partition, script, keys, args), within_s=READ_S)
         except NotDone as error:
             raise EngineError(str(error)) from None
 

@@ -1,4 +1,5 @@
 #!lua
+-- with generation
 -- Appends a batch of one partition to its rooms' logs, all or nothing, and publishes it.
 -- A node numbers its batches; one that is repeated is answered as it was the first time.
 -- KEYS: f d0 d1, then p l for each room

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- with generation
 -- Where the logs of rooms stand.
 -- KEYS: f, then p for each room
 -- ARGV: identity, now, then the caller's generation for each room

@@ -1,4 +1,5 @@
 #!lua flags=allow-oom
+-- with generation
 -- Reads a page of a room's log, and where it stands, at one moment.  Drops what has grown too old.
 -- KEYS: f p l
 -- ARGV: identity, now, drop what was sent before (0 for nothing), direction, seq, limit, the caller's generation
