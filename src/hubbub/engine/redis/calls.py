@@ -34,7 +34,8 @@ from redis.exceptions import (
     TryAgainError,
 )
 
-from hubbub.engine.redis.servers import Servers
+from hubbub.engine.redis.keys import VAULT_SLOT
+from hubbub.engine.redis.servers import SILENT_S, Servers, hang_up
 from hubbub.engine.redis.target import Address
 from hubbub.errors import EngineError, NotKept, NotKnown
 
@@ -121,11 +122,6 @@ class Calls:
         """Whether the last call was answered, and the memory of no server is full, as far as is known."""
         return self._is_answering and not self._is_full
 
-    @property
-    def is_full(self) -> bool:
-        """Whether a script was refused for want of memory, and none like it was run since."""
-        return self._is_full
-
     async def run(
         self,
         name: str,
@@ -159,6 +155,15 @@ class Calls:
         if not call.script.makes_room:
             self._is_full = False
         return answer
+
+    async def probe_if_full(self) -> None:
+        """Where the memory was full, find out whether it still is.
+
+        Raises:
+            EngineError: it is.
+        """
+        if self._is_full:
+            await self.run("probe", VAULT_SLOT, [], [])
 
     async def close(self) -> None:
         """End all connections; those in use when they come back."""
@@ -219,10 +224,11 @@ async def exchange(connection: Connection, call: ScriptCall, command: tuple[Arg,
     """
     was_unsettled, call.is_unsettled = call.is_unsettled, True
     commands: list[tuple[Arg, ...]] = [("ASKING",), command] if is_redirected else [command]
-    await connection.send_packed_command(connection.pack_commands(commands))
     try:
-        for _ in commands:
-            answer = await connection.read_response()
+        async with asyncio.timeout(SILENT_S):
+            await connection.send_packed_command(connection.pack_commands(commands))
+            for _ in commands:
+                answer = await connection.read_response()
     except (ResponseError, BusyLoadingError):
         # This copy was refused.  An earlier one, whose answer was lost, may have been run.
         call.is_unsettled = was_unsettled
@@ -292,16 +298,9 @@ class Pool:
             if connection.is_connected and not await connection.can_read():
                 return connection
             await hang_up(connection)  # the server has closed it
-        connection = self._servers.connection(self._address)
-        await connection.connect()  # type: ignore[no-untyped-call]
-        return connection
+        return await self._servers.open(self._address)
 
     async def close(self) -> None:
         self._is_closed = True
         while self._idle:
             await hang_up(self._idle.pop())
-
-
-async def hang_up(connection: Connection) -> None:
-    with contextlib.suppress(RedisError, OSError):
-        await connection.disconnect(nowait=True)

@@ -77,6 +77,11 @@ class Keyspace:
         """A key or channel of the vault, in whose slot are also the leases of the nodes."""
         return self._vault + name.encode()
 
+    @property
+    def of_leases(self) -> list[bytes]:
+        """The keys of the scripts for leases."""
+        return [self.of_vault("f"), self.of_vault("nodes"), self.of_vault("sweeps"), self.of_vault("gone")]
+
     @staticmethod
     def about(prefix: str) -> bytes:
         """Where the deployment's format is kept; it is read before the number of partitions is known."""

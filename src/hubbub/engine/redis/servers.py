@@ -25,7 +25,7 @@ from hubbub.engine.redis.keys import SLOTS, Keyspace, slot_of
 from hubbub.engine.redis.target import Address, RedisTarget
 from hubbub.errors import ConfigError, EngineError
 
-__all__ = ["Servers", "connect"]
+__all__ = ["SILENT_S", "Servers", "connect", "hang_up"]
 
 # A connection that cannot be made in this time, or says nothing for that time, is dead.
 CONNECT_S = 2.0
@@ -87,8 +87,10 @@ class Servers:
             "password": self.target.password,
             "client_name": self._name,
             "protocol": 3,
-            "socket_connect_timeout": CONNECT_S,
-            "socket_timeout": SILENT_S,
+            # Who uses a connection limits the time.  redis-py would do it by `asyncio.wait_for`, which swallows a
+            # cancellation that comes with the result (Python 3.11, gh-86296).
+            "socket_connect_timeout": None,
+            "socket_timeout": None,
             "retry": Retry(NoBackoff(), 0),  # who calls knows what may be repeated
             "maint_notifications_config": MaintNotificationsConfig(enabled=False),
         }
@@ -105,6 +107,27 @@ class Servers:
         kind = SSLConnection if self.target.is_tls else Connection
         host, port = address
         return kind(host=host, port=port, **{**self.connection_kwargs, **changes})
+
+    async def open(self, address: Address, **changes: Any) -> Connection:
+        """An open connection.
+
+        Args:
+            changes: of `connection_kwargs`.
+
+        Raises:
+            RedisError, OSError: it cannot be opened, or not in time.
+        """
+        connection = self.connection(address, **changes)
+        try:
+            async with asyncio.timeout(CONNECT_S):
+                await connection.connect()  # type: ignore[no-untyped-call]
+        except TimeoutError:
+            await hang_up(connection)
+            raise TimeoutError(f"{address[0]}:{address[1]} does not answer within {CONNECT_S:g} s") from None
+        except BaseException:
+            await hang_up(connection)
+            raise
+        return connection
 
     # Masters
 
@@ -204,15 +227,16 @@ class Servers:
         """A connection for a question or two.
 
         Raises:
-            RedisError: it cannot be opened.
+            RedisError, OSError: it cannot be opened, or there is no answer in time.
         """
-        connection = self.connection(address, **changes)
+        connection = await self.open(address, **changes)
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]
-            yield connection
+            async with asyncio.timeout(SILENT_S):
+                yield connection
+        except TimeoutError:
+            raise TimeoutError(f"{address[0]}:{address[1]} does not answer within {SILENT_S:g} s") from None
         finally:
-            with contextlib.suppress(RedisError, OSError):
-                await connection.disconnect(nowait=True)
+            await hang_up(connection)
 
     # Starting
 
@@ -340,6 +364,12 @@ def check_ca(target: RedisTarget) -> None:
 
 def is_of_cluster(facts: Mapping[str, str]) -> bool:
     return facts.get("cluster_enabled") == "1"
+
+
+async def hang_up(connection: Connection) -> None:
+    """End a connection, whatever state it is in."""
+    with contextlib.suppress(RedisError, OSError):
+        await connection.disconnect(nowait=True)
 
 
 async def ask(connection: Connection, *command: object) -> Any:

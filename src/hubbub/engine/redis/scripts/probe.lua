@@ -1,0 +1,3 @@
+#!lua
+-- Nothing, which a server that is full refuses.
+return 1
