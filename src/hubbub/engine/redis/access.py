@@ -8,7 +8,7 @@ from typing import Any
 from hubbub.acts import Role
 from hubbub.engine import MAX_INVITATIONS, Access, Change, Listener, WhyNot
 from hubbub.engine.local import Silent
-from hubbub.engine.redis.calls import PATIENT_S, Arg, Calls
+from hubbub.engine.redis.calls import Arg, Calls
 from hubbub.engine.redis.keys import VAULT_SLOT
 from hubbub.engine.redis.steady import SteadyTime
 
@@ -60,7 +60,7 @@ class RedisAccess:
         self._telling: tuple[Arg, ...] = (calls.servers.publish, keys.of_vault("ended"), node)
 
     async def _run(
-        self, script: str, *args: Arg, is_repeatable: bool = True, within_s: float = PATIENT_S
+        self, script: str, *args: Arg, is_repeatable: bool = True, within_s: float | None = None
     ) -> Sequence[Any]:
         """Run a script of the vault; the answer without the time in front."""
         at: int

@@ -17,7 +17,7 @@ from hubbub.engine import Listener, UserList
 from hubbub.engine.local import Silent
 from hubbub.engine.redis.calls import QUICK_S, Calls
 from hubbub.engine.redis.leases import BEAT_S, Leases
-from hubbub.engine.redis.parts import Part, Parts
+from hubbub.engine.redis.parts import OwnPart, Parts
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.errors import EngineError
 
@@ -39,7 +39,7 @@ CLOSE_S = 3.0
 log = structlog.get_logger("hubbub.engine")
 
 
-class Watched:
+class WatchedRoom:
     """A room whose listener is told who comes and goes.
 
     Attributes:
@@ -81,8 +81,8 @@ class RedisAttendance:
         self.leases = Leases(calls, self._parts, time, wall, node)
         # This node's users, by partition and room.
         self._here: dict[int, dict[str, set[str]]] = {}
-        self._own: dict[int, Part] = {}
-        self._watched: dict[str, Watched] = {}
+        self._own: dict[int, OwnPart] = {}
+        self._watched: dict[str, WatchedRoom] = {}
         self._unread: set[str] = set()
         self._large: dict[str, tuple[UserList, int, float]] = {}
         self._was_swept = False
@@ -176,14 +176,14 @@ class RedisAttendance:
             del rooms[room]
         self._part(partition).note(room, f"-{user}")
 
-    def _part(self, partition: int) -> Part:
+    def _part(self, partition: int) -> OwnPart:
         part = self._own.get(partition)
         if part is None:
 
             def present() -> Mapping[str, set[str]]:
                 return self._here.get(partition, {})
 
-            part = self._own[partition] = Part(self._parts, self.leases.name, partition, present, self._note_swept)
+            part = self._own[partition] = OwnPart(self._parts, self.leases.name, partition, present, self._note_swept)
         return part
 
     def _note_swept(self) -> None:
@@ -222,7 +222,7 @@ class RedisAttendance:
     def watch(self, room: str) -> None:
         """Tell the listener who comes to a room and goes; its channel is subscribed to."""
         if room not in self._watched:
-            self._watched[room] = Watched()
+            self._watched[room] = WatchedRoom()
             self._unread.add(room)
 
     def unwatch(self, room: str) -> None:
@@ -244,7 +244,7 @@ class RedisAttendance:
         for change in data.decode().split("\0"):
             self._take(room, watched, change[0], change[1:])
 
-    def _take(self, room: str, watched: Watched, sign: str, user: str) -> None:
+    def _take(self, room: str, watched: WatchedRoom, sign: str, user: str) -> None:
         has_come = sign == "+"
         users = watched.users
         if users is not None:
@@ -285,7 +285,7 @@ class RedisAttendance:
             if watched is not None:
                 self._compare(room, watched, users)
 
-    def _compare(self, room: str, watched: Watched, found: UserList) -> None:
+    def _compare(self, room: str, watched: WatchedRoom, found: UserList) -> None:
         """Tell the listener what it has missed, if it is known what it was told."""
         before = watched.users
         if found.count > MOST_REMEMBERED:

@@ -109,10 +109,15 @@ class ScriptCall:
 
 
 class Calls:
-    """Runs scripts on the masters of a target."""
+    """Runs scripts on the masters of a target.
+
+    Attributes:
+        patience_s: how long a call is tried for at most.
+    """
 
     def __init__(self, servers: Servers) -> None:
         self.servers = servers
+        self.patience_s = PATIENT_S
         self._pools: dict[Address, Pool] = {}
         self._is_answering = True
         self._is_full = False
@@ -130,7 +135,7 @@ class Calls:
         args: Sequence[Arg],
         *,
         is_repeatable: bool = True,
-        within_s: float = PATIENT_S,
+        within_s: float | None = None,
     ) -> Any:
         """Run a script and return its answer; strings in it are bytes.
 
@@ -138,13 +143,14 @@ class Calls:
             name: of the script.
             slot: of all its keys.
             is_repeatable: whether it may be run again where the answer to it was lost.
-            within_s: how long it is tried for.
+            within_s: how long it is tried for; `patience_s` without it.
 
         Raises:
             NotKept: nothing was done.
             NotKnown: it was done, or not; the answer was lost.
         """
         call = ScriptCall(load(name), slot, keys, args)
+        within_s = self.patience_s if within_s is None else min(within_s, self.patience_s)
         try:
             async with asyncio.timeout(within_s):
                 answer = await self._run(call, is_repeatable=is_repeatable)

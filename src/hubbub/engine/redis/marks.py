@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any
 
-from hubbub.engine.redis.calls import PATIENT_S, Calls
+from hubbub.engine.redis.calls import Calls
 from hubbub.errors import EngineError
 
 __all__ = ["RedisMarks"]
@@ -22,7 +22,7 @@ MOST_MARKS = 500
 Mark = tuple[str, str]  # user, room
 
 
-class Batch:
+class MarkBatch:
     """Marks that are written together.
 
     Attributes:
@@ -43,7 +43,7 @@ class MarkLane:
     __slots__ = ("batch", "turn")
 
     def __init__(self) -> None:
-        self.batch = Batch()
+        self.batch = MarkBatch()
         self.turn = asyncio.Lock()
 
 
@@ -63,11 +63,11 @@ class RedisMarks:
         batch, mark = lane.batch, (user, room)
         batch.marks[mark] = max(seq, batch.marks.get(mark, 0))
         if len(batch.marks) >= MOST_MARKS:
-            lane.batch = Batch()
+            lane.batch = MarkBatch()
         async with lane.turn:
             if batch.outcome is None:  # the first of those who wait writes for all
                 if batch is lane.batch:
-                    lane.batch = Batch()
+                    lane.batch = MarkBatch()
                 await self._write(partition, batch)
         if isinstance(batch.outcome, dict):
             return batch.outcome[mark]
@@ -98,7 +98,7 @@ class RedisMarks:
         while found := await self._run("marked", partition, [self._keys.of_room("k", room)], [MOST_MARKS]):
             await self._forget(partition, [(user.decode(), room) for user in found])
 
-    async def _write(self, partition: int, batch: Batch) -> None:
+    async def _write(self, partition: int, batch: MarkBatch) -> None:
         args = [arg for (user, room), seq in batch.marks.items() for arg in (user, room, seq)]
         try:
             furthest = await self._run("mark", partition, self._keys_of(partition, list(batch.marks)), args)
@@ -118,4 +118,4 @@ class RedisMarks:
         return [key for pair in pairs for key in pair]
 
     async def _run(self, script: str, partition: int, keys: Sequence[bytes], args: Sequence[str | int]) -> Any:
-        return await self._calls.run(script, self._keys.slot(partition), keys, args, within_s=PATIENT_S)
+        return await self._calls.run(script, self._keys.slot(partition), keys, args)

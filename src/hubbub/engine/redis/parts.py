@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
 
-from hubbub.engine.redis.calls import Calls
+from hubbub.engine.redis.calls import QUICK_S, Calls
 from hubbub.errors import EngineError
 
-__all__ = ["Change", "Part", "Parts"]
+__all__ = ["Change", "OwnPart", "Parts"]
 
 # Changes to a batch, and the most that wait; beyond that the difference is found out when there is time.
 MOST_CHANGES = 500
@@ -54,7 +54,7 @@ class Parts:
             signs = [sign for _, sign in of_room]
             named += [keys.of_room("n", room), keys.of_room("m", room)]
             args += [room, keys.of_room("e", room), len(signs), *signs]
-        return int(await self._calls.run("attend", keys.slot(partition), named, args))
+        return int(await self._calls.run("attend", keys.slot(partition), named, args, within_s=QUICK_S))
 
     async def read(self, node: str, partition: int) -> tuple[int, set[Entry]]:
         """All entries of a part, and the number of its last batch; while nobody writes it.
@@ -101,7 +101,7 @@ class Parts:
         return self._keys.in_partition(partition, f"r:{node}")
 
 
-class Part:
+class OwnPart:
     """A node's own part of one partition.
 
     Args:
