@@ -13,6 +13,7 @@ from importlib.metadata import version
 import structlog
 import uvloop
 
+from hubbub.engine.urls import shown_url
 from hubbub.hub import Hub
 from hubbub.inheritance import Inheritance, News, Order
 from hubbub.logs import configure_logging
@@ -149,4 +150,4 @@ def announce(server: Server, settings: Settings) -> None:
 
 def log_start(settings: Settings) -> None:
     """Have a first line in the log."""
-    log.info("serving", engine=settings.engine_url, max_clients=settings.clients_limit or "unlimited")
+    log.info("serving", engine=shown_url(settings.engine_url), max_clients=settings.clients_limit or "unlimited")

@@ -24,7 +24,7 @@ from hubbub.certs import Certificate, load_context, local_certificate, local_nam
 from hubbub.checks import check_settings, is_local
 from hubbub.core import Core
 from hubbub.engine import Engine
-from hubbub.engine.urls import open_engine
+from hubbub.engine.urls import make_engine, shown_url
 from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
 from hubbub.http.app import App, security_headers
@@ -86,7 +86,7 @@ async def serving(hub: Hub, settings: Settings | None = None) -> AsyncIterator[S
     check_settings(settings)
     if settings.workers > 1:
         raise ConfigError(f"--workers {settings.workers}: only `hubbub serve` and hubbub.run start processes")
-    server = Server(hub, settings, certificate_for(settings))
+    server = Server(hub, settings, certificate_for(settings), await engine_for(settings))
     async with server.at_work():
         yield server
 
@@ -104,7 +104,7 @@ async def serving_slot(
         ConfigError: as for `serving`, and for an engine that processes cannot share.
     """
     check_settings(settings)
-    server = Server(hub, settings, certificate_for(settings), sockets, makes_setup=is_first)
+    server = Server(hub, settings, certificate_for(settings), await engine_for(settings), sockets, makes_setup=is_first)
     async with server.at_work():
         yield server
 
@@ -124,6 +124,7 @@ class Server:
         hub: Hub,
         settings: Settings,
         certificate: Certificate | None,
+        engine: Engine,
         sockets: list[socket.socket] | None = None,
         *,
         makes_setup: bool = True,
@@ -133,8 +134,8 @@ class Server:
         self._makes_setup = makes_setup
         self._settings = settings
         self._tls = load_context(certificate) if certificate else None
-        self._engine = engine_for(settings)
-        check_sharing(settings, self._engine)
+        self._engine = engine
+        check_sharing(settings, engine)
         # The last that can fail, and the first that has to be undone.
         self._bound = bind(settings.host, settings.port) if sockets is None else sockets
         host, self.port = self._bound[0].getsockname()[:2]
@@ -204,7 +205,7 @@ class Server:
                 await self._prepare_accounts()
                 await self._core.refresh_access()
             except EngineError as error:
-                raise ConfigError(f"--engine {self._settings.engine_url}: {error}; mend the file or the disk") from None
+                raise ConfigError(f"--engine {shown_url(self._settings.engine_url)}: {error}") from None
             failed = None
             async with asyncio.TaskGroup() as tasks:
                 background = [tasks.create_task(work) for work in self._background()]
@@ -315,9 +316,13 @@ class Server:
                 log.error("certificate not renewed", error=str(error))  # noqa: TRY400  # the reason says it all
 
 
-def engine_for(settings: Settings) -> Engine:
-    """The engine that the settings name, to be opened."""
-    return open_engine(
+async def engine_for(settings: Settings) -> Engine:
+    """The engine that the settings name, to be opened.
+
+    Raises:
+        ConfigError: they name none, or one that cannot be reached or used.
+    """
+    return await make_engine(
         settings.engine_url,
         clock=time.monotonic,
         wall=time.time,
@@ -335,7 +340,7 @@ def check_sharing(settings: Settings, engine: Engine) -> None:
     if settings.workers > 1 and not engine.is_shared:
         raise ConfigError(
             f"--workers {settings.workers} needs an engine that processes share, such as redis://HOST; "
-            f"--engine {settings.engine_url} is of one process"
+            f"--engine {shown_url(settings.engine_url)} is of one process"
         )
 
 

@@ -8,18 +8,27 @@ restarts for one that keeps nothing.  Time goes by `clock`; `wall` goes with it,
 from __future__ import annotations
 
 import errno
+import itertools
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from contract.told import BreakAppends, Lives, Restart, Told
+from hubbub.cluster.redis import RedisServer
 from hubbub.engine import Engine, folding
 from hubbub.engine.journal import JournalFile
-from hubbub.engine.urls import open_engine
+from hubbub.engine.redis.engine import make_redis_engine
+from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
+from hubbub.engine.redis.target import is_redis, parse
+from hubbub.engine.urls import make_engine
 from hubbub.testing import Clock
+from redis_servers import needs_redis, redis_single
 from walls import Wall
+
+__all__ = ["redis_single"]
 
 
 @pytest.fixture
@@ -42,13 +51,24 @@ def told() -> Told:
     return Told()
 
 
-# The last one folds its journal after every batch, a message at a time.
-ENGINES = ["memory://", "sqlite:///{}/log.db", "sqlite:///{}/log.db?durability=full", "sqlite:///{}/folding.db"]
+# The last SQLite folds its journal after every batch, a message at a time.
+ENGINES = [
+    "memory://",
+    "sqlite:///{}/log.db",
+    "sqlite:///{}/log.db?durability=full",
+    "sqlite:///{}/folding.db",
+    pytest.param("redis", marks=needs_redis),
+]
+
+prefixes = itertools.count()
 
 
 @pytest.fixture(params=ENGINES)
 def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The engine's URL; what it names is empty."""
+    if request.param == "redis":
+        server: RedisServer = request.getfixturevalue("redis_single")
+        return f"{server.url}?prefix=t{next(prefixes)}"
     if "folding" in request.param:
         monkeypatch.setattr(folding, "FOLD_MESSAGES", 1)
         monkeypatch.setattr(folding, "FOLD_ROWS", 1)
@@ -69,8 +89,13 @@ def keep_s() -> float:
 
 @pytest.fixture
 async def lives(url: str, keep: int, keep_s: float, clock: Clock, wall: Wall, told: Told) -> AsyncIterator[Lives]:
-    lives = Lives(lambda: open_engine(url, clock=clock, wall=wall, keep=keep, keep_s=keep_s), told)
-    await lives.engine.open(told)
+    async def make() -> Engine:
+        if is_redis(url):
+            return await make_redis_engine(parse(url), clock=clock, wall=wall, keep=keep, keep_s=keep_s)
+        return await make_engine(url, clock=clock, wall=wall, keep=keep, keep_s=keep_s)
+
+    lives = Lives(make, told)
+    await lives.restart()
     yield lives
     await lives.close()
 
@@ -92,6 +117,8 @@ def restart(url: str, lives: Lives) -> Restart:
 @pytest.fixture
 def break_appends(url: str, monkeypatch: pytest.MonkeyPatch) -> BreakAppends:
     """`break_appends(count)` makes the next batches fail."""
+    if is_redis(url):
+        return break_redis(monkeypatch)
     if not url.startswith("sqlite"):
         pytest.skip("it cannot fail")
     failing, write = 0, JournalFile.write
@@ -108,4 +135,23 @@ def break_appends(url: str, monkeypatch: pytest.MonkeyPatch) -> BreakAppends:
         failing = count
 
     monkeypatch.setattr(JournalFile, "write", write_or_fail)
+    return break_appends
+
+
+def break_redis(monkeypatch: pytest.MonkeyPatch) -> BreakAppends:
+    """Let Redis refuse batches as one does whose memory is full."""
+    failing, run = 0, Masters.run
+
+    async def run_or_fail(self: Masters, call: ShardCall, *, within_s: float) -> Any:
+        nonlocal failing
+        if failing and call.script.name == "append":
+            failing -= 1
+            raise NotDone("OOM command not allowed", may_be=False)
+        return await run(self, call, within_s=within_s)
+
+    def break_appends(count: int) -> None:
+        nonlocal failing
+        failing = count
+
+    monkeypatch.setattr(Masters, "run", run_or_fail)
     return break_appends

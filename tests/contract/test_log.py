@@ -239,7 +239,6 @@ async def test_keys_from_while_the_wall_clock_was_ahead_are_forgotten_in_time(
     clock.go(300)
     again = await kept(engine.append([draft(key="ahead"), draft(key="k")]))
     assert [receipt.repeated for receipt in again] == [False, False]
-    assert len(vars(engine)["_keys"]) == 2, "the first ones hold no memory any more"
 
 
 @pytest.mark.parametrize("jump_s", [0, 600, -600])

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import atexit
+import functools
+import itertools
 import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
@@ -18,14 +21,21 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from gates import Gate, turns
 from hubbub import Client, Event, Hub, Posting, Refused
 from hubbub.chat import NewMessage
+from hubbub.cluster.redis import RedisServer
 from hubbub.engine import folding
-from hubbub.engine.urls import open_engine
+from hubbub.engine.redis.engine import make_redis_engine
+from hubbub.engine.redis.target import parse
+from hubbub.engine.urls import make_engine
 from hubbub.recent import RECENT
 from hubbub.testing import CLASSIC, Clock, Guest, Stage, at_work
+from redis_servers import needs_redis
 
 ROOM = "general"
 OTHER_ROOM = "kitchen"
 NAMES = ("percy", "alice", "bob")
+
+# For what comes from the other node.
+DEADLINE_S = 5.0
 
 names = st.sampled_from(NAMES)
 
@@ -168,7 +178,7 @@ class Promises(RuleBasedStateMachine):
 
     async def start(self) -> Stage:
         self.gate = Gate(is_open=False)
-        engine = open_engine(self.url.format(Path(self.folder.name)), clock=self.clock, wall=self.clock)
+        engine = await make_engine(self.url.format(Path(self.folder.name)), clock=self.clock, wall=self.clock)
         at_work_again = at_work(relaying(self.gate), engine=engine, clock=self.clock)
         return await self.life.enter_async_context(at_work_again)
 
@@ -248,12 +258,18 @@ class Promises(RuleBasedStateMachine):
 
     @rule(count=st.sampled_from([1, 3, RECENT + 50]))
     def others_say(self, count: int) -> None:
+        self.do(self.post(count))
+
+    async def post(self, count: int) -> None:
         for _ in range(count):
             self.stage.hub.room(ROOM).post(NewMessage("meanwhile"))
 
     @rule()
     def cast(self) -> None:
         self.casts += 1
+        self.do(self.cast_cursor())
+
+    async def cast_cursor(self) -> None:
         self.stage.hub.room(ROOM).cast(Cursor(self.casts))
 
     @rule(name=names)
@@ -262,9 +278,12 @@ class Promises(RuleBasedStateMachine):
 
     def drop(self, person: Person) -> None:
         if person.guest is not None:
-            person.guest.hang_up()
+            self.do(self.hang_up(person.guest))
             person.guest = None
             person.relayed.clear()
+
+    async def hang_up(self, guest: Guest) -> None:
+        guest.hang_up()
 
     @rule(name=names)
     def read_slowly(self, name: str) -> None:
@@ -350,6 +369,61 @@ class FoldingPromises(SqlitePromises):
         return await super().start()
 
 
+@functools.cache
+def redis_for_all() -> RedisServer:
+    """One server for all examples, each with a prefix of its own; it ends with this process."""
+    server = RedisServer(Path(tempfile.mkdtemp()))
+    atexit.register(server.kill)
+    server.start()
+    return server
+
+
+prefixes = itertools.count()
+
+
+class RedisPromises(Promises):
+    """The same on Redis, where a restart of all nodes loses nothing."""
+
+    def __init__(self) -> None:
+        self.target = parse(f"{redis_for_all().url}?prefix=promises{next(prefixes)}")
+        super().__init__()
+
+    async def start(self) -> Stage:
+        self.gate = Gate(is_open=False)
+        return await self.start_node()
+
+    async def start_node(self) -> Stage:
+        engine = await make_redis_engine(self.target, clock=self.clock, wall=self.clock)
+        at_work_again = at_work(relaying(self.gate), engine=engine, clock=self.clock)
+        return await self.life.enter_async_context(at_work_again)
+
+
+class NodesPromises(RedisPromises):
+    """The same on two nodes: who comes is let in by the one or the other."""
+
+    stages: tuple[Stage, Stage]
+
+    async def start(self) -> Stage:
+        self.gate = Gate(is_open=False)
+        self.stages = await self.start_node(), await self.start_node()
+        self.coming = 0
+        return self.stages[0]
+
+    async def let_in(self, person: Person) -> None:
+        self.coming += 1
+        self.stage = self.stages[self.coming % 2]
+        await super().let_in(person)
+
+    async def settle(self) -> None:
+        await super().settle()
+        head = await self.stage.engine.head(ROOM)
+        async with asyncio.timeout(DEADLINE_S):
+            for person in self.people.values():
+                while person.guest is not None and not person.is_slow and person.last_seq < head.seq:
+                    await asyncio.sleep(0.001)
+                    person.hear()
+
+
 slow_enough = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 Promises.TestCase.settings = slow_enough
@@ -358,3 +432,7 @@ SqlitePromises.TestCase.settings = slow_enough
 TestSqlite = pytest.mark.thorough(SqlitePromises.TestCase)
 FoldingPromises.TestCase.settings = slow_enough
 TestFolding = pytest.mark.thorough(FoldingPromises.TestCase)
+RedisPromises.TestCase.settings = slow_enough
+TestRedis = needs_redis(pytest.mark.thorough(RedisPromises.TestCase))
+NodesPromises.TestCase.settings = slow_enough
+TestNodes = needs_redis(pytest.mark.thorough(NodesPromises.TestCase))

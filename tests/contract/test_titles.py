@@ -49,8 +49,7 @@ async def test_a_room_that_nothing_was_read_of_leaves_nothing(engine: Engine) ->
             lambda file: file.execute("SELECT * FROM marks").fetchall(), engine._database.reading
         )
         assert rows == []
-    else:
-        assert isinstance(engine, MemoryEngine)
+    elif isinstance(engine, MemoryEngine):
         assert not engine._marks
     await engine.mark_read("ops", "percy", 3)
     assert await engine.mark_read("ops", "percy", 0) == 3

@@ -9,6 +9,7 @@ import pytest
 from contract.told import Restart, Told
 from hubbub.acts import Role
 from hubbub.engine import Account, Change, Engine, Grant, OtpLimit, WhyNot, memory, sqlite_access
+from hubbub.engine.redis import access as redis_access
 from hubbub.testing import Clock
 from walls import DAY_S, Wall
 
@@ -465,7 +466,7 @@ async def test_each_change_of_who_may_do_what_has_a_higher_version(engine: Engin
 
 
 async def test_what_is_kept_of_who_may_do_what_is_bounded(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in (memory, sqlite_access):
+    for module in (memory, sqlite_access, redis_access):
         monkeypatch.setattr(module, "MAX_INVITATIONS", 2)
     await add(engine, "percy")
     for room in ("a", "b", "c"):

@@ -23,11 +23,12 @@ DEADLINE_S = 20.0
 class Lives:
     """An engine, and what it becomes when it is closed and opened again as by another process."""
 
-    def __init__(self, make: Callable[[], Engine], listener: Listener) -> None:
+    engine: Engine
+
+    def __init__(self, make: Callable[[], Awaitable[Engine]], listener: Listener) -> None:
         self._make = make
         self._listener = listener
-        self._is_open = True
-        self.engine = make()
+        self._is_open = False
 
     async def close(self) -> None:
         if self._is_open:
@@ -36,7 +37,7 @@ class Lives:
 
     async def restart(self) -> Engine:
         await self.close()
-        self.engine = self._make()
+        self.engine = await self._make()
         await self.engine.open(self._listener)
         self._is_open = True
         return self.engine

@@ -394,7 +394,11 @@ class Broken(MemoryEngine):
 
 def engine(monkeypatch: pytest.MonkeyPatch, made: MemoryEngine) -> None:
     """Let servers run on this engine."""
-    monkeypatch.setattr(server_module, "open_engine", lambda *_args, **_more: made)
+
+    async def make(*_args: object, **_more: object) -> MemoryEngine:
+        return made
+
+    monkeypatch.setattr(server_module, "make_engine", make)
 
 
 async def test_an_engine_that_cannot_be_opened_leaves_nothing(

@@ -43,7 +43,7 @@ from hubbub.engine.retention import Retention
 from hubbub.engine.schema import MIGRATIONS, connect_file
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.tail import Row
-from hubbub.engine.urls import open_engine, vault_at
+from hubbub.engine.urls import make_engine, vault_at
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
 from hubbub.otp import OneTimePasswords
 from hubbub.testing import Clock
@@ -950,7 +950,7 @@ async def test_the_url_of_a_vault_may_name_a_durability(tmp_path: Path) -> None:
     async with vault_at(f"sqlite:///{tmp_path}/log.db?durability=full", clock=Clock(), wall=Clock()) as vault:
         assert await vault.accounts() == []
     with pytest.raises(ConfigError, match="names no engine"):
-        open_engine(f"sqlite:///{tmp_path}/log.db?durability=none", clock=Clock(), wall=Clock())
+        await make_engine(f"sqlite:///{tmp_path}/log.db?durability=none", clock=Clock(), wall=Clock())
 
 
 async def test_marks_of_many_readers_are_few_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

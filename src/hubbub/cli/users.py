@@ -20,8 +20,7 @@ from hubbub.acts import Role
 from hubbub.audit import append_line, audit_line
 from hubbub.cli.options import Options
 from hubbub.engine import MAX_INVITATIONS, Access, Account, Change, Vault, WhyNot
-from hubbub.engine.redis.target import shown
-from hubbub.engine.urls import vault_at
+from hubbub.engine.urls import shown_url, vault_at
 from hubbub.errors import ConfigError, EngineError, Refused
 from hubbub.policy import check_password, check_user_name
 
@@ -208,7 +207,7 @@ def accounts(settings: Options) -> Iterator[AccountDesk]:
         try:
             yield AccountDesk(vault, runner, settings.audit_path)
         except EngineError as error:
-            raise ConfigError(f"{shown(url)}: {error}; nothing was changed, try again") from None
+            raise ConfigError(f"{shown_url(url)}: {error}; nothing was changed, try again") from None
         finally:
             runner.run(stack.aclose())
 

@@ -17,30 +17,35 @@ from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.errors import ConfigError
 
-__all__ = ["open_engine", "path_of", "vault_at"]
+__all__ = ["make_engine", "path_of", "shown_url", "vault_at"]
 
 MEMORY = "memory://"
 SQLITE = "sqlite:///"
 
 
-def open_engine(
+async def make_engine(
     url: str, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
 ) -> Engine:
     """Make the engine that a URL names; it is opened by the server.
 
     Args:
-        url: `memory://`, or `sqlite:///` and a path (`sqlite:////` and the rest of an absolute one), with
-            `?durability=full` for an fsync a batch.
+        url: `memory://`; or `sqlite:///` and a path (`sqlite:////` and the rest of an absolute one), with
+            `?durability=full` for an fsync a batch; or that of a Redis (`redis.target`).
         clock: seconds that never go back.
-        wall: seconds since 1970.
+        wall: seconds since 1970; a Redis goes by its own.
         keep: messages kept of a room; 0 for all.
         keep_s: seconds that a message is kept; 0 for ever.
 
     Raises:
-        ConfigError: for a URL that names no engine.
+        ConfigError: for a URL that names no engine, and for a Redis that cannot be used.
     """
     if url == MEMORY:
         return MemoryEngine(clock=clock, wall=wall, keep=keep, keep_s=keep_s)
+    if is_redis(url):
+        # Here, because redis-py is 7 MB that servers on other engines do not need.
+        from hubbub.engine.redis.engine import make_redis_engine
+
+        return await make_redis_engine(parse(url), clock=clock, keep=keep, keep_s=keep_s)
     path, durability = split_sqlite(url)
     return SqliteEngine(path, clock=clock, wall=wall, durability=durability, keep=keep, keep_s=keep_s)
 
@@ -50,22 +55,21 @@ async def vault_at(url: str, *, clock: Callable[[], float], wall: Callable[[], f
     """Open the vault of the engine that a URL names, and nothing else of it; a server may be running on the engine.
 
     Args:
-        url: as for `open_engine`, or one of Redis.
+        url: as for `make_engine`.
         clock: seconds that never go back.
         wall: seconds since 1970.
 
     Raises:
         ConfigError: for a URL that names no engine, or one whose vault cannot be opened from outside its server.
     """
+    if url == MEMORY:
+        raise ConfigError(f"--engine {url}: its accounts live in the server's memory; name a sqlite:///FILE")
     if is_redis(url):
-        # Here, because redis-py is 7 MB that servers on other engines do not need.
         from hubbub.engine.redis.vault import open_vault
 
         async with open_vault(parse(url), clock=clock) as vault:
             yield vault
         return
-    if url == MEMORY:
-        raise ConfigError(f"--engine {url}: its accounts live in the server's memory; name a sqlite:///FILE")
     path, durability = split_sqlite(url)
     path = path.resolve()
     database = Database(path, durability)
@@ -90,6 +94,11 @@ def path_of(url: str) -> Path:
     if is_redis(url):
         raise ConfigError(f"--engine {shown(url)}: what it has is in Redis, and no file of this machine's")
     return split_sqlite(url)[0].resolve()
+
+
+def shown_url(url: str) -> str:
+    """An engine's URL for log lines and errors: without a password."""
+    return shown(url)
 
 
 def split_sqlite(url: str) -> tuple[Path, str]:

@@ -338,6 +338,11 @@ class RedisBus:
         await bus.call("PING")
         self._tasks.start(self._compare(rooms))
 
+    def rooms_on(self, master: Master) -> list[str]:
+        """The rooms that are listened to on a server."""
+        of_shards = self._by_shard(set(self._masters.shards_of(master)))
+        return [room for rooms in of_shards.values() for room in rooms]
+
     def _by_shard(self, shards: set[int]) -> dict[int, list[str]]:
         rooms: dict[int, list[str]] = {}
         for room in self._gates:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import secrets
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,13 +35,12 @@ PROBE_S = 1.0
 CAST = b"!"
 
 
-class RedisLog:
+class RedisLog(ABC):
     """The log and the bus.
 
     Args:
         servers: where the data is; started.
         clock: seconds that never go back.
-        on_event: is given what is published in a room about users that come and go.
         keep: messages kept of a room; 0 for all.
         keep_s: seconds that a message is kept; 0 for ever.
         wall: tests' seconds since 1970; None for the server's own time.
@@ -53,7 +53,6 @@ class RedisLog:
         servers: Servers,
         *,
         clock: Callable[[], float],
-        on_event: Callable[[str, bytes], None],
         keep: int = 0,
         keep_s: float = 0,
         wall: Callable[[], float] | None = None,
@@ -61,7 +60,6 @@ class RedisLog:
         self.node = secrets.token_hex(8).encode()
         keys = self._keyspace = servers.keys
         self._tasks = Tasks()
-        self._on_event = on_event
         self._wall = wall
         now = (lambda: int(wall() * 1000)) if wall is not None else None
         self._clock = clock
@@ -178,7 +176,7 @@ class RedisLog:
 
     async def clear(self, room: str) -> None:
         # The server frees what is unlinked in a thread of its own.
-        await self._ask(room, "UNLINK", self._keyspace.of_room("l", room), self._keyspace.of_room("k", room))
+        await self._ask(room, "UNLINK", self._keyspace.of_room("l", room))
         await self._ask(room, "HDEL", self._keyspace.of_room("p", room), "title")
 
     async def _ask(self, room: str, *command: Part) -> Any:
@@ -207,10 +205,32 @@ class RedisLog:
 
     def _on_room_event(self, room: str, data: bytes) -> None:
         if not data.startswith(CAST):
-            self._on_event(room, data)
+            self.heard_users(room, data)
         elif data[1:17] != self.node:
             type_, _, payload = data[17:].partition(b"\0")
             self._listener.heard(room, type_.decode(), payload)
+
+    # What others do about it
+
+    @abstractmethod
+    def heard_users(self, room: str, data: bytes) -> None:
+        """Take what is published in a room about users that come and go."""
+
+    @abstractmethod
+    def missed_events(self, master: Master) -> None:
+        """Take note that events of rooms that a server has may have been missed."""
+
+    def rooms_on(self, master: Master) -> list[str]:
+        """The rooms that are listened to on a server."""
+        return self._bus.rooms_on(master)
+
+    def forget_node(self, node: str) -> None:
+        """Remove what is kept of the last batches of a node that is long gone."""
+        for partition in range(len(self._lanes)):
+            link = self._masters.of(partition).commands
+            if link is not None:
+                key = self._keyspace.in_partition(partition, "f")
+                link.call("HDEL", key, f"b:{node}").add_done_callback(forget)
 
     # What the parts tell each other
 
@@ -219,6 +239,7 @@ class RedisLog:
 
     async def _on_bus(self, master: Master) -> None:
         await self._bus.on_bus(master)
+        self.missed_events(master)
 
     def _on_identity(self, master: Master) -> None:
         self._bus.compare(master)
