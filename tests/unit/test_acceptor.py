@@ -69,6 +69,27 @@ def started(listening: Listening) -> Acceptor:
     return acceptor
 
 
+async def test_it_takes_connections_from_the_sockets_that_it_is_told_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+    loop = asyncio.get_running_loop()
+    monkeypatch.setattr(loop, "add_reader", lambda sock, *_: read.append(sock))
+    monkeypatch.setattr(loop, "remove_reader", read.remove)
+    own, other = Listening(), Listening()
+    acceptor = started(own)
+    for wanted in ([own, other], [own, other], [other], [], [own]):
+        acceptor.accept_on(wanted)  # type: ignore[arg-type]  # as above
+        assert read == wanted
+
+
+async def test_a_socket_that_it_rests_from_stays_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    readers = Readers(monkeypatch)
+    acceptor = started(Listening(errno.EMFILE))
+    readers.ready()
+    acceptor.accept_on([])
+    readers.later.pop()()
+    assert readers.read is None
+
+
 @pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM])
 async def test_without_descriptors_it_rests_and_tries_again(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
     readers = Readers(monkeypatch)

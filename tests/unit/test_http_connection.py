@@ -819,6 +819,51 @@ async def test_a_stop_does_not_wait_for_ever() -> None:
     assert site.transport.is_cut
 
 
+# Handing over
+
+
+async def test_who_hands_over_answers_what_was_asked_and_waits_for_who_has_come_just_now() -> None:
+    site = Site(at_once=False)
+    handing = asyncio.create_task(site.server.hand_over(60.0))
+    await site.send(GET)
+    assert not handing.done()
+    answer = await site.answer()
+    assert statuses(answer) == [200]
+    assert b"Connection: close" in answer, "the next request is for another process"
+    assert site.transport.is_half_closed, "as always, so that the answer is read"
+    await handing
+
+
+@pytest.mark.parametrize("rest", [b"GET / HT", b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\n{"])
+async def test_who_hands_over_waits_for_a_request_that_has_begun(rest: bytes) -> None:
+    site = Site()
+    await site.send(GET)
+    assert site.connection.is_idle
+    await site.send(rest)
+    assert not site.connection.is_idle
+
+
+async def test_who_hands_over_waits_for_nobody_who_asks_nothing_any_more() -> None:
+    site = Site()
+    await site.send(GET)
+    await site.server.hand_over(60.0)
+    assert not site.transport.is_closing()
+
+
+async def test_who_hands_over_does_not_wait_for_ever_for_who_asks_nothing_at_all() -> None:
+    site = Site()
+    await site.server.hand_over(0.0)
+    assert site.shared.connections == {site.connection}
+
+
+async def test_after_that_no_sockets_are_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = Site()
+    await site.server.hand_over(0.0)
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_reader", lambda *_: pytest.fail("it listens"))
+    with socket.socket() as sock:
+        site.server.accept_on([sock])
+
+
 # Anything
 
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
 
+from hubbub import listening
 from hubbub.errors import ConfigError
-from hubbub.listening import bind, cannot_bind
+from hubbub.listening import bind, bind_slots, cannot_bind
 
 HAS_IPV6 = socket.has_ipv6
 
@@ -96,6 +98,44 @@ def test_a_port_that_is_taken_is_named_and_no_socket_is_left(
         with pytest.raises(ConfigError, match=f"^--port {port} is taken on all.example; "):
             bind("all.example", port)
         assert [sock.fileno() for sock in made[-2:]] == [-1, -1]
+
+
+def test_slots_share_all_addresses_and_one_port(monkeypatch: pytest.MonkeyPatch, made: list[socket.socket]) -> None:
+    addresses(monkeypatch, "127.0.0.1", "127.0.0.2")
+    slots = bind_slots("all.example", 0, 3)
+    assert sum(slots, []) == made  # noqa: RUF017  # three short lists
+    assert [[sock.getsockname()[0] for sock in slot] for slot in slots] == [["127.0.0.1", "127.0.0.2"]] * 3
+    assert len({sock.getsockname()[1] for slot in slots for sock in slot}) == 1
+    for slot in slots:
+        slot[1].listen()
+    port = slots[0][0].getsockname()[1]
+    for _ in range(50):
+        with socket.socket() as client:
+            client.connect(("127.0.0.2", port))
+    listening = [slot[1] for slot in slots]
+    found, _, _ = select.select(listening, [], [], 0)
+    assert found == listening, "by chance one has none, once in 10^8 runs"
+
+
+def test_slots_do_not_join_those_of_another_server(made: list[socket.socket]) -> None:
+    slots = bind_slots("127.0.0.1", 0, 2)
+    for [sock] in slots:
+        sock.listen()
+    port = slots[0][0].getsockname()[1]
+    with pytest.raises(ConfigError, match=f"^--port {port} is taken"):
+        bind_slots("127.0.0.1", port, 2)
+
+
+def test_of_slots_that_cannot_be_had_no_socket_is_left(
+    monkeypatch: pytest.MonkeyPatch, made: list[socket.socket]
+) -> None:
+    def fail(_first: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(listening, "bind_beside", fail)
+    with pytest.raises(ConfigError, match="Too many open files"):
+        bind_slots("127.0.0.1", 0, 2)
+    assert [sock.fileno() for sock in made] == [-1]
 
 
 @pytest.mark.parametrize("host", ["nowhere.invalid", "a" * 300, "-", "999.0.0.1"])

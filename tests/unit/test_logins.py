@@ -379,3 +379,15 @@ def test_those_that_wait_are_not_asked_for_each_that_is_refused(office: Office) 
         office.attempt("percy", is_wanted=is_wanted)
     assert office.refused == 500
     assert asked <= MAX_WAITING_PER_SOURCE + HASHERS
+
+
+@pytest.mark.parametrize(("workers", "hashers", "waiting"), [(1, 2, 128), (2, 1, 64), (64, 1, 2), (1000, 1, 1)])
+def test_workers_divide_the_places_and_the_hashers(workers: int, hashers: int, waiting: int) -> None:
+    office = Office()
+    office.queue = Queue(workers)
+    assert office.queue.hashers == hashers
+    for number in range(300):
+        office.attempt(f"user{number}")
+    assert len(office.queue) == waiting
+    assert len(office._busy) == hashers
+    assert office.queue.next(office.now) is None
