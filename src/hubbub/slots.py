@@ -19,7 +19,18 @@ from typing import Protocol
 
 import structlog
 
-__all__ = ["KILL_S", "LEAVE_S", "MAX_DELAY_S", "SILENT_S", "START_S", "STEADY_S", "Occupant", "Overseer", "Slots"]
+__all__ = [
+    "ALONE_DELAY_S",
+    "KILL_S",
+    "LEAVE_S",
+    "MAX_DELAY_S",
+    "SILENT_S",
+    "START_S",
+    "STEADY_S",
+    "Occupant",
+    "Overseer",
+    "Slots",
+]
 
 log = structlog.get_logger("hubbub.workers")
 
@@ -35,6 +46,8 @@ SILENT_S = 4.0
 # A worker that has died is replaced at once, the next time after the first delay, then twice that and so on.
 FIRST_DELAY_S = 0.5
 MAX_DELAY_S = 30.0
+# While none is left, the next one is started after this time at the latest.
+ALONE_DELAY_S = 1.0
 # One that has served for so long has not died of its start: the delays begin anew.
 STEADY_S = 60.0
 
@@ -351,7 +364,14 @@ class Slots:
                 self.exit_code = int(self._is_unclean)
             return
         self._go_on()
+        self._leave_none_alone()
         self._cover()
+
+    def _leave_none_alone(self) -> None:
+        """Where nobody serves and nobody comes, have somebody come soon: the delays are for those who have others."""
+        if self._has_started and all(slot.serving is None and slot.coming is None for slot in self._slots):
+            next_ = min(self._slots, key=lambda slot: slot.start_at)
+            next_.start_at = min(next_.start_at, self._clock() + ALONE_DELAY_S)
 
     def _go_on(self) -> None:
         """Take the next step in replacing all processes, as far as it can be taken."""

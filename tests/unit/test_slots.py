@@ -10,7 +10,7 @@ import random
 import pytest
 from structlog.testing import capture_logs
 
-from hubbub.slots import KILL_S, LEAVE_S, MAX_DELAY_S, SILENT_S, START_S, STEADY_S, Slots
+from hubbub.slots import ALONE_DELAY_S, KILL_S, LEAVE_S, MAX_DELAY_S, SILENT_S, START_S, STEADY_S, Slots
 
 
 class House:
@@ -196,6 +196,17 @@ def test_one_that_dies_again_and_again_is_started_later_and_later() -> None:
         house.ready(house.newest())
         house.die(house.newest())
     assert waits == [0.0, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, *[MAX_DELAY_S] * 3]
+
+
+def test_where_none_is_left_one_comes_soon() -> None:
+    house = House(2).begun()
+    for _ in range(20):
+        for pid in list(house.slot_of):
+            house.die(pid)
+        assert house.slots.next_at() <= house.now + ALONE_DELAY_S
+        house.tick(ALONE_DELAY_S)
+        assert house.slot_of
+        house.ready(house.newest())
 
 
 def test_one_that_was_steady_is_replaced_at_once_again() -> None:
