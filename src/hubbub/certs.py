@@ -9,11 +9,15 @@ bank for those who trust it.  A CA without that, or one for other names, is repl
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import fcntl
 import ipaddress
 import os
 import socket
 import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,18 +60,31 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
     leaf_file, leaf_key_file = folder / "localhost.pem", folder / "localhost.key"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        ca = read_pair(ca_file, ca_key_file)
-        if ca is None or not is_good_ca(ca[0], names, now):
-            ca = new_ca(names, now)
-            write_pair(ca_file, ca_key_file, ca)
-        leaf = read_pair(leaf_file, leaf_key_file)
-        if leaf is None or not is_good_leaf(leaf[0], ca[0], names, now):
-            leaf = new_leaf(ca, names, now)
-            write_pair(leaf_file, leaf_key_file, leaf)
+        with locked(folder):
+            ca = read_pair(ca_file, ca_key_file)
+            if ca is None or not is_good_ca(ca[0], names, now):
+                ca = new_ca(names, now)
+                write_pair(ca_file, ca_key_file, ca)
+            leaf = read_pair(leaf_file, leaf_key_file)
+            if leaf is None or not is_good_leaf(leaf[0], ca[0], names, now):
+                leaf = new_leaf(ca, names, now)
+                write_pair(leaf_file, leaf_key_file, leaf)
     except OSError as error:
         raise ConfigError(f"--data-dir {folder}: the certificate cannot be kept there: {error.strerror}") from None
     fingerprint = ca[0].fingerprint(hashes.SHA256()).hex(":").upper()
     return Certificate(leaf_file, leaf_key_file, ca_file, fingerprint)
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Let no other process make certificates in a folder meanwhile: workers renew at the same time."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):  # a filesystem that has no locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def load_context(certificate: Certificate) -> ssl.SSLContext:

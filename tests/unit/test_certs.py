@@ -6,11 +6,13 @@ import contextlib
 import datetime
 import os
 import ssl
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from cryptography import x509
 
+from hubbub import certs
 from hubbub.certs import Certificate, load_context, local_certificate, new_leaf, read_pair, write_pair
 from hubbub.errors import ConfigError
 
@@ -35,6 +37,20 @@ def test_it_is_made_once(tmp_path: Path) -> None:
         "localhost.pem": 0o644,
         "localhost.key": 0o600,
     }
+
+
+def test_of_many_who_start_at_once_one_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[certs.Pair] = []
+    new_ca = certs.new_ca
+
+    def make(names: list[str], now: datetime.datetime) -> certs.Pair:
+        made.append(new_ca(names, now))
+        return made[-1]
+
+    monkeypatch.setattr(certs, "new_ca", make)
+    with ThreadPoolExecutor(8) as pool:
+        found = {each.result() for each in [pool.submit(local_certificate, tmp_path, NAMES, NOW) for _ in range(8)]}
+    assert len(found) == len(made) == 1
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])
