@@ -8,6 +8,7 @@ drives nothing else out of the file.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import stat
 import threading
@@ -234,20 +235,31 @@ class AuditFile:
     def _open(self) -> None:
         """Open the file, if it is not, or is another one by now; put it aside when it is large."""
         if self._file is not None:
-            found, there = os.fstat(self._file), None
-            with contextlib.suppress(FileNotFoundError):
-                there = self._path.stat()
-            is_mine = there is not None and (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
+            found = os.fstat(self._file)
             is_full = stat.S_ISREG(found.st_mode) and found.st_size >= MAX_FILE_BYTES
-            if is_mine and not is_full:
+            if self._is_mine() and not is_full:
                 return
+            if is_full:
+                self._put_aside()
             os.close(self._file)
             self._file = None
-            if is_mine:
-                self._put_aside()
         self._file = open_file(self._path)
 
+    def _is_mine(self) -> bool:
+        """Whether the file that is open is the one that has the name."""
+        assert self._file is not None
+        found, there = os.fstat(self._file), None
+        with contextlib.suppress(FileNotFoundError):
+            there = self._path.stat()
+        return there is not None and (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
+
     def _put_aside(self) -> None:
+        """Give the file another name, unless another worker has done it while this one waited for the lock."""
+        assert self._file is not None
+        with contextlib.suppress(OSError):  # a filesystem that has no locks
+            fcntl.flock(self._file, fcntl.LOCK_EX)
+        if not self._is_mine():
+            return
         for number in range(KEPT_FILES - 1, 0, -1):
             with contextlib.suppress(FileNotFoundError):
                 self._aside(number).replace(self._aside(number + 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -128,6 +129,26 @@ def test_a_large_file_is_put_aside_and_only_so_many_are_kept(tmp_path: Path, mon
             audit.note("login", actor=f"user{number}", outcome="ok")
     kept = {file.name: lines(file)[0]["actor"] for file in tmp_path.iterdir()}
     assert kept == {"audit.log": "user8"} | {f"audit.log.{number}": f"user{8 - number}" for number in range(1, 6)}
+
+
+def test_a_large_file_that_another_worker_has_put_aside_just_now_is_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_module, "MAX_FILE_BYTES", 10)
+    path = tmp_path / "audit.log"
+
+    def wait_for_another(_descriptor: int, how: int) -> None:
+        assert how == fcntl.LOCK_EX
+        path.replace(tmp_path / "audit.log.1")
+        append_line(path, audit_line(1000.0, {"actor": "another's"}))
+
+    with written(path) as audit:
+        audit.note("login", actor="first", outcome="ok")
+    with written(path) as audit:
+        monkeypatch.setattr(fcntl, "flock", wait_for_another)
+        audit.note("login", actor="second", outcome="ok")
+    kept = {file.name: [line["actor"] for line in lines(file)] for file in tmp_path.iterdir()}
+    assert kept == {"audit.log": ["another's", "second"], "audit.log.1": ["first"]}
 
 
 def test_what_another_program_appends_or_moves_is_respected(tmp_path: Path) -> None:
