@@ -21,6 +21,7 @@ from hubbub.memory import keep_large_buffers_apart
 from hubbub.server import DEMO_ACCOUNTS, DEMO_PASSWORD, Server, serving, serving_slot
 from hubbub.settings import Settings, raise_file_limit
 from hubbub.shutdown import Shutdown
+from hubbub.systemd import READY, STOPPING, notify
 
 __all__ = ["serve"]
 
@@ -74,7 +75,9 @@ async def serve_until_signal(hub: Hub, settings: Settings, shutdown: Shutdown) -
         tune_collector()
         announce(server, settings)
         log_start(settings)
+        notify(READY)
         await stop.wait()
+        notify(STOPPING)
         log.info("stopping", clients=server.clients)
 
 

@@ -171,6 +171,11 @@ class Slots:
         self._reloads_again = False
 
     @property
+    def is_ready(self) -> bool:
+        """Whether there is, or has been, a worker that serves."""
+        return self._has_started
+
+    @property
     def is_complete(self) -> bool:
         """Whether each slot is served by a process of its own."""
         return all(slot.serving is not None for slot in self._slots)

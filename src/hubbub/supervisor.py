@@ -26,13 +26,14 @@ from hubbub.listening import bind_slots
 from hubbub.logs import configure_logging
 from hubbub.settings import Settings
 from hubbub.slots import Slots
+from hubbub.systemd import READY, RELOADING, STOPPING, notify
 
 __all__ = ["supervise"]
 
 log = structlog.get_logger("hubbub.workers")
 
-STOPPING = (signal.SIGTERM, signal.SIGINT)
-HEARD = (*STOPPING, signal.SIGHUP, signal.SIGCHLD)
+ENDING = (signal.SIGTERM, signal.SIGINT)
+HEARD = (*ENDING, signal.SIGHUP, signal.SIGCHLD)
 
 # Bytes of a report, and how many are read of one worker before the next one's.
 MAX_REPORT = 64
@@ -116,6 +117,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._slots = Slots(len(sockets), self, time.monotonic)
         self._is_stopping = False
+        self._notified = ""
 
     def __enter__(self) -> Supervisor:
         return self
@@ -144,15 +146,28 @@ class Supervisor:
                     self._hear(key.data)
             self._reap()
             for number in signals.take():
-                if number in STOPPING and self._is_stopping:
+                if number in ENDING and self._is_stopping:
                     self._slots.cut()
                     return 128 + number
                 self._heed(number)
             self._slots.tick()
+            self._notify()
         return self._slots.exit_code
 
+    def _notify(self) -> None:
+        """Tell the service manager what has changed."""
+        if self._is_stopping:
+            state = STOPPING
+        elif self._slots.is_reloading:
+            state = RELOADING
+        else:
+            state = READY if self._slots.is_ready else ""
+        if state != self._notified:
+            self._notified = state
+            notify(state)
+
     def _heed(self, number: int) -> None:
-        if number in STOPPING:
+        if number in ENDING:
             self._is_stopping = True
             log.info("stopping all workers")
             self._slots.stop()

@@ -23,7 +23,7 @@ LAYERS = (
     ("cli",),
     ("process", "supervisor"),
     ("server",),
-    ("certs", "checks", "listening", "memory", "names", "engine.urls", "shutdown", "inheritance", "slots"),
+    ("certs", "checks", "listening", "memory", "names", "engine.urls", "shutdown", "inheritance", "slots", "systemd"),
     ("http",),
     ("wire",),
     ("testing",),
