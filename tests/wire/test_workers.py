@@ -16,7 +16,7 @@ import pytest
 
 from commands import hubbub, refused
 from servers import ServerProcess, running
-from wire.clients import wait_until
+from wire.clients import upgrade_head, wait_until
 
 WORKERS = 3
 
@@ -44,7 +44,7 @@ def house(tmp_path: Path, *args: str, tls: bool = False, workers: int = WORKERS)
     """Workers that all serve."""
     (tmp_path / "shared.py").write_text(SHARED)
     flags = ("--workers", str(workers), *args)
-    with running(tmp_path, *flags, target="shared:hub", tls=tls, demo=False) as server:
+    with running(tmp_path, *flags, "--otp-ttl", "120", target="shared:hub", tls=tls) as server:
         wait_until(lambda: "all workers serve" in server.log())
         yield server
 
@@ -90,6 +90,19 @@ def ask_often(server: ServerProcess, count: int = 60) -> None:
     """Ask on so many new connections, which the kernel spreads over the slots."""
     for _ in range(count):
         connected(server).close()
+
+
+@contextmanager
+def deaf_websocket(server: ServerProcess) -> Iterator[None]:
+    """A client that answers nothing, so that the worker which has it takes its time to stop."""
+    otp = server.login()["otp"]
+    for _ in range(1000):  # each worker has its own one-time passwords here
+        with socket.create_connection(("127.0.0.1", server.port), timeout=STOP_S) as sock:
+            sock.sendall(upgrade_head(f"/ws?otp={otp}"))
+            if sock.recv(4096).startswith(b"HTTP/1.1 101 "):
+                yield
+                return
+    raise AssertionError("no worker has the one-time password")
 
 
 def wait_for_replacement(server: ServerProcess, before: set[int]) -> set[int]:
@@ -148,6 +161,14 @@ def test_a_worker_that_does_not_run_is_stood_in_for(server: ServerProcess) -> No
     assert children(server.pid) == workers
 
 
+def test_who_leaves_takes_no_connections_while_its_clients_keep_it(server: ServerProcess) -> None:
+    with deaf_websocket(server):
+        os.kill(server.pid, signal.SIGHUP)
+        replaced = server.log().count("all workers are replaced")
+        while server.log().count("all workers are replaced") == replaced:
+            ask_often(server, 10)
+
+
 def test_a_worker_that_somebody_else_stops_is_replaced(server: ServerProcess) -> None:
     before = children(server.pid)
     complete = server.log().count("all workers serve")
@@ -172,13 +193,14 @@ def test_all_workers_are_replaced_and_nobody_notices(server: ServerProcess) -> N
             asked.append(1)
 
     before = children(server.pid)
+    replaced = server.log().count("all workers are replaced")
     files = files_of(server.pid)
     askers = [threading.Thread(target=ask_on) for _ in range(4)]
     for asker in askers:
         asker.start()
     try:
         os.kill(server.pid, signal.SIGHUP)
-        wait_until(lambda: "all workers are replaced" in server.log() or bool(failed))
+        wait_until(lambda: server.log().count("all workers are replaced") > replaced or bool(failed))
     finally:
         over.set()
         for asker in askers:
