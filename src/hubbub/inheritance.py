@@ -108,6 +108,8 @@ class Inheritance:
             self._line = own(legacy.line)
         except OSError as error:
             raise ConfigError(f"{VARIABLE} names no sockets of this process: {error.strerror}") from None
+        self._obey: Callable[[Order, list[int]], None] = ignore
+        self._parent_has_gone: Callable[[], None] = end_at_once
 
     @property
     def own_sockets(self) -> list[socket.socket]:
@@ -123,15 +125,31 @@ class Inheritance:
         with contextlib.suppress(OSError):
             self._line.send(news.encode(), socket.MSG_DONTWAIT)
 
-    def listen(self, obey: Callable[[Order, list[int]], None], parent_has_gone: Callable[[], None]) -> None:
-        """Hear what the parent tells, in a thread: also while the loop is blocked, or does not run yet."""
-        threading.Thread(target=self._listen, args=(obey, parent_has_gone), name="parent", daemon=True).start()
+    def watch(self) -> None:
+        """Hear the parent from now on, in a thread: also while the loop is blocked, or does not run yet.
 
-    def _listen(self, obey: Callable[[Order, list[int]], None], parent_has_gone: Callable[[], None]) -> None:
+        Until `listen` is called, the end of the parent is that of this process, which has nothing to tidy up.
+        """
+        threading.Thread(target=self._listen, name="parent", daemon=True).start()
+
+    def listen(self, obey: Callable[[Order, list[int]], None], parent_has_gone: Callable[[], None]) -> None:
+        """Have functions called, in the thread: one for each order, and one at the end of the parent."""
+        self._obey, self._parent_has_gone = obey, parent_has_gone
+
+    def _listen(self) -> None:
         with contextlib.suppress(OSError):
             while packet := self._line.recv(MAX_PACKET):
-                obey(*read_order(packet))
-        parent_has_gone()
+                self._obey(*read_order(packet))
+        self._parent_has_gone()
+
+
+def ignore(_order: Order, _slots: list[int]) -> None:
+    """No order is for a process that has not told that it is ready."""
+
+
+def end_at_once() -> None:
+    """End the process, wherever it is in its start."""
+    os._exit(1)
 
 
 def own(descriptor: int) -> socket.socket:

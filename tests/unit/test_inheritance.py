@@ -35,6 +35,7 @@ class Parent:
         self.heard: queue.Queue[tuple[Order, list[int]] | None] = queue.Queue()
 
     def listen(self) -> None:
+        self.worker.watch()
         self.worker.listen(lambda order, slots: self.heard.put((order, slots)), lambda: self.heard.put(None))
 
     def close(self) -> None:

@@ -268,6 +268,9 @@ def test_a_stop_during_a_reload_leaves_nobody(tmp_path: Path) -> None:
 
 def test_workers_without_their_parent_stop(tmp_path: Path) -> None:
     with house(tmp_path) as server:
+        (tmp_path / "hold").touch()
+        os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: len(children(server.pid)) > WORKERS)
         workers = children(server.pid)
         server.kill()
         wait_until(lambda: all(has_ended(pid) for pid in workers))

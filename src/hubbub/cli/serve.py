@@ -32,6 +32,7 @@ def serve_hub(hub: Hub | str | None, settings: Settings) -> None:
     if is_worker(os.environ):
         signal.signal(signal.SIGHUP, signal.SIG_IGN)  # it is for the parent
         inheritance = Inheritance(legacy_of(os.environ))
+        inheritance.watch()
     elif settings.workers > 1:
         from hubbub.supervisor import supervise
 
