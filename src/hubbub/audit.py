@@ -254,10 +254,14 @@ class AuditFile:
         return there is not None and (there.st_dev, there.st_ino) == (found.st_dev, found.st_ino)
 
     def _put_aside(self) -> None:
-        """Give the file another name, unless another worker has done it while this one waited for the lock."""
+        """Give the file another name, unless another worker does it, or has done it just now."""
         assert self._file is not None
-        with contextlib.suppress(OSError):  # a filesystem that has no locks
-            fcntl.flock(self._file, fcntl.LOCK_EX)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        except OSError:
+            pass  # a filesystem that has no locks
         if not self._is_mine():
             return
         for number in range(KEPT_FILES - 1, 0, -1):

@@ -60,7 +60,7 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
     leaf_file, leaf_key_file = folder / "localhost.pem", folder / "localhost.key"
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with locked(folder):
+        with locked(ca_key_file):
             ca = read_pair(ca_file, ca_key_file)
             if ca is None or not is_good_ca(ca[0], names, now):
                 ca = new_ca(names, now)
@@ -76,15 +76,16 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
 
 
 @contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Let no other process make certificates in a folder meanwhile: workers renew at the same time."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        with contextlib.suppress(OSError):  # a filesystem that has no locks
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+def locked(key_file: Path) -> Iterator[None]:
+    """Let no other process renew a certificate meanwhile: workers do it at the same time.
+
+    The key of the CA is what nobody else can open, and so cannot hold the lock of.  Where there is none yet, the first
+    worker makes it, before there are others.
+    """
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(OSError):  # none yet, or a filesystem that has no locks
+            fcntl.flock(stack.enter_context(key_file.open("rb")), fcntl.LOCK_EX)
         yield
-    finally:
-        os.close(descriptor)
 
 
 def load_context(certificate: Certificate) -> ssl.SSLContext:

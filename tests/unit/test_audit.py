@@ -138,7 +138,7 @@ def test_a_large_file_that_another_worker_has_put_aside_just_now_is_left(
     path = tmp_path / "audit.log"
 
     def wait_for_another(_descriptor: int, how: int) -> None:
-        assert how == fcntl.LOCK_EX
+        assert how == fcntl.LOCK_EX | fcntl.LOCK_NB
         path.replace(tmp_path / "audit.log.1")
         append_line(path, audit_line(1000.0, {"actor": "another's"}))
 
@@ -149,6 +149,20 @@ def test_a_large_file_that_another_worker_has_put_aside_just_now_is_left(
         audit.note("login", actor="second", outcome="ok")
     kept = {file.name: [line["actor"] for line in lines(file)] for file in tmp_path.iterdir()}
     assert kept == {"audit.log": ["another's", "second"], "audit.log.1": ["first"]}
+
+
+def test_a_large_file_that_another_worker_is_putting_aside_is_written_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_module, "MAX_FILE_BYTES", 10)
+    path = tmp_path / "audit.log"
+    with written(path) as audit:
+        audit.note("login", actor="first", outcome="ok")
+    with path.open("rb") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        with written(path) as audit:
+            audit.note("login", actor="second", outcome="ok")
+    assert [line["actor"] for line in lines(path)] == ["first", "second"]
 
 
 def test_what_another_program_appends_or_moves_is_respected(tmp_path: Path) -> None:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import fcntl
 import os
 import ssl
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -39,18 +39,21 @@ def test_it_is_made_once(tmp_path: Path) -> None:
     }
 
 
-def test_of_many_who_start_at_once_one_makes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made: list[certs.Pair] = []
-    new_ca = certs.new_ca
+def test_one_looks_and_renews_it_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    local_certificate(tmp_path, NAMES, NOW)
+    done: list[str] = []
 
-    def make(names: list[str], now: datetime.datetime) -> certs.Pair:
-        made.append(new_ca(names, now))
-        return made[-1]
+    def read(certificate_file: Path, key_file: Path) -> certs.Pair | None:
+        with (tmp_path / "ca.key").open() as other, pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        done.append(certificate_file.name)
+        return read_pair(certificate_file, key_file)
 
-    monkeypatch.setattr(certs, "new_ca", make)
-    with ThreadPoolExecutor(8) as pool:
-        found = {each.result() for each in [pool.submit(local_certificate, tmp_path, NAMES, NOW) for _ in range(8)]}
-    assert len(found) == len(made) == 1
+    monkeypatch.setattr(certs, "read_pair", read)
+    local_certificate(tmp_path, NAMES, NOW + certs.LEAF_LIFE)
+    assert done == ["ca.pem", "localhost.pem"]
+    with (tmp_path / "ca.key").open() as other:
+        fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 @pytest.mark.parametrize("umask", [0, 0o077])
