@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cyclopts
 from cyclopts.config import Env, Toml
 
-from hubbub.cli import bench, chat, check, rooms, users
+from hubbub.cli import bench, chat, check, cluster, rooms, users
 from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
 from hubbub.cli.options import Options
@@ -51,6 +51,7 @@ app.command(doctor)
 app.command(chat.app)
 app.command(check.app)
 app.command(bench.app)
+app.command(cluster.app)
 
 
 @app.command

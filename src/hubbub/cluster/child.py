@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 __all__ = ["Child"]
@@ -22,23 +22,32 @@ class Child:
 
     Args:
         command: the program and its arguments.
-        output: the file that all that it prints is appended to.
+        output: the file that all that it prints is appended to; without one, a pipe takes it.
         env: its environment; this one's where none is given.
         cwd: where it runs.
+
+    Attributes:
+        pid: its id.
+        printed: that pipe; somebody has to read it.
 
     Raises:
         OSError: it cannot be started.
     """
 
     def __init__(
-        self, command: Sequence[str], output: Path, *, env: Mapping[str, str] | None = None, cwd: Path | None = None
+        self,
+        command: Sequence[str],
+        output: Path | None,
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
     ) -> None:
-        with output.open("ab") as log:
+        with nullcontext(subprocess.PIPE) if output is None else output.open("ab") as log:
             self._process = subprocess.Popen(  # noqa: S603  # no shell, and the caller's own command
                 command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
-                stderr=log,
+                stderr=subprocess.STDOUT,
                 env=env,
                 cwd=cwd,
                 start_new_session=True,
@@ -56,6 +65,7 @@ class Child:
             self._process.wait()
             raise
         self.pid = self._process.pid
+        self.printed = self._process.stdout
 
     @property
     def exit_code(self) -> int | None:
@@ -72,7 +82,7 @@ class Child:
 
     def wait(self, limit_s: float) -> int:
         """Wait until it ends, and kill it when it does not within the limit; its exit code."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
+        with suppress(subprocess.TimeoutExpired):
             self._process.wait(limit_s)
         return self.kill()
 

@@ -6,7 +6,7 @@ import random
 import socket
 from pathlib import Path
 
-__all__ = ["HOST", "free_port"]
+__all__ = ["HOST", "free_port", "is_free"]
 
 HOST = "127.0.0.1"
 
@@ -45,6 +45,7 @@ def highest() -> int:
 
 
 def is_free(port: int) -> bool:
+    """Whether nothing listens on a port of 127.0.0.1 now."""
     with socket.socket() as probe:
         # As servers do, which take a port whose last connections are still in TIME_WAIT.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
