@@ -23,7 +23,7 @@ help: ## list these
 serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 9000" passes more
 	@$(BIN)/hubbub serve --demo $(ARGS)
 
-test: .venv/installed-dev chromium redis toolchain lint ## everything: lint, types, all tests, conformance
+test: .venv/installed-deploy chromium redis toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q -n auto $(ALONE)
 	@$(BIN)/pytest -q $(OTHERS)
 	@for python in $(NEWER); do $(MAKE) --no-print-directory fast PYTHON="$$python" || exit 1; done
@@ -75,6 +75,10 @@ clean: ## remove all that these targets make
 .venv/installed-dev: pyproject.toml | .venv
 	@$(PIP) -e '.[dev]'
 	@touch .venv/installed .venv/installed-report $@
+
+.venv/installed-deploy: pyproject.toml | .venv
+	@$(PIP) -e '.[dev,deploy]'
+	@touch .venv/installed .venv/installed-report .venv/installed-dev $@
 
 .venv:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

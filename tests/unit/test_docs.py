@@ -33,7 +33,7 @@ LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 CODE = re.compile(r"^```.*?^```|`[^`\n]+`", re.MULTILINE | re.DOTALL)
 # A file or a folder of the project, in a code span.
-NAMED = re.compile(r"`((?:src|docs|tests|examples|comparison)/[\w./-]*)`")
+NAMED = re.compile(r"`((?:src|docs|tests|examples|comparison|deploy)/[\w./-]*)`")
 
 
 def name_of(page: Path) -> str:
@@ -148,7 +148,7 @@ def test_the_drawing_of_the_house_has_what_is_there() -> None:
     there = {path for folder in folders for path in folder.iterdir() if path.suffix == ".py" or is_package(path)}
     # A package whose modules are drawn need not say that it has an `__init__.py` of one line.
     there -= {path / "__init__.py" for path in folders if (path / "__init__.py") not in drawn}
-    drawn -= {ROOT / "src" / "hubbub", ROOT / "comparison", ROOT / "tests"}
+    drawn -= {ROOT / "src" / "hubbub", ROOT / "comparison", ROOT / "deploy", ROOT / "tests"}
     assert not drawn - there, f"drawn, and not there: {', '.join(sorted(map(name_of, drawn - there)))}"
     assert not there - drawn, f"there, and not drawn: {', '.join(sorted(map(name_of, there - drawn)))}"
 
