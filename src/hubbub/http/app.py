@@ -15,9 +15,11 @@ from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.http.pages import WebFile, read_pages
 from hubbub.otp import OneTimePasswords
-from hubbub.policy import is_allowed_origin, is_loopback, retry_after
+from hubbub.policy import is_loopback, retry_after
+from hubbub.ration import Ration
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
+from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
 __all__ = ["App", "security_headers"]
@@ -27,6 +29,8 @@ log = structlog.get_logger("hubbub.http")
 Route = Callable[[Request], Awaitable[Response]]
 
 LOOK = ("GET", "HEAD")
+# Warnings of requests for a WebSocket that a proxy has made ordinary ones.
+STRIPPED_LINES, STRIPPED_EVERY_S = 5, 10.0
 TEXT = "text/plain; charset=utf-8"
 NO_STORE = {"Cache-Control": "no-store"}
 
@@ -100,6 +104,8 @@ class App:
         self._accounts = accounts
         self._otps = otps
         self._settings = settings
+        self._pages = Origins(settings)
+        self._stripped = Ration(STRIPPED_LINES, STRIPPED_EVERY_S)
         # What is not listed cannot be read by a page of another origin, nor sent for by it.
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
         self._routes: dict[str, dict[str, Route]] = {
@@ -140,18 +146,6 @@ class App:
             raise HttpError(405, "method_not_allowed", f"{request.path} takes {', '.join(routes)}", allowed)
         return route
 
-    def _refuse_foreign_page(self, request: Request) -> None:
-        """Refuse what a page of a foreign site has its visitor's browser send.
-
-        It could not read the answer; but it could guess passwords from inside a network, and have its visitor's address
-        slowed down for it.
-        """
-        settings = self._settings
-        origin, host = request.header("origin"), request.header("host") or ""
-        is_tls = request.is_secure or not settings.no_tls
-        if not is_allowed_origin(origin, host, settings.allow_origin, is_tls=is_tls):
-            raise HttpError(403, "forbidden", "pages of this origin may not send this; see --allow-origin")
-
     def _for_origin(self, response: Response, origin: str) -> Response:
         """The answer with what lets a page of a listed origin read it, and send what it asks leave for."""
         headers = {**response.headers, "Vary": "Origin"}
@@ -166,7 +160,7 @@ class App:
 
     async def _login(self, request: Request) -> Response:
         self._refuse_while_draining()
-        self._refuse_foreign_page(request)
+        self._pages.check(request, self._core.now())
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
         accounts, audit, name = self._accounts, self._core.audit, credentials.username
@@ -202,7 +196,7 @@ class App:
 
     async def _set_up(self, request: Request) -> Response:
         self._refuse_while_draining()
-        self._refuse_foreign_page(request)
+        self._pages.check(request, self._core.now())
         example = '{"secret": "...", "username": "...", "password": "..."}'
         first = read_body(request.body, decode_setup, example)
         try:
@@ -216,13 +210,13 @@ class App:
 
     async def _another_otp(self, request: Request) -> Response:
         self._refuse_while_draining()
-        self._refuse_foreign_page(request)
+        self._pages.check(request, self._core.now())
         grant = await self._bearer(request)
         self._accounts.recognize(grant.user, request.address)
         return secret({"otp": await self._otps.issue(grant)})
 
     async def _log_out(self, request: Request) -> Response:
-        self._refuse_foreign_page(request)
+        self._pages.check(request, self._core.now())
         grant = await self._bearer(request)
         await self._accounts.log_out(grant)
         log.info("logout", user=grant.user, address=request.address)
@@ -261,7 +255,15 @@ class App:
     async def _no_upgrade(self, request: Request) -> Response:
         # Browsers do not tell a page why its WebSocket was refused; it asks here.
         self._check_before(request)
-        message = "this is a WebSocket: connect with Upgrade: websocket, and Connection: Upgrade"
+        if request.header("sec-websocket-key") and (left_out := self._stripped.take(self._core.now())) is not None:
+            log.warning(
+                "a request for a WebSocket without Upgrade: a proxy on the way does not pass it on",
+                address=request.address,
+                left_out=left_out,
+            )
+        message = (
+            "this is a WebSocket: connect with Upgrade: websocket and Connection: Upgrade; proxies must pass these on"
+        )
         raise HttpError(426, "upgrade_required", message, {"Upgrade": "websocket"})
 
 

@@ -14,7 +14,8 @@ export function networkFailure() {
   return new Failure("The server cannot be reached. Check your connection and try again.", { isAnswer: false });
 }
 
-export function failureOf(response, { refused, now }) {
+// words: what the server has said for the reader, where there is anything.
+export function failureOf(response, { refused, now, words = "" }) {
   const retryAfterMs = readRetryAfter(response.headers.get("Retry-After"), now);
   switch (response.status) {
     case 401:
@@ -23,6 +24,11 @@ export function failureOf(response, { refused, now }) {
       return new Failure(`Too many tries. Please try again ${soon(retryAfterMs)}.`, { retryAfterMs });
     case 503:
       return new Failure(`The server is busy. Please try again ${soon(retryAfterMs)}.`, { retryAfterMs });
+    case 403:
+    case 421:
+      // What the operator has to mend, a proxy mostly, is said by the server.
+      if (words) return new Failure(words, { retryAfterMs });
+    // falls through
     default:
       return new Failure(`The server gave an unexpected answer (${response.status}).`, { retryAfterMs });
   }

@@ -9,6 +9,7 @@ const TICKET_FRESH_MS = 3_000;
 
 const ENDED = "Your session has ended. Please log in again.";
 const WRONG = "Wrong name or password.";
+const NOT_OPENED = "The server can be reached, but no WebSocket to it opens. A proxy on the way may not pass Upgrade on.";
 
 async function complaintOf(response, otherwise = "The account could not be made.") {
   try {
@@ -37,7 +38,7 @@ export class Session {
 
   async login(username, password) {
     const response = await this.#post("/login", { body: JSON.stringify({ username, password }) });
-    if (!response.ok) throw failureOf(response, { refused: WRONG, now: this.#now() });
+    if (!response.ok) throw await this.#failure(response, WRONG);
     const { otp, token } = await response.json();
     this.#storage.setItem(KEY, token);
     this.#ticket = { otp, at: this.#now() };
@@ -48,7 +49,7 @@ export class Session {
     const response = await this.#post("/setup", { body: JSON.stringify({ secret, username, password }) });
     if (response.status === 400) throw new Failure(await complaintOf(response));
     if (response.status === 403) throw new Failure(await complaintOf(response), { isFinal: true });
-    if (!response.ok) throw failureOf(response, { refused: WRONG, now: this.#now() });
+    if (!response.ok) throw await this.#failure(response, WRONG);
     await this.login(username, password);
   }
 
@@ -59,10 +60,10 @@ export class Session {
   }
 
   // Returns the server's words for not letting a WebSocket in, which the browser keeps from us: the same request
-  // without an upgrade is refused for the same reason, or asks for the upgrade (426) where there is none.
+  // without an upgrade is refused for the same reason, or asks for the upgrade (426) where the server knows of none.
   async whyRefused() {
     const response = await this.#post("/ws");
-    return response.status === 426 ? "" : complaintOf(response, "");
+    return response.status === 426 ? NOT_OPENED : complaintOf(response, "");
   }
 
   // Returns a ticket for one connection, or throws a Failure: a final one
@@ -75,7 +76,7 @@ export class Session {
     const token = this.#token;
     this.forget();
     const response = await this.#post("/logout", { token });
-    if (!response.ok && response.status !== 401) throw failureOf(response, { refused: ENDED, now: this.#now() });
+    if (!response.ok && response.status !== 401) throw await this.#failure(response, ENDED);
   }
 
   forget() {
@@ -96,7 +97,11 @@ export class Session {
   async #ask() {
     const response = await this.#post("/otp", { token: this.#token });
     if (response.ok) return (await response.json()).otp;
-    throw failureOf(response, { refused: ENDED, now: this.#now() });
+    throw await this.#failure(response, ENDED);
+  }
+
+  async #failure(response, refused) {
+    return failureOf(response, { refused, now: this.#now(), words: await complaintOf(response, "") });
   }
 
   #post(path, { body, token } = {}) {

@@ -20,10 +20,11 @@ from hubbub.engine import Grant
 from hubbub.errors import EngineError, Refused
 from hubbub.events import encode
 from hubbub.otp import OneTimePasswords
-from hubbub.policy import Places, Rate, RateLimit, is_allowed_origin, is_loopback, network_of, retry_after
+from hubbub.policy import Places, Rate, RateLimit, is_loopback, network_of, retry_after
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.frames import text_frame
+from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request
 
 __all__ = ["RETRY_AFTER_S", "Credentials", "Door", "OtpCredentials", "otp_of", "unavailable"]
@@ -84,6 +85,7 @@ class Door:
         self._core = core
         self._credentials = credentials
         self._settings = settings
+        self._origins = Origins(settings)
         self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
         self._welcome = encode(welcome(settings))[1:]
 
@@ -108,7 +110,7 @@ class Door:
         if request.path not in PATHS:
             raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
         key = check_handshake(request)
-        self._check_origin(request)
+        self._origins.check(request, self._core.now())
         return key
 
     def check_before(self, request: Request) -> None:
@@ -119,13 +121,7 @@ class Door:
         """
         self.take_place(request.address)
         self.places.free(request.address)
-        self._check_origin(request)
-
-    def _check_origin(self, request: Request) -> None:
-        host = request.header("host") or ""
-        is_tls = request.is_secure or not self._settings.no_tls
-        if not is_allowed_origin(request.header("origin"), host, self._settings.allow_origin, is_tls=is_tls):
-            raise Denied(HTTPStatus.FORBIDDEN, "forbidden", "pages of this origin may not connect; see --allow-origin")
+        self._origins.check(request, self._core.now())
 
     async def admit(self, request: Request) -> tuple[Participant, str | None]:
         """Find out who a client is and let it in; the client, and the subprotocol to answer.

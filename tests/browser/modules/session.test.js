@@ -51,8 +51,26 @@ test("the server is asked whether the first account is still to be made", async 
 
 test("the reason of a refusal is the server's", async () => {
   const full = answer(503, { error: { code: "unavailable", message: "this server is full" } });
-  const { session } = sessionWith(full, answer(426, { error: { message: "connect" } }), new Response("?", { status: 502 }));
-  equal([await session.whyRefused(), await session.whyRefused(), await session.whyRefused()], ["this server is full", "", ""]);
+  const { session } = sessionWith(full, new Response("?", { status: 502 }));
+  equal([await session.whyRefused(), await session.whyRefused()], ["this server is full", ""]);
+});
+
+test("a server that would let a WebSocket in has not seen one", async () => {
+  const { session } = sessionWith(answer(426, { error: { message: "connect" } }));
+  equal((await session.whyRefused()).includes("A proxy on the way may not pass Upgrade on"), true);
+});
+
+test("what the operator has to mend is said in the server's words", async () => {
+  const words = "a proxy on the way does not pass Host on";
+  for (const status of [403, 421]) {
+    const refused = () => answer(status, { error: { code: "forbidden", message: words } });
+    const { session } = sessionWith(refused(), welcome(1), refused());
+    equal((await thrownBy(() => session.login("percy", "123"))).message, words);
+    await session.login("percy", "123");
+    await session.ticket();
+    const failure = await thrownBy(() => session.ticket());
+    equal([failure.message, failure.isFinal, failure.isAnswer], [words, false, true]);
+  }
 });
 
 test("a server that is down or busy on return is only late", async () => {
@@ -85,6 +103,7 @@ test("a refused login says why in words", async () => {
     [answer(503), "The server is busy. Please try again in a moment."],
     ["down", "The server cannot be reached. Check your connection and try again."],
     [answer(500), "The server gave an unexpected answer (500)."],
+    [new Response("<html>", { status: 403 }), "The server gave an unexpected answer (403)."],
   ];
   for (const [said, words] of cases) {
     const { session } = sessionWith(said);
