@@ -124,12 +124,15 @@ class Hosts:
         left_out = self._lines.take(now)
         if left_out is not None:
             log.warning(
-                "request for a host that is not ours; if it is, set --allow-host",
+                "request for a host that is not ours; if it is, set --allow-host; else a proxy may not pass Host on",
                 host=name[:MAX_SHOWN],
                 address=address,
                 left_out=left_out,
             )
-        message = f"this server does not go by the name {name[:MAX_SHOWN]}; its operator may set --allow-host"
+        shown = name[:MAX_SHOWN]
+        message = (
+            f"this server does not go by the name {shown}; see --allow-host, or let the proxy pass Host on as it came"
+        )
         raise Denied(HTTPStatus.MISDIRECTED_REQUEST, "misdirected", message)
 
     def answer_to(self, name: str, local_address: Callable[[], str]) -> bool:
