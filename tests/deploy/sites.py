@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from deploy.tools import DEPLOY, found
-from hubbub.cluster.child import Child
+from hubbub.cluster.child import GuardedProcess
 from hubbub.cluster.port import HOST
 
 __all__ = ["NAME", "Site", "caddy_site", "nginx_site", "serving_site"]
@@ -111,7 +111,7 @@ def changed(text: str, *changes: tuple[str, str]) -> str:
 def serving_site(site: Site) -> Iterator[Path]:
     """A proxy that runs; its log."""
     log = site.folder / "proxy.log"
-    child = Child(site.command, log, env={"HOME": str(site.folder), "PATH": "/usr/bin:/bin"}, cwd=site.folder)
+    child = GuardedProcess(site.command, log, env={"HOME": str(site.folder), "PATH": "/usr/bin:/bin"}, cwd=site.folder)
     try:
         yield log
     finally:

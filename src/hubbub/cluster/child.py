@@ -8,14 +8,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext, suppress
 from pathlib import Path
 
-__all__ = ["Child"]
+__all__ = ["GuardedProcess"]
 
 # Waits until its standard input ends, which the system sees to however its parent has died.  The kernel's own way
 # (PR_SET_PDEATHSIG) looks at the thread that has started a process: it would kill the child of a thread that ends.
 GUARD = 'read -r _; kill -9 "$1"'
 
 
-class Child:
+class GuardedProcess:
     """A process, killed when this one dies, however it dies.
 
     It and its guard are in sessions of their own: a Ctrl-C on the terminal is for this process.

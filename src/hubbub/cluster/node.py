@@ -7,7 +7,7 @@ import signal
 import threading
 from collections.abc import Callable, Mapping, Sequence
 
-from hubbub.cluster.child import Child
+from hubbub.cluster.child import GuardedProcess
 from hubbub.cluster.port import HOST
 
 __all__ = ["TrialNode"]
@@ -38,7 +38,7 @@ class TrialNode:
         self._command = command
         self._env = env
         self._say = say
-        self._child: Child | None = None
+        self._child: GuardedProcess | None = None
         self._reading: threading.Thread | None = None
 
     @property
@@ -63,7 +63,7 @@ class TrialNode:
     def start(self) -> None:
         """Start it; it is up a little later."""
         assert not self.is_running
-        self._child = Child(self._command, None, env=self._env)
+        self._child = GuardedProcess(self._command, None, env=self._env)
         self._reading = threading.Thread(target=self._read, args=(self._child,), name=self.name, daemon=True)
         self._reading.start()
 
@@ -93,7 +93,7 @@ class TrialNode:
         finally:
             link.close()
 
-    def _read(self, child: Child) -> None:
+    def _read(self, child: GuardedProcess) -> None:
         assert child.printed is not None
         with child.printed as printed:
             while line := printed.readline(LINE_BYTES):

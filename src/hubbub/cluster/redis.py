@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
-from hubbub.cluster.child import Child
+from hubbub.cluster.child import GuardedProcess
 from hubbub.cluster.command import CommandFailed, Reply, ask, facts
 from hubbub.cluster.port import HOST, free_port
 from hubbub.errors import ConfigError
@@ -103,7 +103,7 @@ class RedisServer:
             if not is_sentinel:
                 self._settings["masterauth"] = password
         self._settings |= settings or {}
-        self._child: Child | None = None
+        self._child: GuardedProcess | None = None
 
     @property
     def url(self) -> str:
@@ -208,7 +208,7 @@ class RedisServer:
     def _try_to_start(self, program: str) -> bool:
         """Start it once; False when it ends at once, or never takes commands."""
         command = [program, str(self._config_file), *(["--sentinel"] if self._is_sentinel else [])]
-        self._child = Child(command, self._log_file, cwd=self._folder)
+        self._child = GuardedProcess(command, self._log_file, cwd=self._folder)
         deadline = time.monotonic() + START_S
         longest = time.monotonic() + LOADING_S
         while self._child.exit_code is None:
