@@ -554,6 +554,24 @@ def test_a_server_that_goes_away_is_left_after_a_pause_and_with_nothing_in_doubt
     run(story())
 
 
+def test_one_that_is_closed_before_it_has_moved_comes_back_at_its_moment_and_not_before() -> None:
+    async def story() -> None:
+        server = FakeServer()
+        async with client(server) as chat:
+            await chat.join("general")
+            asked_at = now()
+            server.push("reconnect", {"within": 30_000, "reason": "restart"})
+            await asyncio.sleep(2)
+            server.drop(1012)
+            await chat.send("general", "hi")
+            assert server.openings[1:] == [pytest.approx(asked_at + 15.25, abs=0.1)]
+            server.drop(1012)
+            await chat.send("general", "hi again")
+            assert server.openings[2] - server.openings[1] < 1, "that was for once"
+
+    run(story())
+
+
 def test_a_dead_line_is_noticed_by_its_silence_and_pings_count_as_life() -> None:
     async def story() -> None:
         server = FakeServer()

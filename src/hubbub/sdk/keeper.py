@@ -154,9 +154,10 @@ class Keeper:
         self._conversation.tell(Online(welcome.user))
         return self._uplink
 
-    async def _open_again(self, *, has_paused: bool) -> Uplink:
-        if not has_paused:
-            await asyncio.sleep(self._backoff.next())
+    async def _open_again(self, last: Uplink) -> Uplink:
+        if not last.is_moving:
+            # Closed before it has moved, it comes back no sooner: the server has spread the moments of all its clients.
+            await asyncio.sleep(last.move_s + self._backoff.next())
         while True:
             try:
                 return await self._open()
@@ -182,7 +183,7 @@ class Keeper:
             while error is None:
                 error = await self._live(uplink)
                 if error is None:
-                    uplink = await self._open_again(has_paused=uplink.is_moving)
+                    uplink = await self._open_again(uplink)
         except HubbubError as fatal:
             error = fatal
         except Exception as failure:

@@ -67,6 +67,7 @@ class Uplink:
         self._is_behind = asyncio.Event()
         self._is_asked_to_move = asyncio.Event()
         self._move_within_s = 0.0
+        self._moves_at = 0.0
 
     async def run(self) -> TransportClosed:
         """Use the connection to its end; how it ended."""
@@ -201,9 +202,16 @@ class Uplink:
         self._move_within_s = within_s
         self._is_asked_to_move.set()
 
+    @property
+    def move_s(self) -> float:
+        """Seconds until the moment at which it was about to move; 0 where that is past, or it was not asked to."""
+        return max(0.0, self._moves_at - now())
+
     async def _move(self) -> None:
         await self._is_asked_to_move.wait()
-        await asyncio.sleep(self._random() * self._move_within_s)
+        pause = self._random() * self._move_within_s
+        self._moves_at = now() + pause
+        await asyncio.sleep(pause)
         self.is_moving = True  # nothing more is written, so that nothing is left in doubt
         try:
             async with asyncio.timeout(MOVE_S):
