@@ -16,6 +16,8 @@ __all__ = ["check_settings", "is_local"]
 MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
 MAX_WORKERS = 64
+# Whatever waits for the end of the process has given up by then.
+MAX_DRAIN_DELAY_S = 600
 
 
 def check_settings(settings: Settings) -> None:
@@ -71,6 +73,8 @@ def check_numbers(settings: Settings) -> None:
         raise ConfigError(f"--port {settings.port}: a number from 0 to {MAX_PORT}, 0 for a free one")
     if not 1 <= settings.workers <= MAX_WORKERS:
         raise ConfigError(f"--workers {settings.workers}: a number from 1 to {MAX_WORKERS}")
+    if settings.drain_delay > MAX_DRAIN_DELAY_S:
+        raise ConfigError(f"--drain-delay {settings.drain_delay:g}: a number of seconds up to {MAX_DRAIN_DELAY_S}")
     for name in ("otp_ttl", "session_ttl"):
         if not getattr(settings, name):
             raise ConfigError(f"--{name.replace('_', '-')} 0: a number of seconds above 0")

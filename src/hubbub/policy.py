@@ -197,7 +197,7 @@ class Places:
 
     def take(self, address: str) -> str | None:
         """Take a place; a sentence instead of None when there is none."""
-        if self._most and self._taken >= self._most:
+        if self.are_taken:
             return f"this server is full: {self._most} connections"
         is_counted = bool(self._most_per_address) and not is_loopback(address)
         network = network_of(address) if is_counted else ""
@@ -216,6 +216,11 @@ class Places:
             self._by_network[network] -= 1
             if not self._by_network[network]:
                 del self._by_network[network]
+
+    @property
+    def are_taken(self) -> bool:
+        """Whether there is none left, for whomever."""
+        return bool(self._most) and self._taken >= self._most
 
     @property
     def are_scarce(self) -> bool:

@@ -20,7 +20,7 @@ from hubbub.logs import configure_logging
 from hubbub.memory import keep_large_buffers_apart
 from hubbub.server import DEMO_ACCOUNTS, DEMO_PASSWORD, Server, serving, serving_slot
 from hubbub.settings import Settings, raise_file_limit
-from hubbub.shutdown import Shutdown
+from hubbub.shutdown import LIMIT_S, Shutdown
 from hubbub.systemd import READY, STOPPING, notify
 
 __all__ = ["serve"]
@@ -49,7 +49,8 @@ def serve(hub: Hub, settings: Settings, inheritance: Inheritance | None = None) 
     configure_logging(settings.log_format, settings.log_level, inheritance.number if inheritance else None)
     raise_file_limit()
     keep_large_buffers_apart()
-    with Shutdown() as shutdown, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    limit_s = LIMIT_S + settings.drain_delay
+    with Shutdown(limit_s) as shutdown, asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         if inheritance is None:
             runner.run(serve_until_signal(hub, settings, shutdown))
         else:

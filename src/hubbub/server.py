@@ -23,6 +23,7 @@ from hubbub.audit import AuditFile
 from hubbub.certs import Certificate, load_context, local_certificate, local_names
 from hubbub.checks import check_settings, is_local
 from hubbub.core import Core
+from hubbub.drain import OPENINGS_S, drain
 from hubbub.engine import Engine
 from hubbub.engine.urls import make_engine, shown_url
 from hubbub.errors import ConfigError, EngineError
@@ -53,11 +54,8 @@ log = structlog.get_logger("hubbub")
 DEMO_ACCOUNTS = ("percy", "alice", "bob")
 DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
 
-# The parts of a stop.  Together they leave some of the ten seconds to the engine (`shutdown.LIMIT_S`).
-DRAIN_S = 3.0
 HAND_OVER_S = 1.0
-OPENING_S = 0.5
-GOODBYE_S = 2.5
+# For answers that are being made, once the hub has nothing left to do.
 HTTP_S = 1.0
 
 EXPIRE_S = 0.25
@@ -163,7 +161,7 @@ class Server:
         common = Common(security_headers(settings), time.monotonic)
         door = Door(self._core, OtpCredentials(otps), settings)
         self._upgrades = Upgrades(self._core, door, self._wire, common)
-        app = App(self._core, self._accounts, otps, settings, door.check_before)
+        app = App(self._core, self._accounts, otps, settings, door)
         proxies = Proxies(settings.trusted_proxy)
         arrivals = Arrivals(
             settings.pending_limit,
@@ -187,7 +185,7 @@ class Server:
     async def hand_over(self) -> None:
         """Take no more connections, because another process has the sockets, and let in who has come; then stop."""
         await self._http.hand_over(HAND_OVER_S)
-        await self._upgrades.tasks.wait(OPENING_S)
+        await self._upgrades.tasks.wait(OPENINGS_S)
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -216,7 +214,8 @@ class Server:
                     failed = error  # the block's own: the group of tasks would put it into a group of errors
                 finally:
                     try:
-                        await self._drain()
+                        lead_s = self._settings.drain_delay
+                        await drain(self._core, self._wire.sockets, self._upgrades.tasks, lead_s)
                         await self._http.stop(HTTP_S)
                     except BaseException:
                         self._cut()
@@ -252,27 +251,6 @@ class Server:
                 )
 
     # Stopping
-
-    async def _drain(self) -> None:
-        """Deliver what was taken, say goodbye to every client, and wait for those that answer."""
-        self._core.start_draining()
-        core, sockets, openings = self._core, self._wire.sockets, self._upgrades.tasks
-        try:
-            async with asyncio.timeout(DRAIN_S):
-                await core.drained()
-        except TimeoutError:
-            log.warning("stopping with handlers still at work")
-            await core.cancel_handlers()
-        await openings.wait(OPENING_S)  # who was let in just now has to hear it too
-        core.say_goodbye()
-        await openings.cancel()
-        # Each is cut when it does not answer in time, so that this ends.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(GOODBYE_S):
-                while sockets:  # noqa: ASYNC110  # they end one by one, and soon
-                    await asyncio.sleep(0.01)
-                await core.drained()  # what `on_disconnect` does about it
-        await core.cancel_handlers()
 
     def _cut(self) -> None:
         """Let go of what is still at work: the drain has failed, or was cancelled."""

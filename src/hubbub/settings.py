@@ -201,6 +201,10 @@ class Settings:
     request_timeout: float = 10.0
     """Time for a client to finish its TLS handshake or a request; then it is cut off. 0 waits for ever."""
 
+    drain_delay: float = 0.0
+    """Time after SIGTERM for which everything is served and only /readyz says no, so that a load balancer sends no more
+    clients here. The ten seconds of a stop begin after it."""
+
     @property
     def engine_url(self) -> str:
         """The engine, as set, or the embedded default."""

@@ -89,7 +89,7 @@ class Office:
             engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=settings.max_otps
         )
         self.door = Door(stage.core, OtpCredentials(self.otps), settings)
-        self._app = App(stage.core, self.accounts, self.otps, settings, self.door.check_before)
+        self._app = App(stage.core, self.accounts, self.otps, settings, self.door)
 
     async def ask(self, method: str, path: str, body: object = b"", *, address: str = HERE, **headers: str) -> Response:
         """Send a request; a body that is no bytes is sent as JSON."""
@@ -411,17 +411,42 @@ async def test_debug_tells_others_only_when_told_to(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-async def test_health_is_told_to_everybody(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
+async def test_whoever_asks_is_told_that_the_server_is_alive_while_it_is(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
     async with office(monkeypatch) as here:
-        response = await here.ask(method, "/healthz", address=ELSEWHERE)
-        assert (response.status, response.body) == (200, b"ok")
-        with monkeypatch.context() as broken:
-            broken.setattr(MemoryEngine, "is_up", False)
-            response = await here.ask(method, "/healthz", address=ELSEWHERE)
-            assert (response.status, response.body) == (503, b"messages cannot be kept; the log says why")
+        monkeypatch.setattr(MemoryEngine, "is_up", False)
         here.stage.core.start_draining()
         response = await here.ask(method, "/healthz", address=ELSEWHERE)
-        assert (response.status, response.body) == (503, b"draining")
+        assert (response.status, response.body) == (200, b"ok")
+
+
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_whoever_asks_is_told_why_no_clients_should_be_sent_here(
+    monkeypatch: pytest.MonkeyPatch, method: str
+) -> None:
+    async def ready(here: Office) -> tuple[int, bytes]:
+        response = await here.ask(method, "/readyz", address=ELSEWHERE)
+        return response.status, response.body.partition(b":")[0]
+
+    async with office(monkeypatch, max_clients=1) as here:
+        assert await ready(here) == (200, b"ok")
+        here.door.places.take(ELSEWHERE)
+        assert await ready(here) == (503, b"full")
+        monkeypatch.setattr(MemoryEngine, "is_up", False)
+        assert await ready(here) == (503, b"engine")
+        here.stage.core.leave()
+        assert await ready(here) == (503, b"draining")
+        here.door.places.free(ELSEWHERE)
+        monkeypatch.setattr(MemoryEngine, "is_up", True)
+        assert await ready(here) == (503, b"draining")
+
+
+async def test_logins_go_on_while_the_server_only_says_that_it_is_not_ready(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        here.stage.core.leave()
+        await here.log_in()
+        here.door.take_place(ELSEWHERE)
 
 
 @pytest.mark.parametrize("path", ["/login", "/setup", "/otp"])
@@ -479,6 +504,7 @@ METHODS = {
     "/logout": "POST",
     "/debug": "GET",
     "/healthz": "GET, HEAD",
+    "/readyz": "GET, HEAD",
     "/ws": "GET, HEAD, POST",
     "/": "GET, HEAD",
 }

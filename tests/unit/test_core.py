@@ -114,7 +114,8 @@ async def test_a_classic_client_is_not_let_in_where_its_first_room_cannot_be_ope
 
 async def test_at_a_stop_v1_is_told_when_to_come_back_and_all_are_closed(stage: Stage) -> None:
     percy, alice = await stage.client("percy"), await stage.client("alice", CLASSIC)
-    stage.core.say_goodbye()
+    for _ in stage.core.goodbyes(stage.core.return_ms):
+        pass
     assert percy.take() == [{"type": "reconnect", "payload": {"within": 504, "reason": "restart"}}]
     assert alice.take() == []
     assert percy.close_code == alice.close_code == 1012

@@ -23,6 +23,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from hubbub import Client, CloseCode, Event, Hub, listening
+from hubbub import drain as drain_module
 from hubbub import server as server_module
 from hubbub.accounts import Accounts
 from hubbub.engine import Account, Draft, Listener, Outcome
@@ -222,7 +223,7 @@ async def test_what_was_said_is_kept_before_the_end(tmp_path: Path, monkeypatch:
         ending = asyncio.create_task(last_words(client))
         await client.send('{"type":"send_message","id":2,"payload":{"message":"last"}}')
         await slow.begun.wait()
-        opening = asyncio.create_task(slow.go_on_when(lambda: server._core.is_draining))
+        opening = asyncio.create_task(slow.go_on_when(lambda: server._core.is_closed))
     await opening
     assert await ending == (["ack", "new_message", "reconnect"], CloseCode.RESTART)
 
@@ -270,7 +271,7 @@ async def test_cancelling_the_drain_stops_at_once(tmp_path: Path, bound: list[so
     await client.result().send('{"type":"said","id":1,"payload":{"text":"hello"}}')
     await begun.wait()
     task.cancel()
-    while not served[0]._core.is_draining:
+    while not served[0]._core.is_closed:
         await asyncio.sleep(0)
     _, half_a_request = await asyncio.open_connection("127.0.0.1", served[0].port)
     half_a_request.write(b"GET / HTTP/1.1")
@@ -321,7 +322,8 @@ async def test_a_failure_in_the_background_ends_the_block(
 async def test_a_handler_without_end_is_cut(
     tmp_path: Path, bound: list[socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(server_module, "DRAIN_S", 0)
+    monkeypatch.setattr(drain_module, "HANDLERS_S", 0)
+    monkeypatch.setattr(drain_module, "MIN_HANDLERS_S", 0)
     hub = Hub()
     begun = asyncio.Event()
     ended = []
@@ -348,7 +350,7 @@ async def test_a_handler_without_end_is_cut(
 async def test_who_is_on_the_way_in_is_turned_away(
     tmp_path: Path, bound: list[socket.socket], monkeypatch: pytest.MonkeyPatch, is_stubborn: bool
 ) -> None:
-    monkeypatch.setattr(server_module, "OPENING_S", 0)
+    monkeypatch.setattr(drain_module, "OPENINGS_S", 0)
     hub = Hub()
     begun, may_go_on = asyncio.Event(), asyncio.Event()
 

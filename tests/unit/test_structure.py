@@ -23,7 +23,7 @@ LAYERS = (
     ("cli",),
     ("process", "supervisor"),
     ("server",),
-    ("certs", "checks", "listening", "memory", "names", "engine.urls", "shutdown"),
+    ("certs", "checks", "drain", "listening", "memory", "names", "engine.urls", "shutdown"),
     ("inheritance", "occupant", "slots", "systemd"),
     ("http",),
     ("wire",),

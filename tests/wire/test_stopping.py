@@ -96,7 +96,7 @@ def test_unfinished_tls_does_not_hold_up_a_stop(tmp_path: Path) -> None:
         assert_quiet(server)
 
 
-def test_while_it_drains_a_server_is_unhealthy_and_lets_no_one_in(tmp_path: Path) -> None:
+def test_while_it_drains_a_server_is_not_ready_and_lets_no_one_in(tmp_path: Path) -> None:
     with running(tmp_path, *PATIENT) as server, ExitStack() as stack:
         tickets = Tickets(server)
         otp = tickets.otp()
@@ -111,7 +111,7 @@ def test_while_it_drains_a_server_is_unhealthy_and_lets_no_one_in(tmp_path: Path
         silent.assert_closed(1012)
         login = b'{"username":"percy","password":"123"}'
         requests = [
-            b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n",
             b"POST /login HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%b" % (len(login), login),
             b"POST /otp HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer %b\r\nContent-Length: 0\r\n\r\n"
             % tickets.token("percy").encode(),
@@ -131,7 +131,7 @@ def assert_turned_away(raw: Raw, request: bytes) -> None:
     except (EOFError, ConnectionError):
         return
     assert answer.status == 503
-    assert b"healthz" in request or int(answer.headers["Retry-After"]) >= 1
+    assert b"readyz" in request or int(answer.headers["Retry-After"]) >= 1
 
 
 STUBBORN = """

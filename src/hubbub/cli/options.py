@@ -31,7 +31,7 @@ GROUPS = {
     ),
     Group("Who may do what", sort_key=5): ("permissions", "private_rooms", "audit_log"),
     Group("Times, in seconds", sort_key=4): (
-        *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout"),
+        *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout", "drain_delay"),
     ),
 }
 

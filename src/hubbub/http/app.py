@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 import msgspec
 import structlog
@@ -44,6 +44,18 @@ HSTS_S = 365 * 24 * 3600
 HSTS_LOCAL_S = 300
 
 STATUS: dict[str, int] = {ErrorCode.FORBIDDEN: 403, ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503}
+
+
+class Entrance(Protocol):
+    """Who lets clients in (`wire.door.Door`)."""
+
+    def check_before(self, request: Request, /) -> None:
+        """Raise `Denied` for a client that would not be let in."""
+        ...
+
+    def why_not_ready(self) -> str | None:
+        """Why no clients should be sent here; None where they should."""
+        ...
 
 
 class LoginBody(msgspec.Struct):
@@ -88,7 +100,7 @@ class App:
     """Answers requests: each path has a route for each method.
 
     Args:
-        check_before: raises `Denied` for a client that would not be let in.
+        entrance: knows who would be let in.
     """
 
     def __init__(
@@ -97,10 +109,10 @@ class App:
         accounts: Accounts,
         otps: OneTimePasswords,
         settings: Settings,
-        check_before: Callable[[Request], None],
+        entrance: Entrance,
     ) -> None:
         self._core = core
-        self._check_before = check_before
+        self._entrance = entrance
         self._accounts = accounts
         self._otps = otps
         self._settings = settings
@@ -114,7 +126,8 @@ class App:
             "/otp": {"POST": self._another_otp},
             "/logout": {"POST": self._log_out},
             "/debug": {"GET": self._debug},
-            "/healthz": dict.fromkeys(LOOK, self._healthz),
+            "/healthz": dict.fromkeys(LOOK, healthz),
+            "/readyz": dict.fromkeys(LOOK, self._readyz),
             "/ws": dict.fromkeys((*LOOK, "POST"), self._no_upgrade),
         }
         for name, page in read_pages().items():
@@ -159,7 +172,7 @@ class App:
     # Logging in and out, and tickets for the door
 
     async def _login(self, request: Request) -> Response:
-        self._refuse_while_draining()
+        self._refuse_while_closed()
         self._pages.check(request, self._core.now())
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
@@ -195,7 +208,7 @@ class App:
         return Response(200, encode({"open": await self._accounts.is_setup_open()}), headers=NO_STORE)
 
     async def _set_up(self, request: Request) -> Response:
-        self._refuse_while_draining()
+        self._refuse_while_closed()
         self._pages.check(request, self._core.now())
         example = '{"secret": "...", "username": "...", "password": "..."}'
         first = read_body(request.body, decode_setup, example)
@@ -209,7 +222,7 @@ class App:
         return Response(204)
 
     async def _another_otp(self, request: Request) -> Response:
-        self._refuse_while_draining()
+        self._refuse_while_closed()
         self._pages.check(request, self._core.now())
         grant = await self._bearer(request)
         self._accounts.recognize(grant.user, request.address)
@@ -223,9 +236,9 @@ class App:
         self._core.audit.note("logout", actor=grant.user, address=request.address, outcome="ok")
         return Response(204)
 
-    def _refuse_while_draining(self) -> None:
+    def _refuse_while_closed(self) -> None:
         """There is no use in a one-time password of a server that is going away."""
-        if self._core.is_draining:
+        if self._core.is_closed:
             raise unavailable("the server is restarting")
 
     async def _bearer(self, request: Request) -> Grant:
@@ -245,16 +258,13 @@ class App:
             raise HttpError(403, "forbidden", "/debug is for this machine; see --debug-public")
         return Response(200, str(len(self._core.clients)).encode(), TEXT)
 
-    async def _healthz(self, _request: Request) -> Response:
-        if self._core.is_draining:
-            return Response(503, b"draining", TEXT)
-        if not self._core.keeps_messages:
-            return Response(503, b"messages cannot be kept; the log says why", TEXT)
-        return Response(200, b"ok", TEXT)
+    async def _readyz(self, _request: Request) -> Response:
+        why_not = self._entrance.why_not_ready()
+        return Response(200, b"ok", TEXT) if why_not is None else Response(503, why_not.encode(), TEXT)
 
     async def _no_upgrade(self, request: Request) -> Response:
         # Browsers do not tell a page why its WebSocket was refused; it asks here.
-        self._check_before(request)
+        self._entrance.check_before(request)
         if request.header("sec-websocket-key") and (left_out := self._stripped.take(self._core.now())) is not None:
             log.warning(
                 "a request for a WebSocket without Upgrade: a proxy on the way does not pass it on",
@@ -271,6 +281,11 @@ def bearer_token(request: Request) -> str:
     """The token that a request bears (RFC 6750 section 2.1); empty without one."""
     scheme, _, token = (request.header("authorization") or "").partition(" ")
     return token.strip() if scheme.lower() == "bearer" else ""
+
+
+async def healthz(_request: Request) -> Response:
+    """An answer, which is all that is asked for: whether the process is alive."""
+    return Response(200, b"ok", TEXT)
 
 
 async def options(headers: dict[str, str]) -> Response:

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from hubbub.budgets import Purses, Use, take_one
 from hubbub.client import Participant
-from hubbub.core import Core
+from hubbub.core import Core, Phase
 from hubbub.dialect import Dialect, dialect_of
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, Refused
@@ -95,11 +95,21 @@ class Door:
         Raises:
             Denied: 503 while draining or full.
         """
-        if self._core.is_draining:
+        if self._core.is_closed:
             raise unavailable("the server is restarting")
         why_not = self.places.take(address)
         if why_not is not None:
             raise unavailable(why_not)
+
+    def why_not_ready(self) -> str | None:
+        """Why no clients should be sent here, as a word and a sentence; None where they should."""
+        if self._core.phase is not Phase.SERVING:
+            return "draining: the server is about to stop"
+        if not self._core.keeps_messages:
+            return "engine: messages cannot be kept; the log says why"
+        if self.places.are_taken:
+            return "full: there are as many clients as there may be"
+        return None
 
     def check(self, request: Request) -> bytes:
         """Check all that needs no waiting; the request's Sec-WebSocket-Key.
