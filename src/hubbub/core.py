@@ -19,6 +19,7 @@ from hubbub.admin_events import install_admin
 from hubbub.audit import Audit, Unwritten
 from hubbub.budgets import Budgets
 from hubbub.client import Participant
+from hubbub.counts import Counts
 from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
@@ -95,6 +96,8 @@ class Core:
         audit: as given.
         budgets: what accounts and addresses may use.
         clients: those connected.
+        counts: what has happened.
+        engine: as given.
         settings: what it runs with.
         rooms: who is in which room.
         dispatch: takes the clients' events.
@@ -116,17 +119,20 @@ class Core:
         self.budgets = Budgets(settings)
         self.audit: Audit = audit or Unwritten()
         self.clients: dict[Participant, None] = {}
+        self.counts = counts = Counts()
         self.settings = settings
         self.now = clock
         self.phase = SERVING
         self._handlers = handlers
-        self._engine = engine
+        self.engine = engine
         self._tasks = Tasks()
-        self._pump = Pump(engine)
+        self._pump = Pump(engine, counts, clock)
         self.ledger = Ledger(engine)
         self.permissions = Permissions(handlers, self.ledger, Rules(settings.permissions, settings.private_rooms))
-        self.rooms = Rooms(engine, self._pump, handlers, self.permissions, settings, self._tasks, clock, wall)
-        self.dispatch = Dispatch(handlers, self.permissions, self.rooms, self._pump, self._tasks, clock, self.audit)
+        self.rooms = Rooms(engine, self._pump, handlers, self.permissions, settings, self._tasks, counts, clock, wall)
+        self.dispatch = Dispatch(
+            handlers, self.permissions, self.rooms, self._pump, self._tasks, counts, clock, self.audit
+        )
         self.admin = Admin(engine, self.ledger, self.rooms, self._pump, self._tasks, self.clients, self.audit)
         self._sessions: dict[str, dict[Participant, None]] = {}
         self._ended: dict[str, float] = {}
@@ -160,6 +166,8 @@ class Core:
             raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
         self.clients[client] = None
         client.is_connected = True
+        self.counts.connections[client.dialect.name] += 1
+        self.counts.opened[client.dialect.name] += 1
         for purse in client.purses:
             purse.connections += 1
         self._sessions.setdefault(client.session, {})[client] = None
@@ -178,6 +186,7 @@ class Core:
             return
         client.is_connected = False
         del self.clients[client]
+        self.counts.connections[client.dialect.name] -= 1
         for purse in client.purses:
             purse.connections -= 1
         self.rooms.forget(client)
@@ -222,7 +231,7 @@ class Core:
             EngineError: it cannot be told which those are.
         """
         mine = set(self._sessions)
-        for session in mine - await self._engine.alive(mine):
+        for session in mine - await self.engine.alive(mine):
             self.end_session(session)
 
     async def refresh_access(self) -> None:
@@ -244,7 +253,7 @@ class Core:
     @property
     def keeps_messages(self) -> bool:
         """Whether what is posted can be kept, as of the last thing that was kept or was to be."""
-        return self._engine.is_up
+        return self.engine.is_up
 
     def expire(self) -> None:
         """End what has had its time; to be called a few times a second."""
@@ -254,7 +263,7 @@ class Core:
     @property
     def can_move_clients(self) -> bool:
         """Whether a client that leaves finds the same rooms on another node."""
-        return self._engine.is_shared
+        return self.engine.is_shared
 
     def leave(self) -> None:
         """Say from now on that the server is not ready; it goes on as before."""

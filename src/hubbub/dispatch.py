@@ -15,6 +15,7 @@ from hubbub.acts import Act
 from hubbub.audit import Audit
 from hubbub.budgets import Use, overdraw, spend, wait_for
 from hubbub.client import Participant
+from hubbub.counts import Counts
 from hubbub.dialect import EventRequest
 from hubbub.errors import CloseCode, EngineError, ErrorCode, KeyConflict, NotKnown, Refused
 from hubbub.events import decode_payload
@@ -80,6 +81,7 @@ class Dispatch:
         rooms: Rooms,
         pump: Pump,
         tasks: Tasks,
+        counts: Counts,
         clock: Callable[[], float],
         audit: Audit,
     ) -> None:
@@ -91,6 +93,7 @@ class Dispatch:
         self._feeding = rooms.feeding
         self._pump = pump
         self._tasks = tasks
+        self._counts = counts
         self._clock = clock
         self._audit = audit
         self._lines: dict[Participant, Line] = {}
@@ -107,8 +110,10 @@ class Dispatch:
         rate = client.rate
         if rate is not None and not rate.take(self._clock()):
             self._note_excess(client, rate)
-            if not is_full:  # refusals would pile up for one that does not read them
-                client.error(client.dialect.id_of(text), rate_limited(rate))
+            if is_full:  # refusals would pile up for one that does not read them
+                self._counts.refuse(ErrorCode.RATE_LIMITED)
+            else:
+                self._turn_down(client, client.dialect.id_of(text), rate_limited(rate))
             return
         if client in self._lines:
             self._line_up(client, text)
@@ -295,7 +300,7 @@ class Dispatch:
     def _reply(self, client: Participant, request: EventRequest, result: Any, posting: Posting) -> None:
         """Answer a request whose posting is settled."""
         if isinstance(posting.outcome, EngineError):
-            client.error(request.id, not_kept(posting.outcome))
+            self._turn_down(client, request.id, not_kept(posting.outcome))
         else:
             self._ack(client, request, result)
 
@@ -409,11 +414,15 @@ class Dispatch:
             self._audit.refuse(
                 type_, actor=client.user, address=client.address, outcome=refused.code, reason=refused.message
             )
+        self._turn_down(client, id_, refused)
+
+    def _turn_down(self, client: Participant, id_: str | int | None, refused: Refused) -> None:
+        self._counts.refuse(refused.code)
         client.error(id_, refused)
 
     def _failed(self, client: Participant, request: EventRequest) -> None:
         log.exception("handler failed", type=request.type, user=client.user)
-        client.error(request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
+        self._turn_down(client, request.id, Refused(ErrorCode.INTERNAL, f"the handler of {request.type!r} failed"))
 
 
 def with_result(postings: list[Posting], result: Any) -> list[Posting]:

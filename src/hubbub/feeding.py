@@ -14,6 +14,7 @@ import structlog
 from hubbub.budgets import Use, spend, wait_for
 from hubbub.catchup import PAGE, page_texts
 from hubbub.client import Participant
+from hubbub.counts import Counts
 from hubbub.engine import Log
 from hubbub.errors import CloseCode, EngineError
 from hubbub.room import LiveRoom
@@ -51,6 +52,7 @@ class Feeding:
         forget: Callable[[Participant], None],
         max_outbox: int,
         tasks: Tasks,
+        counts: Counts,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine
@@ -58,6 +60,7 @@ class Feeding:
         self._forget = forget
         self._max_outbox = max_outbox
         self._tasks = tasks
+        self._counts = counts
         self._clock = clock
         self.slow: dict[Participant, None] = {}
         # Clients that are being fed from the log.
@@ -178,6 +181,7 @@ class Feeding:
             return False
         texts = [client.dialect.message(message) for message in room.recent.after(heard)]
         client.write_texts(texts)
+        self._note_fed(len(texts))
         room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self.slow)
         return True
 
@@ -190,5 +194,11 @@ class Feeding:
             return  # it has left, joined anew, or asked for something that is to be answered first, meanwhile
         texts, cursor = page_texts(room.name, client.dialect, page, heard)
         client.write_texts(texts)
+        self._note_fed(len(page.messages))
+        self._counts.gaps += len(texts) - len(page.messages)
         spend(client.purses, Use.SENT, sum(map(len, texts)) * LOG_FACTOR, self._clock())
         room.enter_behind(client, cursor)
+
+    def _note_fed(self, count: int) -> None:
+        self._counts.fed += count
+        self._counts.deliveries += count

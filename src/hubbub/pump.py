@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
+from hubbub.counts import Counts
 from hubbub.engine import Log
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting
@@ -30,13 +31,16 @@ LINES_EVERY_S = 1.0
 class Pump:
     """Moves postings to the log: one batch at a time in each of the log's lanes.
 
+    Args:
+        clock: seconds that never go back.
+
     Attributes:
         gather: takes a posting for the next batch of its lane.
     """
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, counts: Counts, clock: Callable[[], float]) -> None:
         self._log = log
-        self._lanes = [Lane(log) for _ in range(log.lanes)]
+        self._lanes = [Lane(log, counts, clock) for _ in range(log.lanes)]
         # Each message comes this way; most logs have one lane, and nothing to choose.
         self.gather: Callable[[Posting], None] = self._lanes[0].gather if len(self._lanes) == 1 else self._choose
 
@@ -62,8 +66,11 @@ class Pump:
 class Lane:
     """What is posted to some of the rooms."""
 
-    def __init__(self, log: Log) -> None:
+    def __init__(self, log: Log, counts: Counts, clock: Callable[[], float]) -> None:
         self._log = log
+        self._counts = counts
+        self._clock = clock
+        self._since = 0.0  # when the first of those that gather was posted
         self._gathering: list[Posting] = []
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
@@ -76,6 +83,7 @@ class Lane:
                 posting.settle(NotKept(STOPPED))
                 return
             self._wake.set()
+            self._since = self._clock()
         self._gathering.append(posting)
 
     async def run(self, flush: Callable[[], None]) -> None:
@@ -86,8 +94,11 @@ class Lane:
                 self._wake.clear()
                 self._idle.clear()
                 batch, self._gathering = self._gathering, []
+                since, began = self._since, self._clock()
                 await self._append(batch)
+                ended = self._clock()
                 flush()
+                self._counts.batch(len(batch), ended - began, self._clock() - since)
         finally:
             self._end()
 
@@ -108,6 +119,7 @@ class Lane:
         try:
             receipts = await self._log.append(batch)
         except (NotKept, NotKnown) as error:
+            self._counts.not_kept += len(batch)
             self._note(batch, error)
             fail(batch, error)
         except (Exception, asyncio.CancelledError) as error:
@@ -117,9 +129,11 @@ class Lane:
                 raise
             # A cancellation that is not ours is the engine's own failure; past here it would end the pump, and no one
             # would hear of it.
+            self._counts.not_kept += len(batch)
             log.exception("messages not kept", count=len(batch))
             fail(batch, NotKnown(f"the engine failed: {error!r}"))
         else:
+            self._counts.kept += len(batch)
             for posting, receipt in zip(batch, receipts, strict=True):
                 posting.settle(receipt)
 

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from hubbub.acts import Act
 from hubbub.client import Audience, Frame, Participant
+from hubbub.counts import Counts
 from hubbub.dialect import Dialect
 from hubbub.engine import Engine, Head
 from hubbub.events import Message
@@ -70,6 +71,7 @@ class LiveRoom:
 
     __slots__ = (
         "_audiences",
+        "_counts",
         "_engine",
         "_entrance",
         "_filling",
@@ -89,8 +91,11 @@ class LiveRoom:
         "title",
     )
 
-    def __init__(self, name: str, engine: Engine, look_at: Callable[[Participant], object], title: str) -> None:
+    def __init__(
+        self, name: str, engine: Engine, look_at: Callable[[Participant], object], title: str, counts: Counts
+    ) -> None:
         self.name = name
+        self._counts = counts
         self.title = title
         self._look_at = look_at
         self.members: dict[Participant, Place] = {}
@@ -165,6 +170,8 @@ class LiveRoom:
 
     def enter(self, client: Participant, heard: int, *, is_slow: bool) -> None:
         """Add a member, or bring one that was behind back, that needs every message after the seq `heard`."""
+        if self.behind(client) is not None:
+            self._counts.behind -= 1
         if self._entrance.heard != heard:
             self._entrance = Place(Standing.NEWCOMER, heard)
         self.members[client] = self._entrance
@@ -174,12 +181,15 @@ class LiveRoom:
 
     def enter_behind(self, client: Participant, heard: int) -> None:
         """Add a member that has more to catch up with than is at hand, or note how far one has come."""
+        if self.behind(client) is None:
+            self._counts.behind += 1
         self.members[client] = Place(Standing.BEHIND, heard)
 
     def leave(self, client: Participant) -> None:
         """Remove a member; it hears nothing from now on."""
         self._stop_writing(client)
-        del self.members[client]
+        if self.members.pop(client).standing is Standing.BEHIND:
+            self._counts.behind -= 1
 
     def fall_behind(self, client: Participant) -> None:
         """Stop writing to a member, to feed it later from where it is now."""
@@ -189,6 +199,7 @@ class LiveRoom:
         if standing is Standing.PRESENT:
             heard = self._flushed[0] - 1 if self._has_still_to_write_to(client) else self._flushed[1]
         self._stop_writing(client)
+        self._counts.behind += 1
         self.members[client] = Place(Standing.BEHIND, heard)
 
     def behind(self, client: Participant) -> int | None:
@@ -257,14 +268,19 @@ class LiveRoom:
         late = self._take_in_newcomers(batch) if self._newcomers else ()
         if is_large:
             self._unwritten = {who: (batch.joined(who), dict(members)) for who, members in self._audiences.items()}
+            written = sum(len(members) for data, members in self._unwritten.values() if data)
             self._write_slice()
         else:
+            written = 0
             for audience, members in self._audiences.items():
                 data = batch.joined(audience)
                 if data:
                     write_to(members, data)
+                    written += len(members)
+        self._counts.deliveries += written * len(messages)
         for client, heard in late:
             client.write_frames(batch.joined(client.audience, heard))
+            self._counts.deliveries += max(0, messages[-1].seq - heard)
             self._make_present(client)
 
     def _take_pending(self, most: int) -> list[Message]:

@@ -12,6 +12,7 @@ from hubbub.age import Age
 from hubbub.budgets import ROW_BYTES, Use, spend, take_one
 from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
+from hubbub.counts import Counts
 from hubbub.dialect import CLASSIC
 from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
@@ -82,6 +83,7 @@ class Rooms:
         permissions: Permissions,
         settings: Settings,
         tasks: Tasks,
+        counts: Counts,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:
@@ -91,6 +93,7 @@ class Rooms:
         self._permissions = permissions
         self._settings = settings
         self._tasks = tasks
+        self._counts = counts
         self._age = Age(settings.keep_seconds, clock=clock, wall=wall)
         self._clock = clock
         self._live: dict[str, LiveRoom] = {}
@@ -99,9 +102,14 @@ class Rooms:
         # A context variable would do for plain handlers, too; setting one takes as long as a tenth of all that a
         # message takes.
         self.postings: list[Posting] | None = None
-        self.feeding = Feeding(engine, self._live, self.forget, settings.max_outbox, tasks, clock)
+        self.feeding = Feeding(engine, self._live, self.forget, settings.max_outbox, tasks, counts, clock)
 
     # Finding
+
+    @property
+    def count(self) -> int:
+        """How many live rooms there are."""
+        return len(self._live)
 
     def find(self, name: str) -> LiveRoom | None:
         """A live room by its name."""
@@ -251,6 +259,10 @@ class Rooms:
                 self._enter_behind(client, room, caught.heard, rights)
         finally:
             self._end_arrival(room)
+        if since is not None and caught.is_recovered:
+            self._counts.recovered += 1
+        elif since is not None:
+            self._counts.not_recovered += 1
         read = min(read, max(caught.heard, room.recent.last_seq))
         recovered, messages = caught.is_recovered, caught.messages
         return EnteredRoom(room.name, room.title, caught.epoch, caught.heard, recovered, messages, listing, read)
@@ -268,7 +280,7 @@ class Rooms:
             await call_hooks(self._handlers.join_hooks, name, client)
         room = self._live.get(name)
         if room is None:
-            room = self._live[name] = LiveRoom(name, self._engine, self.feeding.look_at, title)
+            room = self._live[name] = LiveRoom(name, self._engine, self.feeding.look_at, title, self._counts)
         room.arrivals += 1
         return room
 
@@ -444,6 +456,7 @@ class Rooms:
         for client in resuming:
             live.fall_behind(client)
         live.recent.skip_to(last)
+        self._counts.holes += 1
         log.warning("messages lost", room=room, first=first, last=last)
         for client in resuming:
             self.feeding.feed(client)
@@ -459,11 +472,13 @@ class Rooms:
         live.rewind(head)
         resuming = [client for client in live.members if client.dialect.resumes]
         if is_lost:
+            self._counts.rewinds += 1
             log.warning("the log has lost messages that were delivered", room=room, last=head.seq)
             for client in resuming:
                 client.close(CloseCode.LOST_PLACE, "the log has lost messages; come back and resume")
                 self.forget(client)
             return
+        self._counts.epochs += 1
         payload = encode({"room": room, "epoch": head.epoch, "seq": live.recent.last_seq})
         for client in resuming:
             client.write_text(client.dialect.event("epoch", payload))

@@ -11,10 +11,12 @@ from structlog.testing import capture_logs
 
 from gates import GatedEngine, turns
 from hubbub import pump as pump_module
+from hubbub.counts import Counts
 from hubbub.engine import Draft, Outcome
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting, PostingState
 from hubbub.pump import Pump
+from hubbub.testing import Clock
 
 pytestmark = pytest.mark.anyio
 
@@ -31,10 +33,14 @@ class Counting(GatedEngine):
         return await super().append(batch)
 
 
+def new_pump(engine: GatedEngine) -> Pump:
+    return Pump(engine, Counts(), Clock())
+
+
 @asynccontextmanager
 async def pumping(engine: GatedEngine, flush: Callable[[], None] = lambda: None) -> AsyncIterator[Pump]:
     """A pump at work."""
-    pump = Pump(engine)
+    pump = new_pump(engine)
     running = asyncio.create_task(pump.run(flush))
     try:
         yield pump
@@ -115,7 +121,7 @@ async def test_emptied_waits_for_all_lanes(order: tuple[int, int]) -> None:
 
 async def test_emptied_waits_for_what_was_gathered_before_the_pump_began() -> None:
     engine = Counting()
-    pump = Pump(engine)
+    pump = new_pump(engine)
     early = post(pump)
     emptied = asyncio.create_task(pump.emptied())
     await turns()
@@ -203,7 +209,7 @@ async def test_a_full_disk_does_not_fill_the_log(monkeypatch: pytest.MonkeyPatch
 
 def test_what_goes_into_one_lane_is_one_batch() -> None:
     def is_one_batch(lanes: int, *rooms: str) -> bool:
-        return Pump(GatedEngine(lanes)).is_one_batch([Posting(room, "tally", b"{}") for room in rooms])
+        return new_pump(GatedEngine(lanes)).is_one_batch([Posting(room, "tally", b"{}") for room in rooms])
 
     assert is_one_batch(1, "left", "right")
     assert is_one_batch(2, "left", "left over")

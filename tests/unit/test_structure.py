@@ -38,7 +38,7 @@ LAYERS = (
     ("dialect", "accounts", "logins", "otp"),
     ("engine",),
     ("audit",),
-    ("age", "events", "naming", "policy", "rules", "settings", "logs", "ration", "budgets", "tasks"),
+    ("age", "counts", "events", "naming", "policy", "rules", "settings", "logs", "ration", "budgets", "tasks"),
     ("acts", "errors"),
 )
 

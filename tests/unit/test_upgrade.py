@@ -23,7 +23,7 @@ class Gone:
 
 def levels(code: int, *, by_us: bool) -> list[str]:
     """At which levels a client's end is logged."""
-    rest: Any = SimpleNamespace(dispatch=Gone(), disconnect=lambda _client: None, places=Gone())
+    rest: Any = SimpleNamespace(dispatch=Gone(), disconnect=lambda _client: None, places=Gone(), counts=Gone())
     visitor = Visitor(SimpleNamespace(core=rest, door=rest), Gone(), "10.0.0.1")  # type: ignore[arg-type]  # what is called of them
     with capture_logs() as lines:
         visitor.closed(code, "", by_us=by_us)

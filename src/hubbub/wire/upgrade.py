@@ -107,6 +107,7 @@ class Upgrade(asyncio.Protocol):
     def _deny(self, request: Request, denied: Denied) -> None:
         upgrades, loop = self._upgrades, asyncio.get_running_loop()
         upgrades.core.audit.refuse("connect", actor="", address=request.address, outcome=denied.code)
+        upgrades.core.counts.deny(denied.status.value)
         upgrades.refusals.note(denied, request.address, loop.time())
         if not self._transport.is_closing():
             self._transport.write(denied.to_bytes(upgrades.common.headers(), head_only=request.method == "HEAD"))
@@ -147,6 +148,8 @@ class Visitor:
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         client = self._client
         # A client may send any code, and as often as it likes: that is no reason to look into the server.
+        if by_us:
+            self._upgrades.core.counts.close(code)
         is_worth_a_look = by_us and code not in EXPECTED
         if is_worth_a_look or is_debugging():
             write = log.warning if is_worth_a_look else log.debug
