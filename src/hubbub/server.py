@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime
+import os
 import socket
 import ssl
 import time
@@ -32,6 +33,7 @@ from hubbub.http.app import App, security_headers
 from hubbub.hub import Hub, put_to_work
 from hubbub.listening import bind
 from hubbub.memory import give_back_memory
+from hubbub.metrics import Metrics, folder_of
 from hubbub.names import server_names
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
@@ -161,7 +163,8 @@ class Server:
         common = Common(security_headers(settings), time.monotonic)
         door = Door(self._core, OtpCredentials(otps), settings)
         self._upgrades = Upgrades(self._core, door, self._wire, common)
-        app = App(self._core, self._accounts, otps, settings, door)
+        self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
+        app = App(self._core, self._accounts, otps, settings, door, self._metrics)
         proxies = Proxies(settings.trusted_proxy)
         arrivals = Arrivals(
             settings.pending_limit,
@@ -264,6 +267,8 @@ class Server:
     def _background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the server does."""
         work = [self._core.run(), expire(self._core), end_dead_sessions(self._core), self._tidy_memory()]
+        if self._settings.metrics != "off":
+            work += self._metrics.background()
         if self._wheel is not None:
             work.append(turn(self._wheel))
         if self._tls is not None and self._settings.tls_cert is None:

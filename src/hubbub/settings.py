@@ -87,6 +87,9 @@ class Settings:
     debug_public: bool = False
     """Answer /debug (the number of connected clients) to other machines too."""
 
+    metrics: Literal["loopback", "all", "off"] = "loopback"
+    """Who is answered at /metrics: programs on this machine, everybody, or nobody."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look."""
 

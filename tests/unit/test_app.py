@@ -77,6 +77,13 @@ class Watched(MemoryEngine):
         return await self.alive(self.sessions)
 
 
+class Countings:
+    """What was counted: which formats the last one who asked takes."""
+
+    def answer(self, accept: str) -> tuple[bytes, str]:
+        return accept.encode(), "text/plain"
+
+
 class Office:
     """The routes, and what is behind them."""
 
@@ -89,7 +96,7 @@ class Office:
             engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=settings.max_otps
         )
         self.door = Door(stage.core, OtpCredentials(self.otps), settings)
-        self._app = App(stage.core, self.accounts, self.otps, settings, self.door)
+        self._app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings())
 
     async def ask(self, method: str, path: str, body: object = b"", *, address: str = HERE, **headers: str) -> Response:
         """Send a request; a body that is no bytes is sent as JSON."""
@@ -410,6 +417,32 @@ async def test_debug_tells_others_only_when_told_to(monkeypatch: pytest.MonkeyPa
         assert (response.status, response.body) == (200, b"0")
 
 
+@pytest.mark.parametrize("path", ["/debug", "/metrics"])
+@pytest.mark.parametrize("header", ["x_forwarded_for", "x_real_ip", "forwarded", "via"])
+async def test_what_a_proxy_passes_on_is_not_from_this_machine(
+    monkeypatch: pytest.MonkeyPatch, path: str, header: str
+) -> None:
+    async with office(monkeypatch) as here:
+        assert (await here.ask("GET", path)).status == 200
+        for address in (HERE, "proxied:127.0.0.1"):
+            assert_error(await here.ask("GET", path, address=address, **{header: "127.0.0.1"}), 403, "forbidden")
+        assert_error(await here.ask("GET", path, address="proxied:127.0.0.1"), 403, "forbidden")
+
+
+async def test_metrics_are_for_this_machine_unless_it_is_told_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        for method in ("GET", "HEAD"):
+            response = await here.ask(method, "/metrics", accept="text/plain")
+            assert (response.status, response.body, response.media_type) == (200, b"text/plain", "text/plain")
+        response = await here.ask("GET", "/metrics", address=ELSEWHERE)
+        assert "--metrics" in assert_error(response, 403, "forbidden")
+    async with office(monkeypatch, metrics="all") as here:
+        assert (await here.ask("GET", "/metrics", address=ELSEWHERE)).status == 200
+        assert (await here.ask("GET", "/metrics", address=ELSEWHERE, x_forwarded_for="192.0.2.9")).status == 200
+    async with office(monkeypatch, metrics="off") as here:
+        assert_error(await here.ask("GET", "/metrics"), 404, "not_found")
+
+
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_whoever_asks_is_told_that_the_server_is_alive_while_it_is(
     monkeypatch: pytest.MonkeyPatch, method: str
@@ -505,6 +538,7 @@ METHODS = {
     "/debug": "GET",
     "/healthz": "GET, HEAD",
     "/readyz": "GET, HEAD",
+    "/metrics": "GET, HEAD",
     "/ws": "GET, HEAD, POST",
     "/": "GET, HEAD",
 }

@@ -32,6 +32,7 @@ LOOK = ("GET", "HEAD")
 # Warnings of requests for a WebSocket that a proxy has made ordinary ones.
 STRIPPED_LINES, STRIPPED_EVERY_S = 5, 10.0
 TEXT = "text/plain; charset=utf-8"
+PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 NO_STORE = {"Cache-Control": "no-store"}
 
 CSP = (
@@ -55,6 +56,14 @@ class Entrance(Protocol):
 
     def why_not_ready(self) -> str | None:
         """Why no clients should be sent here; None where they should."""
+        ...
+
+
+class Countings(Protocol):
+    """What was counted (`metrics.Metrics`)."""
+
+    def answer(self, accept: str, /) -> tuple[bytes, str]:
+        """The text that a scrape gets, and its media type."""
         ...
 
 
@@ -101,6 +110,7 @@ class App:
 
     Args:
         entrance: knows who would be let in.
+        metrics: tells what was counted.
     """
 
     def __init__(
@@ -110,9 +120,11 @@ class App:
         otps: OneTimePasswords,
         settings: Settings,
         entrance: Entrance,
+        metrics: Countings,
     ) -> None:
         self._core = core
         self._entrance = entrance
+        self._metrics = metrics
         self._accounts = accounts
         self._otps = otps
         self._settings = settings
@@ -130,6 +142,8 @@ class App:
             "/readyz": dict.fromkeys(LOOK, self._readyz),
             "/ws": dict.fromkeys((*LOOK, "POST"), self._no_upgrade),
         }
+        if settings.metrics != "off":
+            self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
         for name, page in read_pages().items():
             path = "/" if name == "index.html" else f"/web/{name}"
             self._routes[path] = dict.fromkeys(LOOK, page_route(page))
@@ -254,13 +268,19 @@ class App:
     # What an operator, a load balancer or a lost client asks
 
     async def _debug(self, request: Request) -> Response:
-        if not self._settings.debug_public and not is_loopback(request.address):
+        if not self._settings.debug_public and not is_from_here(request):
             raise HttpError(403, "forbidden", "/debug is for this machine; see --debug-public")
         return Response(200, str(len(self._core.clients)).encode(), TEXT)
 
     async def _readyz(self, _request: Request) -> Response:
         why_not = self._entrance.why_not_ready()
         return Response(200, b"ok", TEXT) if why_not is None else Response(503, why_not.encode(), TEXT)
+
+    async def _tell_metrics(self, request: Request) -> Response:
+        if self._settings.metrics != "all" and not is_from_here(request):
+            raise HttpError(403, "forbidden", "/metrics is for this machine; see --metrics")
+        body, media_type = self._metrics.answer(",".join(request.headers.get("accept", ())))
+        return Response(200, body, media_type, NO_STORE)
 
     async def _no_upgrade(self, request: Request) -> Response:
         # Browsers do not tell a page why its WebSocket was refused; it asks here.
@@ -275,6 +295,11 @@ class App:
             "this is a WebSocket: connect with Upgrade: websocket and Connection: Upgrade; proxies must pass these on"
         )
         raise HttpError(426, "upgrade_required", message, {"Upgrade": "websocket"})
+
+
+def is_from_here(request: Request) -> bool:
+    """Whether a program on this machine asks, for itself: what a proxy passes on has a header that says so."""
+    return is_loopback(request.address) and not PASSED_ON & request.headers.keys()
 
 
 def bearer_token(request: Request) -> str:
