@@ -291,9 +291,9 @@ route_headers = st.dictionaries(
     st.sampled_from(["Bearer", "Bearer x", "bearer  " + "y" * 4000, "Basic Og==", "null", "https://evil", "\xff", ""]),
     max_size=3,
 )
-paths = st.sampled_from(["/login", "/otp", "/logout", "/setup", "/ws", "/", "/debug", "/healthz", "*"]) | st.text(
-    max_size=20
-)
+paths = st.sampled_from(
+    ["/login", "/otp", "/logout", "/setup", "/ws", "/", "/debug", "/healthz", "/readyz", "/metrics", "*"]
+) | st.text(max_size=20)
 
 
 @effort(60)
