@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-__all__ = ["Occupant", "Overseer", "Phase", "Slot"]
+__all__ = ["Occupant", "Overseer", "ProcessPhase", "Slot"]
 
 
-class Phase(Enum):
+class ProcessPhase(Enum):
     """What a process is at."""
 
     STARTING = "starting"
@@ -37,7 +37,7 @@ class Occupant:
     pid: int
     since: float
     kill_at: float
-    phase: Phase = Phase.STARTING
+    phase: ProcessPhase = ProcessPhase.STARTING
     heard_at: float = 0.0
     is_silent: bool = False
     accepts: tuple[int, ...] = ()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import structlog
 
-from hubbub.occupant import Occupant, Overseer, Phase, Slot
+from hubbub.occupant import Occupant, Overseer, ProcessPhase, Slot
 
 __all__ = ["ALONE_DELAY_S", "KILL_S", "LEAVE_S", "MAX_DELAY_S", "SILENT_S", "START_S", "STEADY_S", "Slots"]
 
@@ -105,7 +105,7 @@ class Slots:
         for slot in self._slots:
             slot.start_at = math.inf
         for occupant in self._occupants.values():
-            if occupant.phase is Phase.STARTING:
+            if occupant.phase is ProcessPhase.STARTING:
                 self._overseer.terminate(occupant.pid)
             else:
                 self._overseer.stop(occupant.pid)
@@ -122,11 +122,11 @@ class Slots:
     def ready(self, pid: int) -> None:
         """A process takes the connections of its slot."""
         occupant = self._occupants.get(pid)
-        if occupant is None or occupant.phase is not Phase.STARTING:
+        if occupant is None or occupant.phase is not ProcessPhase.STARTING:
             return
         slot = self._slot_of(occupant)
         now = self._clock()
-        occupant.phase, occupant.since, occupant.heard_at = Phase.SERVING, now, now
+        occupant.phase, occupant.since, occupant.heard_at = ProcessPhase.SERVING, now, now
         occupant.accepts = (slot.number,)
         if self._is_stopping:
             self._overseer.stop(pid)
@@ -159,7 +159,7 @@ class Slots:
     def leaving(self, pid: int) -> None:
         """A process stops, by order or because somebody else has told it to."""
         occupant = self._occupants.get(pid)
-        if occupant is None or occupant.phase is not Phase.SERVING or self._is_stopping:
+        if occupant is None or occupant.phase is not ProcessPhase.SERVING or self._is_stopping:
             return
         log.info("worker was told to stop by others", worker=occupant.slot)
         self._vacate(occupant)
@@ -173,11 +173,11 @@ class Slots:
             return
         slot = self._slot_of(occupant)
         if self._is_stopping:
-            self._is_unclean |= bool(code) and occupant.phase is not Phase.STARTING
-        elif occupant.phase is Phase.SERVING:
+            self._is_unclean |= bool(code) and occupant.phase is not ProcessPhase.STARTING
+        elif occupant.phase is ProcessPhase.SERVING:
             log.error("worker died", worker=slot.number, **told(code))
             self._vacate(occupant)
-        elif occupant.phase is Phase.STARTING:
+        elif occupant.phase is ProcessPhase.STARTING:
             self._not_come(slot, occupant, code)
         if occupant is self._predecessor:
             self._predecessor = None
@@ -190,7 +190,7 @@ class Slots:
         times = [slot.start_at for slot in self._slots]
         for occupant in self._occupants.values():
             times.append(occupant.kill_at)
-            if occupant.phase is Phase.SERVING and not occupant.is_silent and not self._is_stopping:
+            if occupant.phase is ProcessPhase.SERVING and not occupant.is_silent and not self._is_stopping:
                 times.append(occupant.heard_at + SILENT_S)
         return min(times)
 
@@ -202,7 +202,11 @@ class Slots:
                 log.error("worker is killed: it did not get on in time", worker=occupant.slot, was=occupant.phase.value)
                 occupant.kill_at = math.inf
                 self._overseer.kill(occupant.pid)
-            if occupant.phase is Phase.SERVING and not occupant.is_silent and now - occupant.heard_at >= SILENT_S:
+            if (
+                occupant.phase is ProcessPhase.SERVING
+                and not occupant.is_silent
+                and now - occupant.heard_at >= SILENT_S
+            ):
                 occupant.is_silent = True
                 log.warning("worker does not get on; others take its connections", worker=occupant.slot)
         for slot in self._slots:
@@ -258,7 +262,7 @@ class Slots:
     def _let_go(self, occupant: Occupant) -> None:
         """A process leaves; it is not waited for beyond its time."""
         now = self._clock()
-        occupant.phase, occupant.since, occupant.kill_at = Phase.LEAVING, now, now + LEAVE_S
+        occupant.phase, occupant.since, occupant.kill_at = ProcessPhase.LEAVING, now, now + LEAVE_S
 
     # Replacing all
 

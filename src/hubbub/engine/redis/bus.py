@@ -54,10 +54,6 @@ class RedisBus:
         node: this node's id; what it has published itself is dropped.
         quiet: keeps this node's own appends to a partition from being under way.
         on_event: is given what else is published in a room: events that are not kept, users that come and go.
-
-    Attributes:
-        gaps: holes that were filled from the log.
-        rewinds: rooms whose log has lost messages that were shown.
     """
 
     def __init__(
@@ -69,8 +65,6 @@ class RedisBus:
         quiet: Callable[[int], AbstractAsyncContextManager[None]],
         on_event: Callable[[str, bytes], None],
     ) -> None:
-        self.gaps = 0
-        self.rewinds = 0
         self._node = node
         self._keys = keys
         self._reading = reading
@@ -202,6 +196,7 @@ class RedisBus:
             node, generation, first = _publication.unpack_from(data)
             if node != self._node:
                 messages = messages_of(gate.room, first, data[_publication.size :])
+                self._masters.counts.heard += len(messages)
                 self._take(gate, Stretch(generation, first, messages))
             return
         gate = self._events.get(channel)
@@ -304,14 +299,12 @@ class RedisBus:
                 found = await self._reading.after(gate.room, gate.generation, gate.seq, PAGE)
             if self._gates.get(gate.room) is not gate:
                 return
-            before = gate.seq
             passed = gate.fill(found.generation, found.shared, found.last, found.messages)
             if passed.rewound is not None:
-                self.rewinds += passed.rewound.seq < before
                 self._listener.rewound(gate.room, passed.rewound)
             if passed.hole is not None:
                 self._listener.hole(gate.room, *passed.hole)
-            self.gaps += bool(passed.messages)
+            self._masters.counts.repairs += bool(passed.messages)
             self._pass_on(gate, passed.messages)
             if gate.seq >= found.last and gate.generation == found.generation:
                 self._pass_on(gate, gate.settle())

@@ -68,6 +68,7 @@ class RedisLog(ABC):
         slots = [keys.slot(partition) for partition in range(keys.partitions)] + [VAULT_SLOT]
         self._vault_shard = keys.partitions
         self._masters = Masters(servers, slots, self._on_push, self._on_bus, self._on_identity)
+        self.counts = self._masters.counts
         self._reading = Reading(keys, self._masters, self._cutoff_ms, now, self._learn_time)
         self._bus = RedisBus(self.node, keys, self._reading, self._tasks, self._quiet, self._on_room_event)
         bus = self._bus

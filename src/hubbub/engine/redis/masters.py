@@ -16,6 +16,7 @@ import hiredis
 import structlog
 from redis.exceptions import RedisError
 
+from hubbub.counts import EngineCounts
 from hubbub.engine.redis.calls import Script
 from hubbub.engine.redis.link import LinkLost, Part, RedisLink, open_link
 from hubbub.engine.redis.servers import Servers
@@ -23,7 +24,7 @@ from hubbub.engine.redis.target import Address
 from hubbub.errors import EngineError
 from hubbub.ration import Ration
 
-__all__ = ["Counts", "Master", "Masters", "NotDone", "ShardCall", "forget"]
+__all__ = ["Master", "Masters", "NotDone", "ShardCall", "forget"]
 
 log = structlog.get_logger("hubbub.engine")
 
@@ -99,23 +100,6 @@ class ShardCall:
         self.may_be = False
 
 
-class Counts:
-    """What the engine's calls have come to.
-
-    Attributes:
-        calls: answers that came.
-        retries: tries that were made again.
-        reconnections: connections that were opened again.
-    """
-
-    __slots__ = ("calls", "reconnections", "retries")
-
-    def __init__(self) -> None:
-        self.calls = 0
-        self.retries = 0
-        self.reconnections = 0
-
-
 class Master:
     """One server.
 
@@ -175,7 +159,7 @@ class Masters:
         on_bus: Callable[[Master], Awaitable[None]],
         on_identity: Callable[[Master], None],
     ) -> None:
-        self.counts = Counts()
+        self.counts = EngineCounts()
         self._servers = servers
         self._slots = slots
         self._on_push = on_push
@@ -245,7 +229,7 @@ class Masters:
             except (LinkLost, hiredis.ReplyError) as error:
                 why = self._judge(call, error)
             else:
-                self.counts.calls += 1
+                self.counts.round_trips += 1
                 return answer
             if loop.time() >= until:
                 raise NotDone(why, may_be=call.may_be)
@@ -438,7 +422,7 @@ class Masters:
                 lose()
                 if link is not None:
                     link.cut()
-            self.counts.reconnections += 1
+            self.counts.reconnects += 1
             self.look_again()
             await asyncio.sleep(delay)
             delay = min(2 * delay, LONGEST_DELAY_S)
