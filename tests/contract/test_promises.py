@@ -416,6 +416,8 @@ class NodesPromises(RedisPromises):
 
     async def settle(self) -> None:
         await super().settle()
+        if self.gate.waiting:
+            return  # nobody is told what the one whose handler waits has not been told
         head = await self.stage.engine.head(ROOM)
         async with asyncio.timeout(DEADLINE_S):
             for person in self.people.values():
