@@ -47,17 +47,19 @@ class Slots:
         count: how many slots there are.
         overseer: does what has to be done.
         clock: seconds that never go back.
+        drain_delay_s: how much longer than else a worker may take for its stop (`Settings.drain_delay`).
 
     Attributes:
         exit_code: what the parent ends with; None as long as it goes on.
         is_reloading: whether all are being replaced.
     """
 
-    def __init__(self, count: int, overseer: Overseer, clock: Callable[[], float]) -> None:
+    def __init__(self, count: int, overseer: Overseer, clock: Callable[[], float], drain_delay_s: float = 0.0) -> None:
         self.exit_code: int | None = None
         self.is_reloading = False
         self._overseer = overseer
         self._clock = clock
+        self._drain_delay_s = drain_delay_s
         self._slots = [Slot(number) for number in range(1, count + 1)]
         self._occupants: dict[int, Occupant] = {}
         self._has_started = False
@@ -109,7 +111,7 @@ class Slots:
                 self._overseer.terminate(occupant.pid)
             else:
                 self._overseer.stop(occupant.pid)
-            occupant.kill_at = min(occupant.kill_at, now + KILL_S)
+            occupant.kill_at = min(occupant.kill_at, now + KILL_S + self._drain_delay_s)
         self._settle()
 
     def cut(self) -> None:
@@ -262,7 +264,11 @@ class Slots:
     def _let_go(self, occupant: Occupant) -> None:
         """A process leaves; it is not waited for beyond its time."""
         now = self._clock()
+<<<<<<< HEAD
         occupant.phase, occupant.since, occupant.kill_at = ProcessPhase.LEAVING, now, now + LEAVE_S
+=======
+        occupant.phase, occupant.since, occupant.kill_at = Phase.LEAVING, now, now + LEAVE_S + self._drain_delay_s
+>>>>>>> db1b700 (Let any worker tell what all have counted, and wait as long for a stop as the settings say)
 
     # Replacing all
 

@@ -14,11 +14,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 import structlog
 
+from hubbub import tallies
 from hubbub.checks import check_settings
 from hubbub.errors import ConfigError
 from hubbub.inheritance import VARIABLE, Legacy, News, Order
@@ -49,13 +51,30 @@ def supervise(settings: Settings) -> int:
     check_settings(settings)
     configure_logging(settings.log_format, settings.log_level)
     sockets = bind_slots(settings.host, settings.port, settings.workers)
-    # The command is looked at again by each worker: a file of settings may have changed by then.
-    with Signals() as signals, Supervisor([sys.executable, *sys.orig_argv[1:]], sockets) as supervisor:
+    try:
+        with tallies_folder() as folder:
+            # The command is looked at again by each worker: a file of settings may have changed by then.
+            command = [sys.executable, *sys.orig_argv[1:]]
+            with Signals() as signals, Supervisor(command, sockets, folder, settings.drain_delay) as supervisor:
+                return supervisor.run(signals)
+    finally:
+        for sock in (sock for slot in sockets for sock in slot):
+            sock.close()
+
+
+@contextlib.contextmanager
+def tallies_folder() -> Iterator[Path]:
+    """A folder where workers show each other what they have counted, while the block runs.
+
+    Raises:
+        ConfigError: it cannot be made.
+    """
+    with contextlib.ExitStack() as stack:
         try:
-            return supervisor.run(signals)
-        finally:
-            for sock in (sock for slot in sockets for sock in slot):
-                sock.close()
+            folder = stack.enter_context(tallies.new_folder())
+        except OSError as error:
+            raise ConfigError(f"no folder for the metrics of workers: {error}; set TMPDIR to one") from None
+        yield folder
 
 
 class Signals:
@@ -106,16 +125,25 @@ class Supervisor:
     Args:
         command: what starts a worker.
         sockets: what each slot listens on; it is left open.
+        folder: where workers show each other what they have counted.
+        drain_delay_s: how much longer than else a stop may take.
     """
 
-    def __init__(self, command: Sequence[str], sockets: Sequence[Sequence[socket.socket]]) -> None:
+    def __init__(
+        self,
+        command: Sequence[str],
+        sockets: Sequence[Sequence[socket.socket]],
+        folder: Path,
+        drain_delay_s: float,
+    ) -> None:
         self._command = list(command)
+        self._folder = folder
         self._sockets = [[sock.fileno() for sock in slot] for slot in sockets]
         for number in (number for slot in self._sockets for number in slot):
             os.set_inheritable(number, True)
         self._children: dict[int, Child] = {}
         self._selector = selectors.DefaultSelector()
-        self._slots = Slots(len(sockets), self, time.monotonic)
+        self._slots = Slots(len(sockets), self, time.monotonic, drain_delay_s)
         self._is_stopping = False
         self._notified = ""
 
@@ -202,7 +230,15 @@ class Supervisor:
             if ended:
                 self._hear(child)
                 self._forget(child)
+                self._bury(pid)
                 self._slots.ended(pid, os.waitstatus_to_exitcode(status))
+
+    def _bury(self, pid: int) -> None:
+        """Keep what a process has counted that has ended."""
+        try:
+            tallies.bury(self._folder, pid)
+        except OSError as error:
+            log.warning("what a worker has counted is not kept", pid=pid, error=str(error))
 
     def _forget(self, child: Child) -> None:
         del self._children[child.pid]
@@ -218,7 +254,7 @@ class Supervisor:
             theirs.set_inheritable(True)
             legacy = Legacy(slot, len(self._sockets), is_first, self._sockets, theirs.fileno())
             try:
-                pid = os.posix_spawn(self._command[0], self._command, environment(legacy))
+                pid = os.posix_spawn(self._command[0], self._command, environment(legacy, self._folder))
             except OSError:
                 ours.close()
                 raise
@@ -252,6 +288,6 @@ class Supervisor:
             pass  # it has ended, which is heard of soon
 
 
-def environment(legacy: Legacy) -> Mapping[str, str]:
+def environment(legacy: Legacy, folder: Path) -> Mapping[str, str]:
     """The environment of a worker."""
-    return {**os.environ, VARIABLE: msgspec.json.encode(legacy).decode()}
+    return {**os.environ, VARIABLE: msgspec.json.encode(legacy).decode(), tallies.VARIABLE: str(folder)}

@@ -24,7 +24,7 @@ class House:
         refusing: whether the system starts no process.
     """
 
-    def __init__(self, count: int = 3) -> None:
+    def __init__(self, count: int = 3, drain_delay_s: float = 0.0) -> None:
         self.now = 1000.0
         self.slot_of: dict[int, int] = {}
         self.told: list[tuple[str, int]] = []
@@ -32,7 +32,7 @@ class House:
         self.firsts: list[int] = []
         self.refusing = False
         self._pids = itertools.count(1)
-        self.slots = Slots(count, self, lambda: self.now)
+        self.slots = Slots(count, self, lambda: self.now, drain_delay_s)
 
     # An overseer
 
@@ -418,6 +418,19 @@ def test_all_stop_in_order() -> None:
         house.die(pid, 0)
     assert house.slots.exit_code == 0
     assert house.slot_of == {}
+
+
+def test_who_may_take_longer_for_a_stop_is_waited_for_longer() -> None:
+    house = House(drain_delay_s=5.0).begun()
+    house.slots.reload()
+    house.ready(4)
+    house.take_told()
+    house.tick(LEAVE_S)
+    assert house.take_told() == []
+    house.tick(5.0)
+    assert house.take_told() == [("kill", 1)]
+    house.slots.stop()
+    assert house.slots.next_at() - house.now == pytest.approx(KILL_S + 5.0)
 
 
 def test_who_does_not_stop_in_time_is_killed_and_that_shows() -> None:

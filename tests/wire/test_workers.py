@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -336,3 +337,43 @@ def test_what_cannot_be_is_said_once(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         assert f"--port {port} is taken" in refused(hubbub(*serve, "--port", port, cwd=tmp_path))
+
+
+# What is told of all of them
+
+
+def scraped(server: ServerProcess) -> dict[str, float]:
+    """What the worker counts that a new connection comes to, by the names of what has no labels."""
+    lines = server.get("/metrics")[1].decode().splitlines()
+    return {name: float(value) for name, _, value in (line.partition(" ") for line in lines if line[0] != "#")}
+
+
+def test_any_worker_tells_of_all_and_what_one_has_done_is_not_undone_by_its_death(tmp_path: Path) -> None:
+    with house(tmp_path) as server:
+        [folder] = [
+            Path(os.fsdecode(entry.partition(b"=")[2]))
+            for entry in Path(f"/proc/{min(children(server.pid))}/environ").read_bytes().split(b"\0")
+            if entry.startswith(b"HUBBUB_TALLIES=")
+        ]
+        assert folder.stat().st_mode & 0o777 == 0o700
+        used: list[tuple[float, float]] = []
+
+        def all_are_counted() -> bool:
+            asked_at = time.monotonic()
+            found = scraped(server)
+            used.append((asked_at, found["hubbub_cpu_seconds_total"]))
+            return found["hubbub_workers"] == found["hubbub_ready"] == WORKERS
+
+        wait_until(all_are_counted)
+        for _ in range(2):
+            before = children(server.pid)
+            os.kill(min(before), signal.SIGKILL)
+            wait_until(lambda before=before: min(before) not in children(server.pid))  # type: ignore[misc]
+            wait_until(lambda: len(children(server.pid)) == WORKERS and all_are_counted())
+        os.kill(server.pid, signal.SIGHUP)
+        wait_until(lambda: "all workers are replaced" in server.log() and all_are_counted())
+        # Each gives the same answer for half a second.
+        assert all(earlier <= later for at, earlier in used for then, later in used if then > at + 0.6)
+        assert len(list(folder.glob("*-*.json"))) == WORKERS
+        assert server.stop() == 0
+        assert not folder.exists()
