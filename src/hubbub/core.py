@@ -19,7 +19,7 @@ from hubbub.admin_events import install_admin
 from hubbub.audit import Audit, Unwritten
 from hubbub.budgets import Budgets
 from hubbub.client import Participant
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
@@ -33,7 +33,7 @@ from hubbub.rules import Rules
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
-__all__ = ["Core", "Listening", "Phase"]
+__all__ = ["Core", "Listening", "ServiceState"]
 
 log = structlog.get_logger("hubbub")
 
@@ -49,8 +49,8 @@ TOLD_AT_ONCE = 50
 SESSION_RACE_S = 60.0
 
 
-class Phase(IntEnum):
-    """How near the end of its work a hub is.  It only goes forward, and may leave out a phase."""
+class ServiceState(IntEnum):
+    """How near the end of its work a hub is.  It only goes forward, and may leave out a state."""
 
     SERVING = 0
     """Everything is served."""
@@ -62,7 +62,7 @@ class Phase(IntEnum):
     """What clients send is dropped; what they have sent before is kept, and told."""
 
 
-SERVING, LEAVING, CLOSED, DRAINING = Phase
+SERVING, LEAVING, CLOSED, DRAINING = ServiceState
 
 
 class Listening:
@@ -104,7 +104,7 @@ class Core:
         ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
         permissions: who may do what.
-        phase: how near the end it is.
+        state: how near the end it is.
     """
 
     def __init__(
@@ -119,10 +119,10 @@ class Core:
         self.budgets = Budgets(settings)
         self.audit: Audit = audit or Unwritten()
         self.clients: dict[Participant, None] = {}
-        self.counts = counts = Counts()
+        self.counts = counts = HubCounts()
         self.settings = settings
         self.now = clock
-        self.phase = SERVING
+        self.state = SERVING
         self._handlers = handlers
         self.engine = engine
         self._tasks = Tasks()
@@ -248,7 +248,7 @@ class Core:
     @property
     def is_closed(self) -> bool:
         """Whether nobody is let in any more, because the server is about to stop."""
-        return self.phase >= CLOSED
+        return self.state >= CLOSED
 
     @property
     def keeps_messages(self) -> bool:
@@ -267,15 +267,15 @@ class Core:
 
     def leave(self) -> None:
         """Say from now on that the server is not ready; it goes on as before."""
-        self.phase = max(self.phase, LEAVING)
+        self.state = max(self.state, LEAVING)
 
     def close(self) -> None:
         """Let nobody in any more."""
-        self.phase = max(self.phase, CLOSED)
+        self.state = max(self.state, CLOSED)
 
     def start_draining(self) -> None:
         """Take nothing more from clients."""
-        self.phase = DRAINING
+        self.state = DRAINING
         self.dispatch.is_draining = True
 
     async def drained(self) -> None:

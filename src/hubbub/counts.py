@@ -11,7 +11,18 @@ from collections.abc import Sequence
 
 from hubbub.errors import CloseCode, ErrorCode
 
-__all__ = ["CLOSES", "CODES", "DENIALS", "DIALECTS", "OTHER", "SECONDS", "SIZES", "Buckets", "Counts", "EngineCounts"]
+__all__ = [
+    "CLOSES",
+    "CODES",
+    "DENIALS",
+    "DIALECTS",
+    "OTHER",
+    "SECONDS",
+    "SIZES",
+    "Buckets",
+    "EngineCounts",
+    "HubCounts",
+]
 
 OTHER = "other"
 DIALECTS = ("classic", "v1")
@@ -68,7 +79,7 @@ class EngineCounts:
         self.heard = 0
 
 
-class Counts:
+class HubCounts:
     """What a hub counts.
 
     Attributes:

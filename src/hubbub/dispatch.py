@@ -15,7 +15,7 @@ from hubbub.acts import Act
 from hubbub.audit import Audit
 from hubbub.budgets import Use, overdraw, spend, wait_for
 from hubbub.client import Participant
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.dialect import EventRequest
 from hubbub.errors import CloseCode, EngineError, ErrorCode, KeyConflict, NotKnown, Refused
 from hubbub.events import decode_payload
@@ -81,7 +81,7 @@ class Dispatch:
         rooms: Rooms,
         pump: Pump,
         tasks: Tasks,
-        counts: Counts,
+        counts: HubCounts,
         clock: Callable[[], float],
         audit: Audit,
     ) -> None:

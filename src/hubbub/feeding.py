@@ -14,7 +14,7 @@ import structlog
 from hubbub.budgets import Use, spend, wait_for
 from hubbub.catchup import PAGE, page_texts
 from hubbub.client import Participant
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.engine import Log
 from hubbub.errors import CloseCode, EngineError
 from hubbub.room import LiveRoom
@@ -52,7 +52,7 @@ class Feeding:
         forget: Callable[[Participant], None],
         max_outbox: int,
         tasks: Tasks,
-        counts: Counts,
+        counts: HubCounts,
         clock: Callable[[], float],
     ) -> None:
         self._engine = engine

@@ -31,7 +31,7 @@ from prometheus_client.openmetrics.exposition import CONTENT_TYPE_LATEST as OPEN
 from prometheus_client.openmetrics.exposition import generate_latest as as_open_metrics
 from prometheus_client.registry import Collector
 
-from hubbub.core import Core, Phase
+from hubbub.core import Core, ServiceState
 from hubbub.counts import CLOSES, CODES, DENIALS, DIALECTS, SECONDS, SIZES, Buckets, EngineCounts
 from hubbub.ration import Ration
 from hubbub.tallies import VARIABLE, Shown, Tallies, Tally
@@ -200,7 +200,7 @@ class Metrics:
         if not isinstance(engine, EngineCounts):
             engine = NO_ENGINE
         numbers: list[float | Buckets | Mapping[str, float]] = [
-            *(1, self._is_ready(), core.phase is not Phase.SERVING),
+            *(1, self._is_ready(), core.state is not ServiceState.SERVING),
             *(counts.connections, counts.opened, counts.closes, counts.denied, core.rooms.count),
             *(counts.kept, counts.not_kept, counts.deliveries, counts.fed),
             *(counts.batches, counts.append, counts.delivery),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 
 import structlog
 
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.engine import Log
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting
@@ -38,7 +38,7 @@ class Pump:
         gather: takes a posting for the next batch of its lane.
     """
 
-    def __init__(self, log: Log, counts: Counts, clock: Callable[[], float]) -> None:
+    def __init__(self, log: Log, counts: HubCounts, clock: Callable[[], float]) -> None:
         self._log = log
         self._lanes = [Lane(log, counts, clock) for _ in range(log.lanes)]
         # Each message comes this way; most logs have one lane, and nothing to choose.
@@ -66,7 +66,7 @@ class Pump:
 class Lane:
     """What is posted to some of the rooms."""
 
-    def __init__(self, log: Log, counts: Counts, clock: Callable[[], float]) -> None:
+    def __init__(self, log: Log, counts: HubCounts, clock: Callable[[], float]) -> None:
         self._log = log
         self._counts = counts
         self._clock = clock

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from hubbub.acts import Act
 from hubbub.client import Audience, Frame, Participant
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.dialect import Dialect
 from hubbub.engine import Engine, Head
 from hubbub.events import Message
@@ -92,7 +92,7 @@ class LiveRoom:
     )
 
     def __init__(
-        self, name: str, engine: Engine, look_at: Callable[[Participant], object], title: str, counts: Counts
+        self, name: str, engine: Engine, look_at: Callable[[Participant], object], title: str, counts: HubCounts
     ) -> None:
         self.name = name
         self._counts = counts

@@ -12,7 +12,7 @@ from hubbub.age import Age
 from hubbub.budgets import ROW_BYTES, Use, spend, take_one
 from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.dialect import CLASSIC
 from hubbub.engine import Engine, Head
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
@@ -83,7 +83,7 @@ class Rooms:
         permissions: Permissions,
         settings: Settings,
         tasks: Tasks,
-        counts: Counts,
+        counts: HubCounts,
         clock: Callable[[], float],
         wall: Callable[[], float],
     ) -> None:

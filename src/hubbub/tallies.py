@@ -4,29 +4,35 @@ Prometheus's own way (`prometheus_client.multiprocess`) has each counter live in
 ten times as much, and keeps the files of every process that there ever was.  Here numbers are copied once a second, and
 those of a dead process are added to one file for all.  No counter ever falls, whichever process is asked.
 
-The parent makes the folder (`make_folder`), passes its path on to the workers in the environment (`VARIABLE`), buries
-each that has ended (`bury`), and removes the folder at its own end (`remove_folder`); the workers need do nothing.
+The parent has a folder made (`new_folder`), passes its path on to the workers in the environment (`VARIABLE`), and
+buries each that has ended (`bury`); the workers need do nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import secrets
 import shutil
 import tempfile
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
 
-__all__ = ["VARIABLE", "Shown", "Tallies", "Tally", "add_up", "bury", "make_folder", "remove_folder"]
+__all__ = ["VARIABLE", "Shown", "Tallies", "Tally", "add_up", "bury", "new_folder"]
 
 # The environment variable that names the folder to the workers.
 VARIABLE = "HUBBUB_TALLIES"
 
 # In memory, where there is such a place: nothing here outlives the server, and no disk is waited for.
 MEMORY = Path("/dev/shm")  # noqa: S108  # mkdtemp's, below
+PREFIX = "hubbub-metrics-"
+# A folder that nobody holds may have been made just now.  A worker writes to its folder each second.
+ABANDONED_S = 60.0
 
 GONE = "gone.json"
 NEW = ".new"
@@ -105,14 +111,37 @@ def add_up(tallies: Iterable[Mapping[str, list[float]]]) -> Tally:
 # What the parent does
 
 
-def make_folder() -> Path:
-    """Make the folder, for this user alone.
+@contextmanager
+def new_folder() -> Iterator[Path]:
+    """A folder for this user alone, which is there while the block runs.
 
     Raises:
         OSError: it cannot be made.
     """
-    within = MEMORY if os.access(MEMORY, os.W_OK) else None
-    return Path(tempfile.mkdtemp(prefix="hubbub-metrics-", dir=within))
+    within = MEMORY if os.access(MEMORY, os.W_OK) else Path(tempfile.gettempdir())
+    remove_abandoned(within, time.time())
+    folder = Path(tempfile.mkdtemp(prefix=PREFIX, dir=within))
+    held = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        os.close(held)
+
+
+def remove_abandoned(within: Path, now: float) -> None:
+    """Remove folders whose parents were killed: nobody holds them."""
+    for folder in within.glob(f"{PREFIX}*"):
+        with contextlib.suppress(OSError):  # others' folders, and those that are held
+            if now - folder.stat().st_mtime < ABANDONED_S:
+                continue
+            held = os.open(folder, os.O_RDONLY | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                shutil.rmtree(folder)
+            finally:
+                os.close(held)
 
 
 def bury(folder: Path, pid: int) -> None:
@@ -130,11 +159,6 @@ def bury(folder: Path, pid: int) -> None:
                 write_whole(folder / GONE, encode(total))
         file.unlink()
         file.with_suffix(NEW).unlink(missing_ok=True)  # it may have died while it wrote
-
-
-def remove_folder(folder: Path) -> None:
-    """Remove the folder, at the end of the server."""
-    shutil.rmtree(folder, ignore_errors=True)
 
 
 def read_gone(folder: Path) -> Gone:

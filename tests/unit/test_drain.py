@@ -12,7 +12,7 @@ from heard import types
 from hubbub import Client, Event, Hub
 from hubbub import core as core_module
 from hubbub import drain as drain_module
-from hubbub.core import Phase
+from hubbub.core import ServiceState
 from hubbub.drain import drain
 from hubbub.engine.memory import MemoryEngine
 from hubbub.tasks import Tasks
@@ -40,15 +40,15 @@ def draining(stage: Stage, lead_s: float = 0.0) -> asyncio.Task[None]:
     return asyncio.create_task(drain(stage.core, (), Tasks(), lead_s))
 
 
-async def until(stage: Stage, phase: Phase) -> None:
-    while stage.core.phase < phase:
+async def until(stage: Stage, state: ServiceState) -> None:
+    while stage.core.state < state:
         await asyncio.sleep(0)
 
 
 async def test_all_goes_on_while_only_the_answer_to_whether_it_is_ready_has_changed(stage: Stage) -> None:
     percy = await stage.client("percy")
     end = draining(stage, lead_s=60.0)
-    await until(stage, Phase.LEAVING)
+    await until(stage, ServiceState.LEAVING)
     assert not stage.core.is_closed
     await percy.join("lunch")
     await percy.ask("send_message", {"message": "hi"})
@@ -63,7 +63,7 @@ async def test_clients_are_served_until_they_have_moved_to_another_node_and_nobo
         percy, alice = await stage.client("percy"), await stage.client("alice", CLASSIC)
         await percy.join("general")
         end = draining(stage)
-        await until(stage, Phase.CLOSED)
+        await until(stage, ServiceState.CLOSED)
         await turns()
         assert percy.take() == [{"type": "reconnect", "payload": {"within": 504, "reason": "restart"}}]
         await percy.ask("send_message", {"message": "hi"})
@@ -108,7 +108,7 @@ async def test_what_was_said_before_the_end_is_answered_before_the_close() -> No
         percy.say("wait", {}, 1)
         await gate.reached()
         end = draining(stage)
-        await until(stage, Phase.DRAINING)
+        await until(stage, ServiceState.DRAINING)
         percy.say("wait", {}, 2)
         gate.open()
         await end

@@ -17,13 +17,13 @@ from structlog.testing import capture_logs
 from gates import FullDisk, GatedEngine
 from hubbub import Client, Event, Hub, Refused
 from hubbub import room as room_module
-from hubbub.core import Phase
+from hubbub.core import ServiceState
 from hubbub.counts import CODES, Buckets, EngineCounts
 from hubbub.engine import Head
 from hubbub.engine.memory import MemoryEngine
 from hubbub.metrics import FRESH_S, TABLE, MetricKind, Metrics
 from hubbub.room import Standing
-from hubbub.tallies import bury, make_folder, remove_folder
+from hubbub.tallies import bury, new_folder
 from hubbub.testing import CLASSIC, Clock, Stage, at_work
 from unit.hot_path import Bytecodes
 
@@ -375,7 +375,7 @@ async def test_what_the_server_is_at_can_be_told(stage: Stage, monkeypatch: pyte
     scrape.is_ready = False
     assert state() == (1, 0, 0, 0)
     stage.core.leave()
-    assert stage.core.phase is Phase.LEAVING
+    assert stage.core.state is ServiceState.LEAVING
     assert state() == (1, 0, 1, 0)
     assert scrape["hubbub_memory_bytes"] > 1 << 20
     assert scrape["hubbub_cpu_seconds_total"] > 0
@@ -420,9 +420,8 @@ async def test_a_loop_that_is_held_up_is_late(stage: Stage, monkeypatch: pytest.
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = make_folder()
-    yield made
-    remove_folder(made)
+    with new_folder() as made:
+        yield made
 
 
 async def test_each_process_tells_of_all_and_no_counter_falls(folder: Path) -> None:

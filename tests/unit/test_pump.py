@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from gates import GatedEngine, turns
 from hubbub import pump as pump_module
-from hubbub.counts import Counts
+from hubbub.counts import HubCounts
 from hubbub.engine import Draft, Outcome
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.posting import Posting, PostingState
@@ -34,7 +34,7 @@ class Counting(GatedEngine):
 
 
 def new_pump(engine: GatedEngine) -> Pump:
-    return Pump(engine, Counts(), Clock())
+    return Pump(engine, HubCounts(), Clock())
 
 
 @asynccontextmanager

@@ -10,27 +10,42 @@ from pathlib import Path
 import pytest
 
 from hubbub import tallies as tallies_module
-from hubbub.tallies import Shown, Tallies, add_up, bury, make_folder, remove_folder
+from hubbub.tallies import Shown, Tallies, add_up, bury, new_folder, remove_abandoned
 
 PID = os.getpid()
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    made = make_folder()
-    yield made
-    remove_folder(made)
+    with new_folder() as made:
+        yield made
 
 
 def shown(said: float, here: float) -> Shown:
     return Shown({"said": [said]}, {"here": [here]})
 
 
-def test_the_folder_is_its_owners_alone_and_goes(folder: Path) -> None:
-    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
-    Tallies(folder).write(shown(1, 1))
-    remove_folder(folder)
+def test_the_folder_is_its_owners_alone_and_goes() -> None:
+    with new_folder() as folder:
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+        Tallies(folder).write(shown(1, 1))
     assert not folder.exists()
+
+
+def test_folders_of_parents_that_were_killed_are_removed_and_no_others(tmp_path: Path, folder: Path) -> None:
+    abandoned, other = tmp_path / "hubbub-metrics-abandoned", tmp_path / "other"
+    for each in (abandoned, other):
+        each.mkdir()
+    Tallies(abandoned).write(shown(1, 1))
+    (tmp_path / "hubbub-metrics-linked").symlink_to(other)
+    now = abandoned.stat().st_mtime
+    remove_abandoned(tmp_path, now + 59)
+    assert abandoned.exists(), "it may be new"
+    remove_abandoned(tmp_path, now + 61)
+    assert not abandoned.exists()
+    assert other.exists()
+    remove_abandoned(folder.parent, folder.stat().st_mtime + 61)
+    assert folder.exists(), "somebody holds it"
 
 
 def test_what_each_has_counted_is_added_up(folder: Path) -> None:

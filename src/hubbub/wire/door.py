@@ -14,7 +14,7 @@ from typing import Protocol
 
 from hubbub.budgets import Purses, Use, take_one
 from hubbub.client import Participant
-from hubbub.core import Core, Phase
+from hubbub.core import Core, ServiceState
 from hubbub.dialect import Dialect, dialect_of
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, Refused
@@ -103,7 +103,7 @@ class Door:
 
     def why_not_ready(self) -> str | None:
         """Why no clients should be sent here, as a word and a sentence; None where they should."""
-        if self._core.phase is not Phase.SERVING:
+        if self._core.state is not ServiceState.SERVING:
             return "draining: the server is about to stop"
         if not self._core.keeps_messages:
             return "engine: messages cannot be kept; the log says why"
