@@ -264,11 +264,11 @@ class Slots:
     def _let_go(self, occupant: Occupant) -> None:
         """A process leaves; it is not waited for beyond its time."""
         now = self._clock()
-<<<<<<< HEAD
-        occupant.phase, occupant.since, occupant.kill_at = ProcessPhase.LEAVING, now, now + LEAVE_S
-=======
-        occupant.phase, occupant.since, occupant.kill_at = Phase.LEAVING, now, now + LEAVE_S + self._drain_delay_s
->>>>>>> db1b700 (Let any worker tell what all have counted, and wait as long for a stop as the settings say)
+        occupant.phase, occupant.since, occupant.kill_at = (
+            ProcessPhase.LEAVING,
+            now,
+            now + LEAVE_S + self._drain_delay_s,
+        )
 
     # Replacing all
 
