@@ -56,6 +56,7 @@ class Legacy(msgspec.Struct, frozen=True):
         is_first: whether it does what is done once for all of them: making the first account's link, and announcing.
         sockets: the descriptors that each slot listens on.
         line: the descriptor of the line to the parent.
+        drain_delay: the setting of this name, by which the parent waits for its workers.
     """
 
     number: int
@@ -63,6 +64,7 @@ class Legacy(msgspec.Struct, frozen=True):
     is_first: bool
     sockets: list[list[int]]
     line: int
+    drain_delay: float = 0.0
 
 
 def is_worker(environ: Mapping[str, str]) -> bool:
@@ -97,12 +99,14 @@ class Inheritance:
         workers: how many there are.
         is_first: whether it does what is done once for all of them.
         sockets: what each slot listens on.
+        drain_delay: the setting of this name.
     """
 
     def __init__(self, legacy: Legacy) -> None:
         self.number = legacy.number
         self.workers = legacy.workers
         self.is_first = legacy.is_first
+        self.drain_delay = legacy.drain_delay
         try:
             self.sockets = [[own(number) for number in numbers] for numbers in legacy.sockets]
             self._line = own(legacy.line)

@@ -46,6 +46,8 @@ def serve(hub: Hub, settings: Settings, inheritance: Inheritance | None = None) 
     Raises:
         ConfigError: with one line that says what is wrong and how to mend it.
     """
+    if inheritance is not None:
+        settings = dataclasses.replace(settings, workers=inheritance.workers, drain_delay=inheritance.drain_delay)
     configure_logging(settings.log_format, settings.log_level, inheritance.number if inheritance else None)
     raise_file_limit()
     keep_large_buffers_apart()
@@ -112,7 +114,6 @@ async def work(hub: Hub, settings: Settings, shutdown: Shutdown, inheritance: In
         shutdown.ask()
 
     inheritance.listen(obey, parent_has_gone)
-    settings = dataclasses.replace(settings, workers=inheritance.workers)
     own = inheritance.own_sockets
     async with serving_slot(hub, settings, own, is_first=inheritance.is_first) as server, asyncio.TaskGroup() as tasks:
         tune_collector()

@@ -132,6 +132,7 @@ class Server:
         self.certificate = certificate
         self.setup_secret: str | None = None
         self._makes_setup = makes_setup
+        self._drain_delay_s = settings.drain_delay
         self._settings = settings
         self._tls = load_context(certificate) if certificate else None
         self._engine = engine
@@ -187,6 +188,7 @@ class Server:
 
     async def hand_over(self) -> None:
         """Take no more connections, because another process has the sockets, and let in who has come; then stop."""
+        self._drain_delay_s = 0.0  # whoever sends clients here need not notice
         await self._http.hand_over(HAND_OVER_S)
         await self._upgrades.tasks.wait(OPENINGS_S)
 
@@ -217,8 +219,7 @@ class Server:
                     failed = error  # the block's own: the group of tasks would put it into a group of errors
                 finally:
                     try:
-                        lead_s = self._settings.drain_delay
-                        await drain(self._core, self._wire.sockets, self._upgrades.tasks, lead_s)
+                        await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s)
                         await self._http.stop(HTTP_S)
                     except BaseException:
                         self._cut()

@@ -138,6 +138,7 @@ class Supervisor:
     ) -> None:
         self._command = list(command)
         self._folder = folder
+        self._drain_delay_s = drain_delay_s
         self._sockets = [[sock.fileno() for sock in slot] for slot in sockets]
         for number in (number for slot in self._sockets for number in slot):
             os.set_inheritable(number, True)
@@ -237,7 +238,7 @@ class Supervisor:
         """Keep what a process has counted that has ended."""
         try:
             tallies.bury(self._folder, pid)
-        except OSError as error:
+        except (OSError, msgspec.DecodeError) as error:
             log.warning("what a worker has counted is not kept", pid=pid, error=str(error))
 
     def _forget(self, child: Child) -> None:
@@ -252,7 +253,7 @@ class Supervisor:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             theirs.set_inheritable(True)
-            legacy = Legacy(slot, len(self._sockets), is_first, self._sockets, theirs.fileno())
+            legacy = Legacy(slot, len(self._sockets), is_first, self._sockets, theirs.fileno(), self._drain_delay_s)
             try:
                 pid = os.posix_spawn(self._command[0], self._command, environment(legacy, self._folder))
             except OSError:

@@ -20,6 +20,7 @@ from servers import ServerProcess, running
 from wire.clients import upgrade_head, wait_until
 
 WORKERS = 3
+FEW = 2
 
 # An engine that processes do not share says that they may, which is enough for sockets and signals.  What starts while
 # there is a file `hold` waits until there is none.
@@ -37,7 +38,7 @@ while pathlib.Path("hold").exists():
 # The promise is ten seconds; a slow machine gets a little more.
 STOP_S = 15.0
 
-GET = b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+GET = b"GET /readyz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
 
 @contextmanager
@@ -238,8 +239,10 @@ def test_a_port_of_other_workers_is_taken(server: ServerProcess) -> None:
 # Ends
 
 
-def test_all_stop_at_a_signal_and_the_parent_with_0(tmp_path: Path) -> None:
-    with house(tmp_path) as server:
+def test_workers_serve_tls_with_one_certificate_and_all_stop_at_a_signal(tmp_path: Path) -> None:
+    with house(tmp_path, tls=True, workers=FEW) as server:
+        assert [server.get("/readyz")[0] for _ in range(20)] == [200] * 20
+        assert server.log().count("trust its CA") == 1
         workers = children(server.pid)
         os.kill(server.pid, signal.SIGTERM)
         assert server._process.wait(STOP_S) == 0
@@ -249,18 +252,22 @@ def test_all_stop_at_a_signal_and_the_parent_with_0(tmp_path: Path) -> None:
             socket.create_connection(("127.0.0.1", server.port))
 
 
-def test_a_signal_for_all_processes_of_the_group_is_one_stop(tmp_path: Path) -> None:
-    with house(tmp_path) as server:
+def test_a_program_of_ones_own_has_workers_and_a_signal_for_all_its_processes_is_one_stop(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(f"{SHARED}\nimport hubbub\nhubbub.run(hub)\n")
+    program = (sys.executable, str(tmp_path / "own.py"))
+    with running(tmp_path, "--workers", str(FEW), demo=False, program=program) as server:
+        wait_until(lambda: "all workers serve" in server.log())
+        assert len(children(server.pid)) == FEW
         for pid in (*children(server.pid), server.pid):
             os.kill(pid, signal.SIGTERM)
         assert server._process.wait(STOP_S) == 0
 
 
 def test_a_stop_during_a_reload_leaves_nobody(tmp_path: Path) -> None:
-    with house(tmp_path) as server:
+    with house(tmp_path, workers=FEW) as server:
         (tmp_path / "hold").touch()
         os.kill(server.pid, signal.SIGHUP)
-        wait_until(lambda: len(children(server.pid)) == WORKERS + 1)
+        wait_until(lambda: len(children(server.pid)) == FEW + 1)
         everybody = children(server.pid)
         os.kill(server.pid, signal.SIGTERM)
         assert server._process.wait(STOP_S) == 0
@@ -268,10 +275,10 @@ def test_a_stop_during_a_reload_leaves_nobody(tmp_path: Path) -> None:
 
 
 def test_workers_without_their_parent_stop(tmp_path: Path) -> None:
-    with house(tmp_path) as server:
+    with house(tmp_path, workers=FEW) as server:
         (tmp_path / "hold").touch()
         os.kill(server.pid, signal.SIGHUP)
-        wait_until(lambda: len(children(server.pid)) > WORKERS)
+        wait_until(lambda: len(children(server.pid)) == FEW + 1)
         workers = children(server.pid)
         server.kill()
         wait_until(lambda: all(has_ended(pid) for pid in workers))
@@ -280,7 +287,7 @@ def test_workers_without_their_parent_stop(tmp_path: Path) -> None:
 
 
 def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
-    with house(tmp_path, workers=2) as server:
+    with house(tmp_path, workers=FEW) as server:
         workers = children(server.pid)
         os.kill(min(workers), signal.SIGSTOP)
         os.kill(server.pid, signal.SIGTERM)
@@ -291,27 +298,12 @@ def test_a_second_signal_ends_all_at_once(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_does_not_stop_is_killed_in_time(tmp_path: Path) -> None:
-    with house(tmp_path, workers=2) as server:
+    with house(tmp_path, workers=FEW) as server:
         workers = children(server.pid)
         os.kill(min(workers), signal.SIGSTOP)
         os.kill(server.pid, signal.SIGTERM)
         assert server._process.wait(STOP_S) == 1
         assert all(has_ended(pid) for pid in workers)
-
-
-def test_workers_serve_tls_with_one_certificate(tmp_path: Path) -> None:
-    with house(tmp_path, tls=True, workers=2) as server:
-        assert [server.get("/healthz")[0] for _ in range(30)] == [200] * 30
-        assert server.log().count("trust its CA") == 1
-
-
-def test_a_program_of_ones_own_has_workers_too(tmp_path: Path) -> None:
-    (tmp_path / "own.py").write_text(f"{SHARED}\nimport hubbub\nhubbub.run(hub)\n")
-    program = (sys.executable, str(tmp_path / "own.py"))
-    with running(tmp_path, "--workers", "2", demo=False, program=program) as server:
-        wait_until(lambda: "all workers serve" in server.log())
-        assert len(children(server.pid)) == 2
-        ask_often(server)
 
 
 def test_one_worker_is_the_process_itself(tmp_path: Path) -> None:
