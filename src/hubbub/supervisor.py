@@ -49,6 +49,8 @@ def supervise(settings: Settings) -> int:
         ConfigError: with one line that says what is wrong and how to mend it.
     """
     check_settings(settings)
+    if sys.platform != "linux":
+        raise ConfigError(f"--workers {settings.workers}: only Linux spreads connections over processes; leave it out")
     configure_logging(settings.log_format, settings.log_level)
     sockets = bind_slots(settings.host, settings.port, settings.workers)
     try:
