@@ -264,11 +264,8 @@ class Slots:
     def _let_go(self, occupant: Occupant) -> None:
         """A process leaves; it is not waited for beyond its time."""
         now = self._clock()
-        occupant.phase, occupant.since, occupant.kill_at = (
-            ProcessPhase.LEAVING,
-            now,
-            now + LEAVE_S + self._drain_delay_s,
-        )
+        occupant.phase, occupant.since = ProcessPhase.LEAVING, now
+        occupant.kill_at = now + LEAVE_S + self._drain_delay_s
 
     # Replacing all
 
