@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import json
 import os
 import signal
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,7 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from websockets.typing import Subprotocol
 
+from redis_servers import needs_redis, redis_server
 from servers import ServerProcess, free_port, running
 from wire.clients import Raw, Tickets, ask, page, wait_until
 
@@ -35,7 +38,7 @@ STOPS = int(os.environ.get("HUBBUB_STOPS", "2"))
 class Member:
     """One that talks without end, comes back when it is closed, and repeats what has no answer."""
 
-    def __init__(self, name: str, port: int, token: str) -> None:
+    def __init__(self, name: str, ports: Sequence[int], token: str) -> None:
         self.name = name
         self.heard: dict[int, str] = {}
         self.heard_in_order: list[int] = []
@@ -44,7 +47,10 @@ class Member:
         self.close_codes: list[int] = []
         self.within: list[int] = []
         self.has_to_end = False
-        self._port = port
+        self.moves = False
+        self.moved = 0
+        self._nodes = itertools.cycle(ports)
+        self._port = next(self._nodes)
         self._token = token
         self._place: dict[str, object] | None = None
 
@@ -74,6 +80,7 @@ class Member:
                 self.close_codes.append(closed.rcvd.code if closed.rcvd else 1006)
             except (OSError, EOFError, InvalidHandshake):
                 await asyncio.sleep(0.05)
+            self._port = next(self._nodes)
 
     @property
     def is_done(self) -> bool:
@@ -88,9 +95,13 @@ class Member:
                 await self._say(line, text)
         async for frame in line:
             self._take(json.loads(frame))
+            if self.moves and self.within and len(self.said) == len(self.acked):
+                self.moved += 1
+                self.within.clear()
+                return
             if self.is_done:
                 return
-            if len(self.said) - len(self.acked) < 5 and not self.has_to_end:
+            if len(self.said) - len(self.acked) < 5 and not self.has_to_end and not (self.moves and self.within):
                 self.said.append(f"{self.name} {len(self.said)}")
                 await self._say(line, self.said[-1])
 
@@ -130,7 +141,7 @@ async def test_nothing_is_lost_and_nothing_comes_twice_over_a_stop(tmp_path: Pat
     with ExitStack() as stack:
         server: ServerProcess = stack.enter_context(running(tmp_path, *flags))
         tokens = Tickets(server)
-        members = [Member(user, port, tokens.token(user)) for user in ("percy", "alice", "bob")]
+        members = [Member(user, [port], tokens.token(user)) for user in ("percy", "alice", "bob")]
         async with asyncio.timeout(DEADLINE_S * STOPS):
             lives = [asyncio.create_task(member.live()) for member in members]
             for _ in range(STOPS):
@@ -143,15 +154,54 @@ async def test_nothing_is_lost_and_nothing_comes_twice_over_a_stop(tmp_path: Pat
             for member in members:
                 member.has_to_end = True
             await asyncio.gather(*lives)
-        kept = members[0].heard | members[1].heard | members[2].heard
-    said = [text for member in members for text in member.said]
-    assert sorted(kept.values()) == sorted(said), "each once"
+    assert_each_once_and_in_order(members)
     for member in members:
         assert member.close_codes == [1012] * STOPS
         assert len(member.within) == STOPS
+
+
+def assert_each_once_and_in_order(members: list[Member]) -> None:
+    """All that was said is kept once, as it was acknowledged, and all have heard it without a hole."""
+    kept = {seq: text for member in members for seq, text in member.heard.items()}
+    assert sorted(kept.values()) == sorted(text for member in members for text in member.said), "each once"
+    for member in members:
         assert member.heard_in_order == list(range(1, len(member.heard) + 1)), "in order, with no hole"
         assert all(kept[seq] == text for text, seq in member.acked.items())
         assert all(kept[seq] == text for seq, text in member.heard.items())
+
+
+@needs_redis
+async def test_nothing_is_lost_and_nothing_comes_twice_when_a_node_goes_and_others_stay(tmp_path: Path) -> None:
+    ports = [free_port(), free_port()]
+    with ExitStack() as stack:
+        redis = stack.enter_context(redis_server(tmp_path / "redis"))
+
+        def start(port: int) -> ServerProcess:
+            flags = (*PATIENT, "--port", str(port), "--engine", redis.url)
+            folder = tmp_path / str(port)
+            folder.mkdir(exist_ok=True)
+            return stack.enter_context(running(folder, *flags))
+
+        nodes = [await asyncio.to_thread(start, port) for port in ports]
+        tokens = Tickets(nodes[0])
+        # Two go by themselves when they are asked to, as they are on any node; the third one waits for its end.
+        members = [Member(user, ports, tokens.token(user)) for user in ("percy", "alice", "bob")]
+        members[0].moves = members[1].moves = True
+        async with asyncio.timeout(DEADLINE_S * STOPS):
+            lives = [asyncio.create_task(member.live()) for member in members]
+            for number in range(STOPS):
+                at_least = len(members[0].heard) + 200
+                while min(len(member.heard) for member in members) < at_least:
+                    await asyncio.sleep(0.01)
+                os.kill(nodes[number % 2].pid, signal.SIGTERM)
+                assert await asyncio.to_thread(nodes[number % 2]._process.wait) == 0
+                nodes[number % 2] = await asyncio.to_thread(start, ports[number % 2])
+            for member in members:
+                member.has_to_end = True
+            await asyncio.gather(*lives)
+    assert_each_once_and_in_order(members)
+    assert [member.moved for member in members] == [STOPS, STOPS, 0]
+    assert [member.close_codes for member in members] == [[], [], [1012] * STOPS]
 
 
 def test_for_as_long_as_a_load_balancer_needs_only_the_answer_to_whether_it_is_ready_changes(tmp_path: Path) -> None:
