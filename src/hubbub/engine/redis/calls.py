@@ -187,6 +187,7 @@ class Calls:
                 remedy = remedy_for(error)
                 if isinstance(error, OutOfMemoryError):
                     self._is_full = True
+                    call.failure = "its memory is full (maxmemory)"
             if remedy is Remedy.NONE or (call.is_unsettled and not is_repeatable):
                 raise self._error(call, call.failure)
             # The first time at once: a connection that was idle may have been closed long ago.

@@ -18,7 +18,7 @@ import structlog
 from redis.asyncio.connection import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoPermissionError, RedisError
+from redis.exceptions import AuthenticationError, NoPermissionError, RedisError, ResponseError
 from redis.maint_notifications import MaintNotificationsConfig
 
 from hubbub.engine.redis.keys import SLOTS, Keyspace, slot_of
@@ -314,7 +314,12 @@ class Servers:
         key = Keyspace.about(self.target.prefix)
         wanted = About(FORMAT, CLUSTER_PARTITIONS if self.is_cluster else 1)
         async with self.opened(await self.master(slot_of("0"))) as connection:
-            found = await ask(connection, "GET", key)
+            try:
+                found = await ask(connection, "GET", key)
+            except ResponseError as error:
+                if not str(error).startswith("WRONGTYPE "):
+                    raise
+                found = b""
             if found is None:  # not in one step with GET: that would be refused where the memory is full
                 await ask(connection, "SET", key, msgspec.json.encode(wanted), "NX")
                 found = await ask(connection, "GET", key)
