@@ -214,8 +214,8 @@ async def test_what_a_swept_node_writes_late_changes_nothing(nodes: list[Node], 
     name, parts = one.attendance.leases.name, one.attendance._parts
     clock.go(LEASE_S)
     await beat(other)
-    for number in range(1, 5):
-        await parts.write(name, 0, number, [("a", "+ghost")])
+    for number in range(5):
+        await parts.write(name, 0, number, number + 1, [("a", "+ghost")])
     assert await members(other) == []
 
 
@@ -223,9 +223,9 @@ async def test_a_batch_is_written_once_though_its_answer_is_lost(nodes: list[Nod
     one, other, third = nodes
     await third.watch("a")
     parts = one.attendance._parts
-    assert await parts.write("x.1", 0, 1, [("a", "+percy")]) == 0
-    assert await parts.write("x.1", 0, 2, [("a", "-percy")]) == 1
-    assert await parts.write("x.1", 0, 1, [("a", "+percy")]) == 2
+    assert await parts.write("x.1", 0, 0, 1, [("a", "+percy")]) == 0
+    assert await parts.write("x.1", 0, 1, 2, [("a", "-percy")]) == 1
+    assert await parts.write("x.1", 0, 0, 1, [("a", "+percy")]) == 2
     assert await members(other) == []
     await third.told.exactly(("came", "a", "percy"), ("went", "a", "percy"))
 
@@ -284,6 +284,36 @@ async def test_first_names_of_a_large_room_are_read_in_pages_and_kept_for_a_whil
     assert await members(other, "b") == []
     clock.go(attendance.FRESH_S)
     assert await one.attendance.members("a", 2) == UserList(names[1:3], 4999)
+
+
+async def test_a_batch_that_was_given_up_and_comes_late_is_noticed(nodes: list[Node]) -> None:
+    one, other, _ = nodes
+    one.attendance.enter("a", "percy")
+    await members(one)
+    part, parts = one.attendance._own[0], one.attendance._parts
+    part._last_used += 1  # a batch was sent, and its answer did not come
+    part.doubt()
+    await part.check()
+    await members(one)
+    one.attendance.enter("a", "alice")
+    assert await parts.write(one.attendance.leases.name, 0, 1, 2, [("a", "+ghost")]) == 1
+    assert "ghost" in await members(other)
+    await members(one)
+    await beat(one)
+    assert await members(one) == ["alice", "percy"]
+
+
+async def test_a_node_that_lives_under_a_later_name_is_not_forgotten(nodes: list[Node], clock: Clock) -> None:
+    one, other, _ = nodes
+    gone: list[str] = []
+    other.attendance.leases.forget = gone.append
+    clock.go(LEASE_S)
+    await beat(other)
+    await beat(one)
+    clock.go(600)
+    await beat(one, other)
+    await beat(one, other)
+    assert one.id not in gone
 
 
 async def test_a_node_that_ends_takes_its_users_along(nodes: list[Node]) -> None:

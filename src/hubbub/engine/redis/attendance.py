@@ -33,6 +33,9 @@ SETTLING_S = 5.0
 # Rooms to a reading.
 ROOMS_AT_ONCE = 50
 
+# Partitions to a beat in which this node looks whether what it has written is there.
+CHECKS_TO_A_BEAT = 64
+
 # How long a stop waits for this node's users to be out of all rooms.  The lease's end does the rest.
 CLOSE_S = 3.0
 
@@ -85,6 +88,7 @@ class RedisAttendance:
         self._watched: dict[str, WatchedRoom] = {}
         self._unread: set[str] = set()
         self._large: dict[str, tuple[UserList, int, float]] = {}
+        self._checked = 0
         self._was_swept = False
         self._kick = asyncio.Event()
         self._beating: asyncio.Task[None] | None = None
@@ -150,9 +154,16 @@ class RedisAttendance:
             self._was_swept = False
             for part in self._own.values():
                 part.restart(self.leases.name)
-        await asyncio.gather(*(part.check() for part in list(self._own.values())))
+        await asyncio.gather(*(part.check() for part in self._next_to_check()))
         await self._read_unread()
         await self._calls.probe_if_full()
+
+    def _next_to_check(self) -> list[OwnPart]:
+        """Those of some partitions; all of them within a few beats."""
+        partitions = sorted(self._own)
+        start = self._checked = self._checked % max(len(partitions), 1)
+        self._checked += CHECKS_TO_A_BEAT
+        return [self._own[partition] for partition in partitions[start : start + CHECKS_TO_A_BEAT]]
 
     # This node's users
 

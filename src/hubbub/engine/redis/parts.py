@@ -41,15 +41,19 @@ class Parts:
         self._calls = calls
         self._keys = calls.servers.keys
 
-    async def write(self, node: str, partition: int, number: int, changes: Sequence[Change]) -> int:
-        """Write the batch of a number, if it is the next one; the number of the last one before.
+    async def write(self, node: str, partition: int, before: int, number: int, changes: Sequence[Change]) -> int:
+        """Write a batch, if the one before it is the last that was written; the number of that.
+
+        Args:
+            before: the number of the one before it.
+            number: its own, which no other batch of the part ever has.
 
         Raises:
             EngineError: it may not be written.
         """
         keys, publish = self._keys, self._calls.servers.publish
         named = [self._key(node, partition)]
-        args: list[bytes | str | int] = [node, number, publish]
+        args: list[bytes | str | int] = [node, before, number, publish]
         for room, of_room in groupby(changes, key=itemgetter(0)):
             signs = [sign for _, sign in of_room]
             named += [keys.of_room("n", room), keys.of_room("m", room)]
@@ -90,7 +94,7 @@ class Parts:
             number, entries = await self.read_page(node, partition)
             if entries:
                 gone = [(room, f"-{user}") for room, user in entries]
-                await self.write(node, partition, number + 1, gone)
+                await self.write(node, partition, number, number + 1, gone)
             elif not number or await self._end(node, partition):
                 return
 
@@ -121,6 +125,8 @@ class OwnPart:
         swept: Callable[[], None],
     ) -> None:
         self.number = 0
+        # Of a batch that was given up a copy may still be on its way: its number is not used again.
+        self._last_used = 0
         self._parts = parts
         self._node = node
         self._partition = partition
@@ -152,7 +158,7 @@ class OwnPart:
 
     def restart(self, node: str) -> None:
         """Write all anew, under another name."""
-        self._node, self.number = node, 0
+        self._node, self.number, self._last_used = node, 0, 0
         self._waiting = deque((room, f"+{user}") for room, users in self._present().items() for user in users)
         self._done = self._noted - len(self._waiting)
         self._is_doubtful = False
@@ -237,11 +243,12 @@ class OwnPart:
 
     async def _write_batch(self) -> None:
         node, batch = self._node, list(take(self._waiting, MOST_CHANGES))
-        number = self.number + 1
-        last = await self._parts.write(node, self._partition, number, batch)
+        before = self.number
+        number = self._last_used = max(before, self._last_used) + 1
+        last = await self._parts.write(node, self._partition, before, number, batch)
         if node != self._node:
             return  # all is written anew
-        if last not in (number - 1, number):  # the latter where the answer to the first copy was lost
+        if last not in (before, number):  # the latter where the answer to the first copy was lost
             if last >= FENCE:
                 self._swept()
             self.doubt()

@@ -1,14 +1,14 @@
 #!lua flags=allow-oom
 -- Write who has come and gone in rooms of a partition, on one node.
 -- KEYS: the node's part of the partition; then for each room who is in it on which node (user NUL node), and how many
--- users there are.  ARGV: the node, the batch's number, the command that publishes; then for each room its name, its
--- channel, the number of changes, and the changes, in their order: +user, -user.
--- The node's part has `room NUL user`, all with score 0, and under '' the number of the last batch.  A batch that is
--- not the next one changes nothing: it was written already, or something was lost.
+-- users there are.  ARGV: the node, the number of the batch before, that of this one, the command that publishes; then
+-- for each room its name, its channel, the number of changes, and the changes, in their order: +user, -user.
+-- The node's part has `room NUL user`, all with score 0, and under '' the number of the last batch.  A batch that
+-- another one was before than the caller knows changes nothing: it was written already, or something was lost.
 -- The answer: the number of the last batch before.
-local part, node, number, publish = KEYS[1], ARGV[1], tonumber(ARGV[2]), ARGV[3]
+local part, node, number, publish = KEYS[1], ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local last = tonumber(redis.call('ZSCORE', part, '') or 0)
-if last ~= number - 1 then
+if last ~= tonumber(ARGV[2]) then
     return last
 end
 redis.call('ZADD', part, number, '')
@@ -17,7 +17,7 @@ local function is_anywhere(users, user)
     return #redis.call('ZRANGEBYLEX', users, '[' .. user .. '\0', '(' .. user .. '\1', 'LIMIT', 0, 1) > 0
 end
 
-local place, key = 4, 2
+local place, key = 5, 2
 while place <= #ARGV do
     local room, channel, count = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
     local users, total = KEYS[key], KEYS[key + 1]

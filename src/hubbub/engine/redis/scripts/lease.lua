@@ -44,8 +44,19 @@ for _, dead in ipairs(redis.call('ZRANGEBYSCORE', sweeps, '-inf', at, 'LIMIT', 0
     taken[#taken + 1] = dead
 end
 
-local long_gone = redis.call('ZRANGEBYSCORE', gone, '-inf', at - 600000, 'LIMIT', 0, 10)
-if #long_gone > 0 then
-    redis.call('ZREM', gone, unpack(long_gone))
+local long_gone = {}
+local found = redis.call('ZRANGEBYSCORE', gone, '-inf', at - 600000, 'LIMIT', 0, 10)
+if #found > 0 then
+    redis.call('ZREM', gone, unpack(found))
+    -- A name is an id, a dot and a number; one that was swept may live under a later number.
+    local lives = {}
+    for _, name in ipairs(redis.call('ZRANGE', nodes, 0, -1)) do
+        lives[string.match(name, '^.*%.')] = true
+    end
+    for _, name in ipairs(found) do
+        if not lives[string.match(name, '^.*%.')] then
+            long_gone[#long_gone + 1] = name
+        end
+    end
 end
 return {at, was_there and 1 or 0, taken, long_gone}
