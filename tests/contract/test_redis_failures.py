@@ -14,6 +14,7 @@ from hubbub.cluster.port import free_port
 from hubbub.cluster.redis import RedisServer
 from hubbub.engine import Grant
 from hubbub.engine.redis import servers as starting
+from hubbub.engine.redis.calls import MOST_CONNECTIONS
 from hubbub.engine.redis.keys import VAULT_SLOT
 from hubbub.engine.redis.servers import connect
 from hubbub.engine.redis.target import parse
@@ -108,6 +109,24 @@ async def test_what_was_sent_and_not_answered_is_not_known(tmp_path: Path) -> No
             assert await node.vault.take_otp("otp") in (PERCY, None)
             await node.vault.put_session(Grant("percy", "other"), 1000)
             assert await node.vault.session("other") == Grant("percy", "other")
+
+
+async def test_what_cannot_be_repeated_is_not_known_when_its_answer_is_lost(tmp_path: Path) -> None:
+    with redis_server(tmp_path / "redis", appending="always") as server:
+        async with node_at(server.url) as node:
+            assert await works(node)
+            await node.vault.issue_otp("otp", PERCY, ttl_s=60, per_account=0, in_all=0)
+            server.pause()
+            taking = asyncio.ensure_future(node.vault.take_otp("otp"))
+            while not node.calls._pools or all(
+                pool._free._value == MOST_CONNECTIONS for pool in node.calls._pools.values()
+            ):
+                await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            server.kill()
+            await asyncio.to_thread(server.start)
+            with pytest.raises(NotKnown):
+                await taking
 
 
 async def test_a_full_memory_refuses_what_adds_and_lets_what_removes_be_done(redis_single: RedisServer) -> None:
@@ -232,6 +251,21 @@ async def test_calls_go_on_while_a_slot_is_moved(cluster: RedisCluster) -> None:
             assert taken == [PERCY] * 50
 
 
+async def test_a_key_that_has_moved_before_its_slot_is_found(cluster: RedisCluster) -> None:
+    async with node_at(url_of(cluster)) as node:
+        keys = node.calls.servers.keys
+        slot = keys.slot(keys.partition_of("a"))
+        await node.marks.mark_read("a", "percy", 5)
+        source = cluster.master_of(slot)
+        target = next(server for server in cluster.servers[:3] if server is not source)
+        cluster.start_moving(slot, target)
+        await asyncio.to_thread(cluster.move_keys, slot, source, target)
+        assert await node.marks.read_mark("a", "percy") == 5
+        assert await node.marks.mark_read("a", "percy", 7) == 7
+        await asyncio.to_thread(cluster.finish_moving, slot, source, target)
+        assert await node.marks.read_mark("a", "percy") == 7
+
+
 async def test_a_failover_in_a_cluster_is_followed(cluster: RedisCluster) -> None:
     async with node_at(url_of(cluster)) as node:
         assert await works(node)
@@ -239,7 +273,8 @@ async def test_a_failover_in_a_cluster_is_followed(cluster: RedisCluster) -> Non
         replica = cluster.replicas_of(master)[0]
         await asyncio.to_thread(cluster.fail_over, replica)
         assert await works(node)
-        assert cluster.master_of(VAULT_SLOT) is replica
+        assert await asyncio.to_thread(cluster.wait_for_another, VAULT_SLOT, master) is replica
+        assert await works(node)
 
 
 # Those that cannot be used

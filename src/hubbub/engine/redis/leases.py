@@ -84,7 +84,7 @@ class Leases:
             EngineError: it could not be taken.
         """
         self.name = self._next_name()
-        await self._renew(is_new=False)
+        await self._renew(is_new=True)
 
     async def end(self) -> None:
         """Give up the lease, when this node's users are out of all rooms.
