@@ -156,6 +156,7 @@ class RedisAttendance:
                 part.restart(self.leases.name)
         await asyncio.gather(*(part.check() for part in self._next_to_check()))
         await self._read_unread()
+        await self.leases.sweep_strays()
         await self._calls.probe_if_full()
 
     def _next_to_check(self) -> list[OwnPart]:

@@ -26,6 +26,9 @@ __all__ = ["Leases"]
 LEASE_MS = 7000
 BEAT_S = 2.0
 
+# Partitions to a beat that are searched for users of nodes without a lease.
+LOOKS = 8
+
 log = structlog.get_logger("hubbub.engine")
 
 
@@ -54,6 +57,7 @@ class Leases:
         self._node = node
         self._numbers = count(1)
         self.name = self._next_name()
+        self._looked = 0
         self._sweeping: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self) -> None:
@@ -78,13 +82,13 @@ class Leases:
         return False
 
     async def begin_anew(self) -> None:
-        """Take a lease under a new name.  The one under the old name ends by itself, and what it has is swept.
+        """Take a lease under a new name; what there is under the old one is swept when it has ended.
 
         Raises:
             EngineError: it could not be taken.
         """
-        self.name = self._next_name()
-        await self._renew(is_new=True)
+        before, self.name = self.name, self._next_name()
+        await self._renew(is_new=True, before=before)
 
     async def end(self) -> None:
         """Give up the lease, when this node's users are out of all rooms.
@@ -93,6 +97,23 @@ class Leases:
             EngineError: it could not be given up.
         """
         await self._release(self.name)
+
+    async def sweep_strays(self) -> None:
+        """Sweep those that have users in some partitions, and no lease: the server has lost it before they died.
+
+        All partitions are looked at in turn.
+
+        Raises:
+            EngineError: they cannot be found.
+        """
+        partitions = [(self._looked + step) % self._keys.partitions for step in range(LOOKS)][: self._keys.partitions]
+        self._looked += LOOKS
+        # Whoever has a lease had it before the part, so of these names none is only on its way to get one.
+        names = set().union(*[await self._parts.names(partition) for partition in partitions])
+        if names:
+            known = await self._calls.run("known", VAULT_SLOT, self._keys.of_leases, [], within_s=QUICK_S)
+            for name in names - {name.decode() for some in known for name in some}:
+                self._sweep_soon(name)
 
     async def close(self) -> None:
         """Sweep no more."""
@@ -105,9 +126,9 @@ class Leases:
         """Wait until those that this node sweeps now are swept, or it has failed."""
         await asyncio.gather(*self._sweeping.values(), return_exceptions=True)
 
-    async def _renew(self, *, is_new: bool) -> bool:
+    async def _renew(self, *, is_new: bool, before: str = "") -> bool:
         wall = "" if self._wall is None else round(self._wall() * 1000)
-        args = (self._time.now_ms(), wall, LEASE_MS, int(is_new), self.name, *self._sweeping)
+        args = (self._time.now_ms(), wall, LEASE_MS, int(is_new), self.name, before, *self._sweeping)
         at, was_there, taken, gone = await self._calls.run(
             "lease", VAULT_SLOT, self._keys.of_leases, args, within_s=QUICK_S
         )

@@ -52,7 +52,7 @@ class Parts:
             EngineError: it may not be written.
         """
         keys, publish = self._keys, self._calls.servers.publish
-        named = [self._key(node, partition)]
+        named = [self._key(node, partition), keys.in_partition(partition, "parts")]
         args: list[bytes | str | int] = [node, before, number, publish]
         for room, of_room in groupby(changes, key=itemgetter(0)):
             signs = [sign for _, sign in of_room]
@@ -98,8 +98,18 @@ class Parts:
             elif not number or await self._end(node, partition):
                 return
 
+    async def names(self, partition: int) -> set[str]:
+        """The nodes that have a part of a partition.
+
+        Raises:
+            EngineError: they cannot be read.
+        """
+        index = [self._keys.in_partition(partition, "parts")]
+        return {name.decode() for name in await self._calls.run("part_names", self._keys.slot(partition), index, [])}
+
     async def _end(self, node: str, partition: int) -> bool:
-        return bool(await self._calls.run("end_part", self._keys.slot(partition), [self._key(node, partition)], []))
+        keys = [self._key(node, partition), self._keys.in_partition(partition, "parts")]
+        return bool(await self._calls.run("end_part", self._keys.slot(partition), keys, [node]))
 
     def _key(self, node: str, partition: int) -> bytes:
         return self._keys.in_partition(partition, f"r:{node}")

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- Write who has come and gone in rooms of a partition, on one node.
--- KEYS: the node's part of the partition; then for each room who is in it on which node (user NUL node), and how many
+-- KEYS: the node's part of the partition, and the nodes that have one; then for each room who is in it on which node (user NUL node), and how many
 -- users there are.  ARGV: the node, the number of the batch before, that of this one, the command that publishes; then
 -- for each room its name, its channel, the number of changes, and the changes, in their order: +user, -user.
 -- The node's part has `room NUL user`, all with score 0, and under '' the number of the last batch.  A batch that
@@ -12,12 +12,15 @@ if last ~= tonumber(ARGV[2]) then
     return last
 end
 redis.call('ZADD', part, number, '')
+if last == 0 then
+    redis.call('SADD', KEYS[2], node)
+end
 
 local function is_anywhere(users, user)
     return #redis.call('ZRANGEBYLEX', users, '[' .. user .. '\0', '(' .. user .. '\1', 'LIMIT', 0, 1) > 0
 end
 
-local place, key = 5, 2
+local place, key = 5, 3
 while place <= #ARGV do
     local room, channel, count = ARGV[place], ARGV[place + 1], tonumber(ARGV[place + 2])
     local users, total = KEYS[key], KEYS[key + 1]

@@ -3,8 +3,8 @@
 -- Renew a node's lease, and take over the sweeping of nodes whose leases have ended.
 -- KEYS: the vault's facts, the leases by their ends, the nodes that are being swept by when the sweeper's claim ends,
 -- and those that are gone by when they went.
--- ARGV: the caller's time, its wall clock ('' for the server's), the lease's length, 1 for a name that is new, the name;
--- then those that it sweeps.
+-- ARGV: the caller's time, its wall clock ('' for the server's), the lease's length, 1 for a name that is new, the name,
+-- the one that it had before ('' for none); then those that it sweeps.
 -- The answer: the time, whether the lease was there, those that it is to sweep from now on, and those that have been
 -- gone for ten minutes.
 local facts, nodes, sweeps, gone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
@@ -33,7 +33,12 @@ local was_there = redis.call('ZSCORE', nodes, node)
 if was_there or is_new then
     redis.call('ZADD', nodes, at + length, node)
 end
-for place = 6, #ARGV do
+if ARGV[6] ~= '' then
+    -- Something may have been written under it since it was swept.
+    redis.call('ZREM', nodes, ARGV[6])
+    redis.call('ZADD', sweeps, at + length, ARGV[6])
+end
+for place = 7, #ARGV do
     redis.call('ZADD', sweeps, 'XX', at + length, ARGV[place])
 end
 
