@@ -41,6 +41,7 @@ class Node:
         self.marks = RedisMarks(calls)
         self.attendance = RedisAttendance(calls, self.time, clock=clock, wall=wall, node=self.id)
         self.is_deaf = False
+        self._echo = asyncio.Event()
         self._bus: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
@@ -63,9 +64,11 @@ class Node:
         try:
             while True:
                 _, channel, data = await connection.read_response(push_request=True)
-                if self.is_deaf:
+                if data.startswith(b"="):
+                    self._echo.set()
+                elif self.is_deaf:
                     continue
-                if channel in channels:
+                elif channel in channels:
                     self.attendance.heard(channels[channel], data)
                 else:
                     self.vault.heard_ended(data)
@@ -73,6 +76,15 @@ class Node:
             pass
         finally:
             await hang_up(connection)
+
+    async def has_heard_all(self) -> None:
+        """Wait until all is heard that was published before."""
+        servers = self.calls.servers
+        self._echo.clear()
+        async with servers.opened(await servers.master()) as connection:
+            await connection.send_command("PUBLISH", servers.keys.of_vault("ended"), "=")
+            await connection.read_response()
+        await self._echo.wait()
 
     async def die(self) -> None:
         """Stop without a word, as a process does that is killed."""

@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 import os
 import random
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack
 from typing import Any
 
 import pytest
-from redis.asyncio.connection import Connection
 
 from hubbub.cluster.redis import RedisServer
 from hubbub.engine.redis.leases import LEASE_MS
@@ -105,27 +103,17 @@ class Walk:
     # The server's data
 
     async def _dump(self) -> Kept:
-        async with self._connection() as (connection, keys):
-            await command(connection, "MULTI")
-            for key in keys:
-                await command(connection, "DUMP", key)
-            dumps = await command(connection, "EXEC")
-            return {key: dump for key, dump in zip(keys, dumps, strict=True) if dump is not None}
+        flat = await self._evaluate(DUMP)
+        return dict(zip(flat[::2], flat[1::2], strict=True))
 
     async def _restore(self, kept: Kept) -> None:
-        async with self._connection() as (connection, keys):
-            await command(connection, "MULTI")
-            for key in keys:
-                await command(connection, "DEL", key)
-            for key, dump in kept.items():
-                await command(connection, "RESTORE", key, 0, dump)
-            await command(connection, "EXEC")
+        await self._evaluate(RESTORE, *(word for pair in kept.items() for word in pair))
 
-    @asynccontextmanager
-    async def _connection(self) -> AsyncIterator[tuple[Connection, list[bytes]]]:
+    async def _evaluate(self, script: str, *words: bytes) -> Any:
         servers = self.nodes[0].calls.servers
         async with servers.opened(await servers.master()) as connection:
-            yield connection, await command(connection, "KEYS", servers.target.prefix + ":*")
+            await connection.send_command("EVAL", script, 0, f"{servers.target.prefix}:*", *words)
+            return await connection.read_response()
 
     # In the end
 
@@ -133,6 +121,7 @@ class Walk:
         """Let as much time pass, and as many beats, as it may take until all is right."""
         for node in self.nodes:
             node.is_deaf = False
+            await node.has_heard_all()
             node.attendance.resync()
         for _ in range(4):
             for node in self.nodes:
@@ -171,9 +160,23 @@ STEPS_OF_A_WALK = (
 ) + ["go back"] * 2
 
 
-async def command(connection: Connection, *words: str | bytes | int) -> Any:
-    await connection.send_command(*words)
-    return await connection.read_response()
+# In one step: between two, nodes would write.
+DUMP = """
+local found = {}
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+    found[#found + 1] = key
+    found[#found + 1] = redis.call('DUMP', key)
+end
+return found
+"""
+RESTORE = """
+for _, key in ipairs(redis.call('KEYS', ARGV[1])) do
+    redis.call('DEL', key)
+end
+for place = 2, #ARGV, 2 do
+    redis.call('RESTORE', ARGV[place], 0, ARGV[place + 1])
+end
+"""
 
 
 @pytest.mark.parametrize("seed", range(WALKS))
