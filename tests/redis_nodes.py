@@ -45,7 +45,12 @@ class Node:
         self._bus: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
+        """Begin; beats are the test's to give."""
         await self.attendance.open(self.told)
+        beating = self.attendance._beating
+        assert beating is not None
+        beating.cancel()
+        await asyncio.gather(beating, return_exceptions=True)
 
     async def watch(self, *rooms: str) -> None:
         """Subscribe to rooms, and begin to hear their events; once."""
@@ -88,10 +93,9 @@ class Node:
 
     async def die(self) -> None:
         """Stop without a word, as a process does that is killed."""
-        for task in (self._bus, self.attendance._beating):
-            if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+        if self._bus is not None:
+            self._bus.cancel()
+            await asyncio.gather(self._bus, return_exceptions=True)
         self.attendance._beating = None
         await self.attendance.leases.close()
 
