@@ -263,6 +263,28 @@ async def test_who_has_missed_publications_is_told_the_difference(nodes: list[No
     assert len(other.told.events) == 4
 
 
+async def test_what_is_heard_while_the_users_are_read_is_newer(
+    nodes: list[Node], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, other, _ = nodes
+    attended = other.attendance
+    attended.watch("a")
+    await beat(other)
+    attended.heard("a", b"+percy\0+bob")
+    read = attended._read
+
+    async def read_and_hear(partition: int, rooms: list[str], limit: int) -> list[UserList]:
+        assert await read(partition, rooms, limit) == [UserList([], 0)]
+        attended.heard("a", b"+alice\0-percy\0+percy")
+        return [UserList(["bob", "carol"], 2)]
+
+    monkeypatch.setattr(attended, "_read", read_and_hear)
+    attended.resync()
+    await beat(other)
+    assert other.told.events[-1] == ("came", "a", "carol")
+    assert attended._watched["a"].users == {"alice", "bob", "carol", "percy"}
+
+
 async def test_nobody_is_told_of_a_room_any_more_that_is_left(nodes: list[Node]) -> None:
     one, _, third = nodes
     await third.watch("a")

@@ -48,11 +48,13 @@ class WatchedRoom:
     Attributes:
         users: those in it, as far as the listener knows; None where they are not known, or too many.
         settles: from when on what is told about users known to be there, or not, is nothing new.
+        heard: while a reading is under way, the users heard of with whether they have come: it may know less.
     """
 
-    __slots__ = ("settles", "users")
+    __slots__ = ("heard", "settles", "users")
 
     def __init__(self) -> None:
+        self.heard: dict[str, bool] | None = None
         self.users: set[str] | None = None
         self.settles: float | None = None
 
@@ -258,6 +260,8 @@ class RedisAttendance:
 
     def _take(self, room: str, watched: WatchedRoom, sign: str, user: str) -> None:
         has_come = sign == "+"
+        if watched.heard is not None:
+            watched.heard[user] = has_come
         users = watched.users
         if users is not None:
             is_settled = watched.settles is not None and self._clock() >= watched.settles
@@ -287,10 +291,16 @@ class RedisAttendance:
 
     async def _read_some(self, partition: int, rooms: list[str]) -> None:
         self._unread.difference_update(rooms)
+        for room in rooms:
+            if room in self._watched:
+                self._watched[room].heard = {}
         try:
             found = await self._read(partition, rooms, MOST_REMEMBERED + 1)
         except EngineError:
-            self._unread.update(room for room in rooms if room in self._watched)
+            for room in rooms:
+                if room in self._watched:
+                    self._watched[room].heard = None
+                    self._unread.add(room)
             raise
         for room, users in zip(rooms, found, strict=True):
             watched = self._watched.get(room)
@@ -299,11 +309,12 @@ class RedisAttendance:
 
     def _compare(self, room: str, watched: WatchedRoom, found: UserList) -> None:
         """Tell the listener what it has missed, if it is known what it was told."""
-        before = watched.users
+        before, heard, watched.heard = watched.users, watched.heard or {}, None
         if found.count > MOST_REMEMBERED:
             watched.users = None
             return
-        watched.users = set(found.users)
+        watched.users = set(found.users) - heard.keys()
+        watched.users.update(user for user, has_come in heard.items() if has_come)
         if before is None:
             watched.settles = self._clock() + SETTLING_S
             return
