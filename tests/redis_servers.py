@@ -250,23 +250,16 @@ class RedisCluster:
         self.wait_until_well()
 
     def wait_until_well(self) -> None:
-        """Wait until all servers that run agree that every slot is served, and replicas follow."""
+        """Wait until every slot is served, replicas follow, and all servers that run agree on who serves what."""
         running = [server for server in self.servers if server.is_running]
-        until("the cluster is well", lambda: all(map(self._is_well, running)))
+        until("the cluster is well", lambda: all(map(self._is_well, running)) and len(set(map(view, running))) == 1)
 
     def master_of(self, slot: int) -> RedisServer:
         """The one that serves a slot now, as a server knows it that runs."""
         witness = next(server for server in self.servers if server.is_running)
-        ranges = witness.ask("CLUSTER", "SLOTS")
-        assert isinstance(ranges, list)
-        for entry in ranges:
-            assert isinstance(entry, list)
-            low, high, master = entry[:3]
-            assert isinstance(low, int)
-            assert isinstance(high, int)
-            assert isinstance(master, list)
+        for low, high, port in view(witness):
             if low <= slot <= high:
-                return next(server for server in self.servers if server.port == master[1])
+                return next(server for server in self.servers if server.port == port)
         raise AssertionError(f"nobody serves slot {slot}")
 
     def wait_for_another(self, slot: int, before: RedisServer) -> RedisServer:
@@ -319,6 +312,7 @@ class RedisCluster:
         """Move a slot with its keys to another master."""
         source = self.start_moving(slot, target)
         self.finish_moving(slot, source, target)
+        self.wait_until_well()
 
     def flush(self) -> None:
         """Forget all keys."""
@@ -366,6 +360,15 @@ def role(server: RedisServer) -> str:
 
 def node_id(server: RedisServer) -> str:
     return text(server.ask("CLUSTER", "MYID"))
+
+
+def view(server: RedisServer) -> tuple[tuple[int, int, int], ...]:
+    """Who serves what, as a server of a cluster knows it: the first and the last slot, and the master's port."""
+    ranges = server.ask("CLUSTER", "SLOTS")
+    assert isinstance(ranges, list)
+    # Each is [first, last, [address, port, ...], replicas ...].
+    found: list[Any] = ranges
+    return tuple(sorted((low, high, master[1]) for low, high, master, *_replicas in found))
 
 
 def bus_port(server: RedisServer) -> int:
