@@ -128,7 +128,7 @@ class App:
         self._accounts = accounts
         self._otps = otps
         self._settings = settings
-        self._pages = Origins(settings)
+        self._pages = Origins(settings, core.now)
         self._stripped = Ration(STRIPPED_LINES, STRIPPED_EVERY_S)
         # What is not listed cannot be read by a page of another origin, nor sent for by it.
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
@@ -187,7 +187,7 @@ class App:
 
     async def _login(self, request: Request) -> Response:
         self._refuse_while_closed()
-        self._pages.check(request, self._core.now())
+        self._pages.check(request)
         # Whatever its Content-Type says: the Go page sends none.
         credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
         accounts, audit, name = self._accounts, self._core.audit, credentials.username
@@ -223,7 +223,7 @@ class App:
 
     async def _set_up(self, request: Request) -> Response:
         self._refuse_while_closed()
-        self._pages.check(request, self._core.now())
+        self._pages.check(request)
         example = '{"secret": "...", "username": "...", "password": "..."}'
         first = read_body(request.body, decode_setup, example)
         try:
@@ -237,13 +237,13 @@ class App:
 
     async def _another_otp(self, request: Request) -> Response:
         self._refuse_while_closed()
-        self._pages.check(request, self._core.now())
+        self._pages.check(request)
         grant = await self._bearer(request)
         self._accounts.recognize(grant.user, request.address)
         return secret({"otp": await self._otps.issue(grant)})
 
     async def _log_out(self, request: Request) -> Response:
-        self._pages.check(request, self._core.now())
+        self._pages.check(request)
         grant = await self._bearer(request)
         await self._accounts.log_out(grant)
         log.info("logout", user=grant.user, address=request.address)

@@ -85,7 +85,7 @@ class Door:
         self._core = core
         self._credentials = credentials
         self._settings = settings
-        self._origins = Origins(settings)
+        self._origins = Origins(settings, core.now)
         self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
         self._welcome = encode(welcome(settings))[1:]
 
@@ -120,7 +120,7 @@ class Door:
         if request.path not in PATHS:
             raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
         key = check_handshake(request)
-        self._origins.check(request, self._core.now())
+        self._origins.check(request)
         return key
 
     def check_before(self, request: Request) -> None:
@@ -131,7 +131,7 @@ class Door:
         """
         self.take_place(request.address)
         self.places.free(request.address)
-        self._origins.check(request, self._core.now())
+        self._origins.check(request)
 
     async def admit(self, request: Request) -> tuple[Participant, str | None]:
         """Find out who a client is and let it in; the client, and the subprotocol to answer.

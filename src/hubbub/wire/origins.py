@@ -8,6 +8,7 @@ ever; so the reason is in the answers to the requests before it, too, and in the
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from http import HTTPStatus
 
 import structlog
@@ -30,31 +31,36 @@ LINES, LINES_EVERY_S = 5, 10.0
 
 
 class Origins:
-    """The origins of pages that may speak to the server: its own, and those that are listed."""
+    """The origins of pages that may speak to the server: its own, and those that are listed.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        now: a clock, in seconds.
+    """
+
+    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
+        self._now = now
         self._listed = settings.allow_origin
         self._has_tls = not settings.no_tls
         self._lines = Ration(LINES, LINES_EVERY_S)
 
-    def check(self, request: Request, now: float) -> None:
+    def check(self, request: Request) -> None:
         """Check that no page of a foreign site has its visitor's browser send a request, and log that one does.
 
         It could not read the answer; but it could guess passwords from inside a network, and have its visitor's address
         slowed down for it.
 
-        Args:
-            now: seconds.
-
         Raises:
             Denied: 403.
         """
-        origin, host = request.header("origin"), request.header("host") or ""
+        origin = request.header("origin")
+        if origin is None:  # a program's
+            return
+        host = request.header("host") or ""
         is_tls = request.is_secure or self._has_tls
         if is_allowed_origin(origin, host, self._listed, is_tls=is_tls):
             return
-        shown = origin if origin is not None and SHOWN.fullmatch(origin) else "another site"
-        left_out = self._lines.take(now)
+        shown = origin if SHOWN.fullmatch(origin) else "another site"
+        left_out = self._lines.take(self._now())
         if left_out is not None:
             log.warning(
                 "refused a foreign page; if it is our own, a proxy does not pass Host on",
