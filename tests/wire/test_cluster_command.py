@@ -1,21 +1,25 @@
 """`hubbub cluster`: a trial that runs, is told things from another terminal, and leaves nothing behind.
 
-The nodes are a stand-in, for what this command does with them is the same whatever they serve.
+The nodes are a stand-in in most of these, for what the command does with them is the same whatever they serve.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from websockets.sync.client import ClientConnection, connect
+from websockets.typing import Subprotocol
 
 from commands import done, hubbub, refused
 from hubbub.cluster.control import Wish, tell
@@ -27,7 +31,7 @@ pytestmark = needs_redis
 WAIT_S = 20.0
 END_S = 10.0
 
-# Answers /healthz, and prints what it was given.
+# Answers how it is, and prints what it was given.
 NODE = """
 import argparse, http.server, os, signal, sys
 
@@ -36,14 +40,15 @@ options.add_argument("--port", type=int)
 options.add_argument("--data-dir")
 given = options.parse_args()
 
-class Health(http.server.BaseHTTPRequestHandler):
+class Ready(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        self.send_response(200)
+        self.send_response(503 if os.path.exists(given.data_dir + ".red") else 200)
         self.end_headers()
+        self.wfile.write(b"engine: it is away")
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN if os.environ.get("STUBBORN") else lambda *_: sys.exit(0))
 print("engine", os.environ["HUBBUB_ENGINE"], flush=True)
-http.server.HTTPServer(("127.0.0.1", given.port), Health).serve_forever()
+http.server.HTTPServer(("127.0.0.1", given.port), Ready).serve_forever()
 """
 
 TRIAL = """
@@ -92,10 +97,15 @@ class RunningTrial:
 
 
 @contextmanager
-def trial(tmp_path: Path, **env: str) -> Iterator[RunningTrial]:
+def trial(tmp_path: Path, *, is_real: bool = False, **env: str) -> Iterator[RunningTrial]:
     folder, program, log = tmp_path / "trial", tmp_path / "node.py", tmp_path / "printed"
     program.write_text(NODE)
-    command = [sys.executable, "-c", TRIAL, str(free_port()), str(folder), str(program)]
+    port = str(free_port())
+    command = (
+        [sys.executable, "-m", "hubbub", "cluster", "--nodes", "2", "--port", port, "--dir", str(folder)]
+        if is_real
+        else [sys.executable, "-c", TRIAL, port, str(folder), str(program)]
+    )
     with log.open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, env=os.environ | env)
     running = RunningTrial(folder, process, log)
@@ -108,6 +118,23 @@ def trial(tmp_path: Path, **env: str) -> Iterator[RunningTrial]:
         process.wait()
 
 
+def enter(url: str, user: str) -> ClientConnection:
+    """A WebSocket to a node."""
+    body = json.dumps({"username": user, "password": "123"}).encode()
+    with urllib.request.urlopen(f"{url}/login", body, WAIT_S) as answer:
+        otp = json.load(answer)["otp"]
+    protocols = [Subprotocol("hubbub.v1"), Subprotocol(f"otp.{otp}")]
+    return connect(f"{url.replace('http', 'ws')}/ws", subprotocols=protocols, proxy=None)
+
+
+def ask(link: ClientConnection, type_: str, **payload: str) -> None:
+    """Send a request, and wait for its ack."""
+    link.send(json.dumps({"type": type_, "id": type_, "payload": payload}))
+    while (event := json.loads(link.recv(WAIT_S))).get("id") != type_:
+        pass
+    assert event["type"] == "ack", event
+
+
 def is_alive(pid: int) -> bool:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
@@ -115,9 +142,30 @@ def is_alive(pid: int) -> bool:
         return False
 
 
+def test_what_is_said_on_one_node_is_heard_on_the_other(tmp_path: Path) -> None:
+    with trial(tmp_path, is_real=True) as running:
+        one, two = re.findall(r"http://\S+", running.status())
+        with enter(one, "percy") as percy, enter(two, "alice") as alice:
+            for link in (percy, alice):
+                ask(link, "join_room", room="lunch")
+            ask(percy, "send_message", room="lunch", message="hello")
+            while (event := json.loads(alice.recv(WAIT_S)))["type"] != "new_message":
+                pass
+            assert event["payload"]["message"] == "hello"
+        # Its password is nobody else's: it is in no command line and in no log.
+        [password] = re.findall(r"redis://:([^@]+)@", running.status())
+        assert password not in running.printed().replace(f"redis    | listens on redis://:{password}@", "")
+        for pid in running.pids():
+            assert password.encode() not in Path(f"/proc/{pid}/cmdline").read_bytes()
+
+
 def test_processes_are_killed_and_come_back(tmp_path: Path) -> None:
     with trial(tmp_path) as running:
         assert re.search(r"^node1    \| engine redis://:\S+@127.0.0.1:\d+$", running.printed(), re.MULTILINE)
+        red = running.folder / "node2.red"
+        red.touch()
+        assert running.states() == {"redis": "up", "node1": "up", "node2": "not ready: engine"}
+        red.unlink()
         before = done(running.tell("status"))
         assert before == f"{running.status()}\n"
         assert done(running.tell("kill", "node1")) == "killed node1\n"

@@ -16,6 +16,8 @@ LOOK_S = 1.0
 # Longer lines are shown in pieces.
 LINE_BYTES = 64 * 1024
 READ_S = 5.0
+# Of an answer to the question how it is.
+ANSWER_BYTES = 1024
 
 
 class TrialNode:
@@ -53,7 +55,7 @@ class TrialNode:
             return "not started"
         if (code := self._child.exit_code) is not None:
             return told(code)
-        return {None: "does not answer", 200: "up"}.get(self._health(), "not well")
+        return self._readiness()
 
     @property
     def pid(self) -> int | None:
@@ -82,16 +84,18 @@ class TrialNode:
             self._child.wait(limit_s)
             self._reading.join(READ_S)  # its last lines
 
-    def _health(self) -> int | None:
-        """The status of /healthz; None for no answer."""
+    def _readiness(self) -> str:
+        """What /readyz says: that it is up, or one word for what keeps it from being."""
         link = http.client.HTTPConnection(HOST, self.port, timeout=LOOK_S)
         try:
-            link.request("GET", "/healthz")
-            return link.getresponse().status
+            link.request("GET", "/readyz")
+            answer = link.getresponse()
+            said = answer.read(ANSWER_BYTES).decode(errors="replace").partition(":")[0]
         except (OSError, http.client.HTTPException):
-            return None
+            return "does not answer"
         finally:
             link.close()
+        return "up" if answer.status == http.HTTPStatus.OK else f"not ready: {said}"
 
     def _read(self, child: GuardedProcess) -> None:
         assert child.printed is not None
