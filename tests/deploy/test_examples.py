@@ -99,7 +99,8 @@ def test_the_compose_file_has_two_nodes_on_one_redis() -> None:
     for node in nodes.values():
         assert_settings(name.removeprefix("HUBBUB_") for name in node["environment"])
         assert node["environment"]["HUBBUB_ENGINE"].startswith("redis://redis:")
-        assert int(node["stop_grace_period"].removesuffix("s")) > STOPPED_S
+        delay = int(node["environment"]["HUBBUB_DRAIN_DELAY"])
+        assert int(node["stop_grace_period"].removesuffix("s")) > STOPPED_S + delay
         assert (COMPOSE.parent / node["build"]["context"] / node["build"]["dockerfile"]).exists()
         assert node["environment"]["HUBBUB_TRUSTED_PROXY"] == found["networks"]["front"]["ipam"]["config"][0]["subnet"]
     redis = found["services"]["redis"]
@@ -126,7 +127,9 @@ def test_the_manifests_fit_the_server() -> None:
     [container] = pod["containers"]
     # Else Kubernetes sets HUBBUB_PORT=tcp://... for a Service of this name.
     assert pod["enableServiceLinks"] is False
-    assert pod["terminationGracePeriodSeconds"] > STOPPED_S
+    delay, probe = int(settings["HUBBUB_DRAIN_DELAY"]), container["readinessProbe"]
+    assert pod["terminationGracePeriodSeconds"] > STOPPED_S + delay
+    assert probe["periodSeconds"] * probe["failureThreshold"] < delay
     assert container["readinessProbe"]["httpGet"]["path"] == "/readyz"
     assert container["livenessProbe"]["httpGet"]["path"] == "/healthz"
     assert container["ports"][0]["containerPort"] == Options().port

@@ -7,6 +7,7 @@ import itertools
 import json
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -21,12 +22,16 @@ from websockets.typing import Origin, Subprotocol
 
 from deploy.sites import NAME, Site, caddy_site, nginx_site, serving_site
 from hubbub.cluster.port import HOST, free_port
+from redis_servers import needs_redis, redis_server
 from servers import ServerProcess, running
 
 WAIT_S = 20.0
 # What nginx says by itself.
 NO_HOST = ("        proxy_set_header Host $http_host;\n", "")
 NO_UPGRADE = ("        proxy_set_header Upgrade    $http_upgrade;\n", "")
+
+# The command beside the examples.
+SERVED = ("--trusted-proxy", "127.0.0.1", "--allow-host", NAME)
 
 MakeSite = Callable[..., Site]
 
@@ -42,13 +47,14 @@ class Front:
     def origin(self) -> str:
         return f"https://{NAME}:{self.port}"
 
-    def request(self, method: str, path: str, body: object = None) -> tuple[int, Any]:
+    def request(self, method: str, path: str, body: object = None, token: str = "") -> tuple[int, Any]:
         """The status and the JSON of a request that a page of the site sends."""
         link = http.client.HTTPSConnection(NAME, self.port, timeout=WAIT_S)
         # Nobody resolves the name.
         link.sock = trusting().wrap_socket(self._dial(), server_hostname=NAME)
         try:
-            link.request(method, path, None if body is None else json.dumps(body), {"Origin": self.origin})
+            headers = {"Origin": self.origin} | ({"Authorization": f"Bearer {token}"} if token else {})
+            link.request(method, path, None if body is None else json.dumps(body), headers)
             response = link.getresponse()
             text = response.read()
         finally:
@@ -57,7 +63,17 @@ class Front:
 
     def log_in(self, user: str) -> str:
         """A one-time password."""
+        return str(self.login(user)["otp"])
+
+    def login(self, user: str) -> dict[str, Any]:
+        """A one-time password and a token."""
         status, answer = self.request("POST", "/login", {"username": user, "password": "123"})
+        assert status == 200, answer
+        return dict(answer)
+
+    def otp(self, token: str) -> str:
+        """Another one-time password."""
+        status, answer = self.request("POST", "/otp", token=token)
         assert status == 200, answer
         return str(answer["otp"])
 
@@ -121,8 +137,7 @@ def answers(front: Front) -> bool:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    # The command beside the examples.
-    with running(tmp_path_factory.mktemp("server"), "--trusted-proxy", "127.0.0.1", "--allow-host", NAME) as server:
+    with running(tmp_path_factory.mktemp("server"), *SERVED) as server:
         yield server
 
 
@@ -172,6 +187,39 @@ def test_a_dead_node_is_passed_over(tmp_path: Path, server: ServerProcess, make:
         for _ in range(4):
             with site.enter(site.log_in("percy")) as link:
                 assert ask(link, "join_room", room="lunch")["type"] == "ack"
+
+
+@contextmanager
+def nodes(folder: Path, *flags: str) -> Iterator[list[ServerProcess]]:
+    """Two nodes that share a Redis."""
+    with ExitStack() as up:
+        redis = up.enter_context(redis_server(folder / "redis"))
+        found = []
+        for name in ("node1", "node2"):
+            (folder / name).mkdir()
+            found.append(up.enter_context(running(folder / name, *SERVED, "--engine", redis.url, *flags)))
+        yield found
+
+
+@needs_redis
+@pytest.mark.parametrize(
+    ("make", "flags"), [(nginx_site, []), (caddy_site, ["--drain-delay", "3"])], ids=["nginx", "caddy"]
+)
+def test_nobody_is_refused_while_a_node_stops(tmp_path: Path, make: MakeSite, flags: list[str]) -> None:
+    with nodes(tmp_path, *flags) as (one, two), front(tmp_path / "proxy", make, [one.port, two.port]) as site:
+        token = str(site.login("percy")["token"])
+        with ExitStack() as links:
+            # Some on each, who do not go when they are told to: the node that stops serves them for a while.
+            for _ in range(4):
+                links.enter_context(site.enter(site.otp(token)))
+            stopping = threading.Thread(target=one.stop)
+            stopping.start()
+            tries = 0
+            while stopping.is_alive() or tries < 10:
+                with site.enter(site.otp(token)) as link:
+                    assert json.loads(link.recv(WAIT_S))["type"] == "welcome"
+                tries += 1
+            stopping.join()
 
 
 def test_nginx_without_host_is_told_what_is_wrong(tmp_path: Path, server: ServerProcess) -> None:
