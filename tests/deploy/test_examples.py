@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +39,13 @@ def read_yaml(file: Path) -> list[Any]:
 # systemd
 
 
-def test_systemd_takes_the_unit(tmp_path: Path) -> None:
+@pytest.mark.parametrize("drop_ins", [(), ("workers.conf",)], ids=["alone", "workers"])
+def test_systemd_takes_the_unit(tmp_path: Path, drop_ins: Sequence[str]) -> None:
     # What it starts has to be there.
-    unit = tmp_path / "hubbub.service"
+    unit, folder = tmp_path / "hubbub.service", tmp_path / "hubbub.service.d"
+    folder.mkdir()
+    for name in drop_ins:
+        shutil.copy(UNIT.with_name(folder.name) / name, folder)
     unit.write_text(UNIT.read_text().replace("/opt/hubbub/bin/hubbub", sys.executable))
     said = run("systemd-analyze", "verify", unit)
     assert not [line for line in said.splitlines() if "hubbub.service" in line], said
@@ -56,6 +61,12 @@ def test_the_unit_starts_a_command_that_there_is() -> None:
     program, command, *flags = shlex.split(line)
     assert (program, command) == ("/opt/hubbub/bin/hubbub", "serve")
     assert_settings(flag.removeprefix("--") for flag in flags if flag.startswith("--"))
+
+
+def test_workers_are_set_and_replaced() -> None:
+    text = (UNIT.with_name("hubbub.service.d") / "workers.conf").read_text()
+    assert_settings(name.removeprefix("HUBBUB_") for name in re.findall(r"\b(HUBBUB_[A-Z_]+)=", text))
+    assert "ExecReload=/bin/kill -HUP $MAINPID" in text
 
 
 def test_the_unit_waits_until_the_server_has_stopped() -> None:
