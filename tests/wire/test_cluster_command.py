@@ -9,6 +9,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from websockets.typing import Subprotocol
 from commands import done, hubbub, refused
 from hubbub.cluster.control import Wish, tell
 from hubbub.cluster.port import free_port
+from hubbub.errors import ConfigError
 from redis_servers import needs_redis
 
 pytestmark = needs_redis
@@ -182,13 +184,31 @@ def test_processes_are_killed_and_come_back(tmp_path: Path) -> None:
         assert re.findall(r"\S+://\S+", running.status())[:3] == urls
 
 
-def test_what_cannot_be_done_is_said(tmp_path: Path) -> None:
-    with trial(tmp_path) as running:
-        assert "there is no 'node9'; there are redis, node1, node2" in refused(running.tell("kill", "node9"))
-        assert "node2 runs already" in refused(running.tell("add", "node2"))
-        assert "redis runs already" in refused(running.tell("add", "redis"))
-        another = hubbub("cluster", "--dir", str(running.folder), cwd=tmp_path)
-        assert "runs in" in refused(another)
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTrial]:
+    """A trial that nothing is done to."""
+    with trial(tmp_path_factory.mktemp("idle")) as running:
+        yield running
+
+
+def test_what_cannot_be_done_is_said(idle: RunningTrial) -> None:
+    assert "there is no 'node9'; there are redis, node1, node2" in refused(idle.tell("kill", "node9"))
+    for wish, said in (
+        (Wish("add", "node2"), "node2 runs already"),
+        (Wish("add", "redis"), "redis runs already"),
+        (Wish("kill"), "name what is to be killed"),
+    ):
+        with pytest.raises(ConfigError, match=said):
+            tell(idle.folder, wish)
+    with socket.socket(socket.AF_UNIX) as link, link.makefile("rb") as answers:
+        link.connect(str(idle.folder / "control.sock"))
+        link.sendall(b'{"do": "dance"}\n')
+        assert b'"is_done":false' in answers.readline()
+    assert idle.states() == {"redis": "up", "node1": "up", "node2": "up"}
+
+
+def test_one_trial_runs_in_a_folder(idle: RunningTrial) -> None:
+    assert "a trial runs in" in refused(hubbub("cluster", "--dir", str(idle.folder), cwd=idle.folder))
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -233,11 +253,10 @@ def test_nothing_outlives_a_trial_that_is_killed(tmp_path: Path) -> None:
         assert "does not answer" in refused(running.tell("status"))
 
 
-def test_the_folder_is_its_owners_alone(tmp_path: Path) -> None:
-    with trial(tmp_path) as running:
-        assert running.folder.stat().st_mode & 0o777 == 0o700
-        assert (running.folder / "control.sock").stat().st_mode & 0o777 == 0o600
-        assert (running.folder / "redis" / "redis.conf").stat().st_mode & 0o777 == 0o600
+def test_the_folder_is_its_owners_alone(tmp_path: Path, idle: RunningTrial) -> None:
+    assert idle.folder.stat().st_mode & 0o777 == 0o700
+    assert (idle.folder / "control.sock").stat().st_mode & 0o777 == 0o600
+    assert (idle.folder / "redis" / "redis.conf").stat().st_mode & 0o777 == 0o600
     open_folder = tmp_path / "open"
     open_folder.mkdir(mode=0o755)
     assert "others may look into" in refused(hubbub("cluster", "--dir", str(open_folder), cwd=tmp_path))
