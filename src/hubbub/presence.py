@@ -14,7 +14,7 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
-from hubbub.engine import Attendance, Bus
+from hubbub.engine import Attendance, Bus, UserList
 from hubbub.events import encode
 
 __all__ = ["MAX_ANNOUNCED", "MAX_NAMES", "Attended", "Listing", "Presence", "Roster"]
@@ -39,9 +39,11 @@ class Roster:
         typing: users that type, each with the mark by which that ends.
         listing: who is in the room, as it was last told; None after a change.
         version: changes so far.
+        asking: how many wait for the engine to tell who is in the room, and
+        comers: users that have come since they wait, whom it may not have seen.
     """
 
-    __slots__ = ("here", "lingering", "listing", "typing", "version")
+    __slots__ = ("asking", "comers", "here", "lingering", "listing", "typing", "version")
 
     def __init__(self) -> None:
         self.here: Counter[str] = Counter()
@@ -49,6 +51,8 @@ class Roster:
         self.typing: dict[str, int] = {}
         self.listing: Listing | None = None
         self.version = 0
+        self.asking = 0
+        self.comers: set[str] = set()
 
     def change(self) -> None:
         """Note that those in the room are others than before."""
@@ -144,6 +148,8 @@ class Presence:
     def came(self, room: Attended, user: str) -> None:
         """A user has come; the others are told, if it was not there a moment ago."""
         room.roster.change()
+        if room.roster.asking:
+            room.roster.comers.add(user)
         if room.roster.lingering.pop(user, None) is None:
             tell(room, "member_joined", {"room": room.name, "user": user})
 
@@ -151,6 +157,7 @@ class Presence:
         """A user has gone; the others are told if it does not come back in time."""
         roster = room.roster
         roster.change()
+        roster.comers.discard(user)
         if user in roster.typing:
             self._end_typing(room, user)
         if room.is_live:
@@ -187,11 +194,12 @@ class Presence:
         if roster.listing is not None and user in roster.here:
             return roster.listing
         version = roster.version
-        found = await self._attendance.members(room.name, MAX_NAMES)
+        found = await self._ask(room)
         users = set(found.users)
-        away = roster.lingering.keys() - users
-        total = found.count + len(away)
-        users |= away
+        # Whoever has come after the engine has looked was told of before the one who asks is a member, and not again.
+        more = (roster.lingering.keys() | roster.comers) - users
+        total = found.count + len(more)
+        users |= more
         if user not in users and user not in roster.here:
             users.add(user)
             total += 1
@@ -199,6 +207,16 @@ class Presence:
         if roster.version == version and user in roster.here:
             roster.listing = listing
         return listing
+
+    async def _ask(self, room: Attended) -> UserList:
+        roster = room.roster
+        if not roster.asking:
+            roster.comers.clear()
+        roster.asking += 1
+        try:
+            return await self._attendance.members(room.name, MAX_NAMES)
+        finally:
+            roster.asking -= 1
 
     # Ends
 

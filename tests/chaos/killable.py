@@ -13,23 +13,24 @@ __all__ = ["Killable"]
 
 
 class Killable:
-    """A SQLite server with a fixed port.
+    """A server with a fixed port.
 
     Args:
         folder: where its log is, and its database unless `engine` names another.
         program: what takes the flags of `hubbub serve`.
 
     Attributes:
+        port: where it listens.
         now: the process that serves at the moment.
     """
 
     def __init__(self, folder: Path, *args: str, engine: str = "", program: Sequence[str] = SERVE) -> None:
         self._folder = folder
         self._program = program
-        port = free_port()
-        self._args = ("--engine", engine or f"sqlite:///{folder}/log.db", "--port", str(port), *args)
+        self.port = free_port()
+        self._args = ("--engine", engine or f"sqlite:///{folder}/log.db", "--port", str(self.port), *args)
         self._running = ExitStack()
-        self.ws_url = f"ws://127.0.0.1:{port}/ws"
+        self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
         self.now: ServerProcess
 
     def start(self) -> None:
