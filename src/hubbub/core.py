@@ -318,10 +318,9 @@ class Core:
         self._has_said_goodbye = True
         payload = reconnect(within_ms)
         for some in in_slices(list(self.clients)):
-            for client in some:
-                if client.is_connected:
-                    client.write_text(client.dialect.event("reconnect", payload))
-                    client.close(CloseCode.RESTART, "the server is restarting")
+            for client in some:  # one that has gone meanwhile is not written to
+                client.write_text(client.dialect.event("reconnect", payload))
+                client.close(CloseCode.RESTART, "the server is restarting")
             yield
 
 

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from gates import FullDisk, GatedEngine
 from hubbub import Client, Event, Hub, Refused
 from hubbub import room as room_module
+from hubbub.chat import NewMessage
 from hubbub.core import ServiceState
 from hubbub.counts import CODES, Buckets, EngineCounts
 from hubbub.engine import Head
@@ -324,6 +325,26 @@ async def test_a_slow_reader_is_slow_and_behind_until_it_has_read(stage: Stage) 
     found = scrape.all()
     assert (found["hubbub_slow_clients"], found["hubbub_behind_members"]) == (0, 0)
     assert (found["hubbub_deliveries_total"], found["hubbub_deliveries_fed_total"]) == (6, 2)
+
+
+async def test_one_that_is_fed_page_after_page_is_behind_once_and_its_gaps_are_counted() -> None:
+    async with at_work(engine=MemoryEngine(clock=Clock(), wall=Clock(), keep=700)) as stage:
+        scrape = Scrape(stage)
+        percy = await stage.client("percy")
+        await percy.join("general")
+        percy.read_slowly()
+        for number in range(1000):
+            stage.hub.room("general").post(NewMessage(str(number)))
+            if number % 100 == 0:
+                await stage.core.drained()
+        await stage.core.drained()
+        assert scrape["hubbub_behind_members"] == 1
+        percy.read_on()
+        await stage.core.drained()
+        found = scrape.all()
+        assert found["hubbub_gaps_total"] == 1
+        assert found["hubbub_behind_members"] == 0
+        assert found["hubbub_deliveries_fed_total"] == 700
 
 
 @pytest.mark.parametrize("seed", range(20))
