@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sized
 import structlog
 
 from hubbub.core import Core
+from hubbub.dialect import V1
 from hubbub.tasks import Tasks
 
 __all__ = ["OPENINGS_S", "drain"]
@@ -79,7 +80,7 @@ async def let_clients_move(core: Core, within_ms: int) -> None:
     clock = asyncio.get_running_loop().time
     until = clock() + min(within_ms / 1000, MOVE_S)
     await take_turns(core.moves(within_ms), until)
-    while clock() < until and any(client.dialect.resumes for client in core.clients):  # noqa: ASYNC110  # as below
+    while clock() < until and core.counts.connections[V1.name]:  # noqa: ASYNC110  # as below
         await asyncio.sleep(LOOK_S)
 
 
