@@ -380,6 +380,28 @@ async def test_a_node_long_gone_is_forgotten_once(nodes: list[Node], clock: Cloc
     assert gone == [one.id]
 
 
+async def test_a_node_without_a_lease_is_swept_unless_it_comes_for_another_one(nodes: list[Node], clock: Clock) -> None:
+    one, other, third = nodes
+    await third.watch("a")
+    for node, user in ((one, "alice"), (other, "percy")):
+        node.attendance.enter("a", user)
+        await members(node)
+    servers = one.calls.servers
+    async with servers.opened(await servers.master()) as connection:
+        await connection.send_command("DEL", servers.keys.of_vault("nodes"))
+        await connection.read_response()
+    await one.die()
+    await beat(third)
+    assert await members(third) == ["alice", "percy"]
+    clock.go(LEASE_S - 0.001)
+    await beat(other, third)
+    assert await members(third) == ["alice", "percy"]
+    clock.go(0.001)
+    await beat(other, third)
+    assert await members(third) == ["percy"]
+    assert await third.told.at_least(3) == [("came", "a", "alice"), ("came", "a", "percy"), ("went", "a", "alice")]
+
+
 # Servers that lose what they had
 
 

@@ -28,6 +28,8 @@ BEAT_S = 2.0
 
 # Partitions to a beat that are searched for users of nodes without a lease.
 LOOKS = 8
+# Such a node is remembered for as many leases, until all partitions have been looked at again.
+MOST_LEASES = 60
 
 log = structlog.get_logger("hubbub.engine")
 
@@ -58,6 +60,7 @@ class Leases:
         self._numbers = count(1)
         self.name = self._next_name()
         self._looked = 0
+        self._strays: dict[str, int] = {}
         self._sweeping: dict[str, asyncio.Task[None]] = {}
 
     async def begin(self) -> None:
@@ -110,9 +113,22 @@ class Leases:
         self._looked += LOOKS
         # Whoever has a lease had it before the part, so of these names none is only on its way to get one.
         names = set().union(*[await self._parts.names(partition) for partition in partitions])
-        if names:
-            known = await self._calls.run("known", VAULT_SLOT, self._keys.of_leases, [], within_s=QUICK_S)
-            for name in names - {name.decode() for some in known for name in some}:
+        if not names and not self._strays:
+            return
+        known = await self._calls.run("known", VAULT_SLOT, self._keys.of_leases, [], within_s=QUICK_S)
+        self._sweep_old_strays(names, {name.decode() for some in known for name in some})
+
+    def _sweep_old_strays(self, names: set[str], known: set[str]) -> None:
+        """Sweep those that have been strays for a while: one that lives comes for another lease within that time."""
+        now = self._time.now_ms()
+        self._strays = {
+            name: since
+            for name, since in self._strays.items()
+            if name not in known and now - since < MOST_LEASES * LEASE_MS
+        }
+        for name in names - known:
+            if now - self._strays.setdefault(name, now) >= LEASE_MS:
+                del self._strays[name]
                 self._sweep_soon(name)
 
     async def close(self) -> None:

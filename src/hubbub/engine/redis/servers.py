@@ -60,8 +60,9 @@ class Servers:
 
     keys: Keyspace
 
-    def __init__(self, target: RedisTarget, name: str = "hubbub") -> None:
+    def __init__(self, target: RedisTarget, name: str = "hubbub", *, warns: bool = True) -> None:
         self.target = target
+        self._warns = warns
         self.is_cluster = False
         self._name = name
         # Those that can be asked where the masters are, the one that knew it last first.
@@ -267,8 +268,9 @@ class Servers:
             raise self._config_error(f"the user may not do what is needed: {error}") from None
         except (RedisError, OSError) as error:
             raise EngineError(f"{self.target.shown}: {error}") from None
-        for address in masters:
-            self._warn(address, facts[address])
+        if self._warns:
+            for address in masters:
+                self._warn(address, facts[address])
 
     async def _ask_whether_cluster(self) -> bool:
         """Ask the first one that answers, master or not."""
@@ -338,17 +340,18 @@ class Servers:
         return ConfigError(f"--engine {self.target.shown}: {what}")
 
 
-async def connect(target: RedisTarget, name: str = "hubbub") -> Servers:
+async def connect(target: RedisTarget, name: str = "hubbub", *, warns: bool = True) -> Servers:
     """Find the servers of a target and check them, waiting for a while for those that are not there yet.
 
     Args:
         name: what connections are called in CLIENT LIST.
+        warns: whether the log is told what the servers had better be set to.
 
     Raises:
         ConfigError: they cannot be used.
     """
     check_ca(target)
-    servers = Servers(target, name)
+    servers = Servers(target, name, warns=warns)
     loop = asyncio.get_running_loop()
     end = loop.time() + START_S
     while True:

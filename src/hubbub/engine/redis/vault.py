@@ -140,7 +140,7 @@ async def open_vault(target: RedisTarget, *, clock: Callable[[], float]) -> Asyn
     Raises:
         ConfigError: the target cannot be used.
     """
-    calls = Calls(await connect(target))
+    calls = Calls(await connect(target, warns=False))
     try:
         yield RedisVault(calls, SteadyTime(clock), token_hex(8))
     finally:
