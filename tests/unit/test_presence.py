@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -205,6 +206,20 @@ async def test_who_comes_while_the_engine_is_asked_is_named_by_the_next_answer()
         engine.gate.open()
         await percy.hear()
         assert (await percy.ask("presence", {}))["members"] == ["alice", "percy"]
+
+
+async def test_who_comes_while_another_joins_is_named_by_the_answer_to_that() -> None:
+    engine = Pausing()
+    async with at_work(engine=engine) as stage:
+        await enter(stage, "bob")
+        percy, alice = await stage.client("percy"), await stage.client("alice")
+        engine.gate.close()
+        joining = asyncio.create_task(percy.ask("join_room", {"room": "general"}))
+        await engine.gate.reached()
+        await stage.hub.join(alice.client, "general")
+        engine.gate.open()
+        answer = await joining
+        assert (answer["members"], answer["count"]) == (["alice", "bob", "percy"], 3)
 
 
 async def test_the_engine_is_asked_once_for_all_who_ask_between_two_changes() -> None:
