@@ -101,6 +101,10 @@ class RedisLink(asyncio.Protocol):
                 self._settle(answer)
 
     def _settle(self, answer: Any) -> None:
+        if not self._waiting:
+            # An error to what was only said, as where a slot has moved; on a new connection it is said again.
+            self.cut()
+            return
         future = self._waiting.popleft()
         if future.done():
             return  # whoever asked has given up
