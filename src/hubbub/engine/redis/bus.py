@@ -80,7 +80,7 @@ class RedisBus:
         self._opening: dict[str, asyncio.Task[None]] = {}
         self._confirmed: dict[bytes, list[asyncio.Future[None]]] = {}
         self._leaving: Counter[bytes] = Counter()
-        self._repairing: set[str] = set()
+        self._repairing: set[RoomGate] = set()
         self._verbs = (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if keys.partitions > 1 else (b"SUBSCRIBE", b"UNSUBSCRIBE")
         self._is_flush_due = False
         self._unreturned = 0
@@ -223,8 +223,8 @@ class RedisBus:
             self._listener.deliver(gate.room, messages)
             self._flush_soon()
         self._unreturned += gate.release()
-        if gate.is_holding and gate.is_open and gate.room not in self._repairing:
-            self._repairing.add(gate.room)
+        if gate.is_holding and gate.is_open and self._gates.get(gate.room) is gate and gate not in self._repairing:
+            self._repairing.add(gate)
             self._tasks.start(self._repair(gate, PATIENCE_S))
 
     # This node's own messages
@@ -283,7 +283,7 @@ class RedisBus:
                 else:
                     break
         finally:
-            self._repairing.discard(gate.room)
+            self._repairing.discard(gate)
         self._pass_on(gate, ())
 
     async def _read_on(self, gate: RoomGate) -> None:
@@ -370,8 +370,8 @@ class RedisBus:
                     log.warning("rooms cannot be compared with their logs", error=str(error))
                     return
                 for gate, place, (last, _shared) in zip(gates, places, heads, strict=True):
-                    if (generation != place[0] or last > place[1]) and gate.room not in self._repairing:
-                        self._repairing.add(gate.room)
+                    if (generation != place[0] or last > place[1]) and gate not in self._repairing:
+                        self._repairing.add(gate)
                         self._tasks.start(self._repair(gate, 0))
 
 
