@@ -10,6 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
+from functools import partial
 from struct import Struct
 from typing import Any
 
@@ -83,7 +84,6 @@ class RedisBus:
         self._repairing: set[RoomGate] = set()
         self._verbs = (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if keys.partitions > 1 else (b"SUBSCRIBE", b"UNSUBSCRIBE")
         self._is_flush_due = False
-        self._unreturned = 0
 
     def attach(self, masters: Masters, listener: Listener) -> None:
         self._masters = masters
@@ -220,9 +220,9 @@ class RedisBus:
     def _pass_on(self, gate: RoomGate, messages: Sequence[Message]) -> None:
         """Deliver what has passed a gate; see to what it holds back."""
         if messages:
-            self._listener.deliver(gate.room, messages)
+            self._tell(gate, partial(self._listener.deliver, gate.room, messages))
             self._flush_soon()
-        self._unreturned += gate.release()
+        gate.release()
         if gate.is_holding and gate.is_open and self._gates.get(gate.room) is gate and gate not in self._repairing:
             self._repairing.add(gate)
             self._tasks.start(self._repair(gate, PATIENCE_S))
@@ -230,21 +230,35 @@ class RedisBus:
     # This node's own messages
 
     def show(self, kept: Sequence[Kept]) -> list[asyncio.Future[None]]:
-        """Deliver what this node has just kept, whoever has called flushes; who waits for what is held back."""
+        """Deliver what this node has just kept, whoever has called flushes; who waits for what is held back.
+
+        While somebody waits, nothing is delivered of any of these rooms: it could be written before its ack.
+        """
         waiters = []
+        passed = []
         for each in kept:
             gate = self._gates.get(each.room)
             if gate is None:
                 continue
             stretch = stretch_of(each)
-            passed = gate.offer(stretch)
-            if passed:
-                self._listener.deliver(each.room, passed)
+            passed.append((gate, gate.offer(stretch)))
             waiter = gate.shown(stretch.generation, stretch.last)
             if waiter is not None:
                 waiters.append(waiter)
+        for gate, messages in passed:
+            if waiters and gate.deferred is None:
+                gate.deferred = []
+            if messages:
+                self._tell(gate, partial(self._listener.deliver, gate.room, messages))
             self._pass_on(gate, ())
         return waiters
+
+    def _tell(self, gate: RoomGate, tell: Callable[[], None]) -> None:
+        """Tell the listener something of a room, as soon as it may know."""
+        if gate.deferred is None:
+            tell()
+        else:
+            gate.deferred.append(tell)
 
     def show_late(self, kept: Sequence[Kept]) -> None:
         """Deliver what was kept by calls that were given up."""
@@ -253,9 +267,14 @@ class RedisBus:
             if gate is not None:
                 self._take(gate, stretch_of(each))
 
-    def note_returned(self, count: int) -> None:
-        """Take note that senders have their answers, after which their messages may be written."""
-        self._unreturned -= count
+    def note_returned(self, kept: Sequence[Kept]) -> None:
+        """Take note that the append returns now which has waited for what it has kept to be shown."""
+        for each in kept:
+            gate = self._gates.get(each.room)
+            if gate is not None and gate.deferred is not None:
+                deferred, gate.deferred = gate.deferred, None
+                for tell in deferred:
+                    tell()
         self._flush_soon()
 
     def _flush_soon(self) -> None:
@@ -265,8 +284,7 @@ class RedisBus:
 
     def _flush(self) -> None:
         self._is_flush_due = False
-        if not self._unreturned:  # otherwise a message could be written before its ack
-            self._listener.flush()
+        self._listener.flush()
 
     # Holes
 
@@ -301,9 +319,9 @@ class RedisBus:
                 return
             passed = gate.fill(found.generation, found.shared, found.last, found.messages)
             if passed.rewound is not None:
-                self._listener.rewound(gate.room, passed.rewound)
+                self._tell(gate, partial(self._listener.rewound, gate.room, passed.rewound))
             if passed.hole is not None:
-                self._listener.hole(gate.room, *passed.hole)
+                self._tell(gate, partial(self._listener.hole, gate.room, *passed.hole))
             self._masters.counts.repairs += bool(passed.messages)
             self._pass_on(gate, passed.messages)
             if gate.seq >= found.last and gate.generation == found.generation:

@@ -7,7 +7,7 @@ have left a hole.  All pass one gate, which lets nothing through but the next se
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from hubbub.engine import Head
@@ -51,15 +51,18 @@ class RoomGate:
         generation: of what was shown last.
         is_open: whether it is known where the log stands; until then all is held back.
         seq: of what was shown last.
+        deferred: what the listener is to be told when an append of this node has returned, in order; None while none
+            is about to.
     """
 
-    __slots__ = ("_held", "_held_count", "_own", "generation", "is_open", "room", "seq")
+    __slots__ = ("_held", "_held_count", "_own", "deferred", "generation", "is_open", "room", "seq")
 
     def __init__(self, room: str) -> None:
         self.room = room
         self.generation = 0
         self.seq = 0
         self.is_open = False
+        self.deferred: list[Callable[[], None]] | None = None
         self._held: list[Stretch] = []
         self._held_count = 0
         # This node's own messages that wait to be shown: generation, last seq, who waits.
@@ -164,24 +167,20 @@ class RoomGate:
     def _is_past(self, generation: int, last: int) -> bool:
         return self.is_open and (generation, last) <= (self.generation, self.seq)
 
-    def release(self) -> int:
-        """Wake those whose messages have been shown; how many."""
-        if not self._own:
-            return 0
-        ready = [waiter for generation, last, waiter in self._own if self._is_past(generation, last)]
-        self._own = [each for each in self._own if not self._is_past(each[0], each[1])]
-        return wake(ready)
+    def release(self) -> None:
+        """Wake those whose messages have been shown."""
+        if self._own:
+            wake([waiter for generation, last, waiter in self._own if self._is_past(generation, last)])
+            self._own = [each for each in self._own if not self._is_past(each[0], each[1])]
 
     def give_up(self) -> None:
-        """Wake everyone: the room is not listened to any more."""
+        """Wake everyone, and tell nothing more: the room is not listened to any more."""
         wake([waiter for _, _, waiter in self._own])
         self._own = []
+        self.deferred = None
 
 
-def wake(waiters: Sequence[asyncio.Future[None]]) -> int:
-    woken = 0
+def wake(waiters: Sequence[asyncio.Future[None]]) -> None:
     for waiter in waiters:
         if not waiter.done():
             waiter.set_result(None)
-            woken += 1
-    return woken

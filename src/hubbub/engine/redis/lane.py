@@ -90,7 +90,7 @@ class PartitionLane:
         node: this node's id: 16 bytes, of this start.
         on_kept: is told what was kept, in order; it returns who waits until some of that is shown.
         on_late: is told what was kept of calls that were given up.
-        on_returned: is told for how many of those that wait the append is about to return.
+        on_returned: is told of what was kept, where somebody waited, when the append returns.
         keep: messages kept of a room; 0 for all.
         wait: replicas that must have it.
         now: tells tests' time in milliseconds since 1970; None for the server's.
@@ -105,13 +105,15 @@ class PartitionLane:
         clock: Callable[[], float],
         on_kept: Callable[[Sequence[Kept]], Sequence[asyncio.Future[None]]],
         on_late: Callable[[Sequence[Kept]], None],
-        on_returned: Callable[[int], None],
+        on_returned: Callable[[Sequence[Kept]], None],
         *,
         keep: int,
         wait: int,
         now: Callable[[], int] | None,
     ) -> None:
         self.turns = Turns()
+        # One append after the other, up to its return: what it waits for may take other turns.
+        self._appending = Turns()
         self.time = SteadyTime(clock)
         self._partition = partition
         self._node = node
@@ -136,6 +138,14 @@ class PartitionLane:
             NotKept: none of them was.
             NotKnown: each of them was, or was not.
         """
+        if not self._appending.take():
+            await self._appending.wait()
+        try:
+            return await self._append(drafts)
+        finally:
+            self._appending.give()
+
+    async def _append(self, drafts: Sequence[Draft]) -> list[Outcome]:
         outcomes: list[Outcome] = [UNSETTLED] * len(drafts)
         kept: list[Kept] = []
         await self.take_turn()
@@ -149,7 +159,7 @@ class PartitionLane:
         waiters = self._on_kept(kept)
         self.turns.give()
         if waiters:
-            await self._shown(waiters)
+            await self._shown(waiters, kept)
         return outcomes
 
     async def _run(self, part: Sequence[RoomDrafts], *, has_kept: bool) -> bytes:
@@ -183,12 +193,12 @@ class PartitionLane:
         await self._run([], has_kept=False)
         self.turns.give()
 
-    async def _shown(self, waiters: Sequence[asyncio.Future[None]]) -> None:
+    async def _shown(self, waiters: Sequence[asyncio.Future[None]], kept: Sequence[Kept]) -> None:
         """Wait until what was kept is shown, after what others have said before it; not for ever."""
         try:
             await asyncio.wait(waiters, timeout=APPEND_S)
         finally:
-            self._on_returned(sum(not waiter.cancel() for waiter in waiters))
+            self._on_returned(kept)
 
     async def take_turn(self) -> None:
         """Wait for what is under way in this partition; whoever has called gives the turn.
