@@ -17,6 +17,7 @@ import pytest
 
 from chaos.crowd import PRESENCE_S, Crowd
 from chaos.redis_stage import Load, Nodes, nodes
+from chaos.witness import ANSWER_S
 from hubbub.cluster.port import HOST
 from hubbub.cluster.redis import Appending, RedisServer
 from hubbub.engine.redis.keys import Keyspace
@@ -177,6 +178,8 @@ def node_paused(folder: Path, seconds: float) -> Iterator[Scene]:
 
         async def fault(stage: Stage) -> None:
             port = stage.nodes.ports[0]
+            for witness in stage.crowd.witnesses:
+                witness.patience_s = ANSWER_S + seconds
             os.kill(stage.nodes.pid(0), signal.SIGSTOP)
             try:
                 others = [witness for witness in stage.crowd.witnesses if witness.port != port]

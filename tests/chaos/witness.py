@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMes
 
 from chaos.room_view import RoomView
 
-__all__ = ["Acked", "Gone", "Unauthorized", "Witness", "post"]
+__all__ = ["ANSWER_S", "Acked", "Gone", "Unauthorized", "Witness", "post"]
 
 LOST = (ConnectionClosed, InvalidHandshake, InvalidMessage, OSError, EOFError, TimeoutError)
 
@@ -98,7 +98,7 @@ class Witness:
         self.visits = 0
         self._said = 0
         self._ids = 0
-        self._asked: dict[str, tuple[asyncio.Future[dict[str, Any]], Callable[[Mapping[str, Any]], None]]] = {}
+        self._asked: dict[str, tuple[asyncio.Future[dict[str, Any] | None], Callable[[Mapping[str, Any]], None]]] = {}
         self._connection: ClientConnection | None = None
 
     @property
@@ -136,7 +136,7 @@ class Witness:
         id_ = str(self._ids)
         loop = asyncio.get_running_loop()
         began = loop.time()
-        answer: asyncio.Future[dict[str, Any]] = loop.create_future()
+        answer: asyncio.Future[dict[str, Any] | None] = loop.create_future()
         self._asked[id_] = answer, take
         try:
             await self._connection.send(msgspec.json.encode({"type": type_, "id": id_, "payload": payload}), text=True)
@@ -149,6 +149,8 @@ class Witness:
             raise Gone from None
         finally:
             self._asked.pop(id_, None)
+        if event is None:
+            raise Gone
         self.slowest_s = max(self.slowest_s, loop.time() - began)
         if event["type"] == "error":
             code = event["payload"]["code"]
@@ -200,7 +202,7 @@ class Witness:
         asked, self._asked = self._asked, {}
         for answer, _ in asked.values():
             if not answer.done():
-                answer.set_exception(Gone())
+                answer.set_result(None)
         if self.unacked is not None:
             self.unacked.is_doubtful = True
             if self.unacked.key is None:
