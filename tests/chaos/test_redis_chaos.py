@@ -337,7 +337,6 @@ Opening = Callable[[Path], AbstractContextManager[Scene]]
 SHORT: dict[str, Opening] = {
     "a node killed": node_killed,
     "Redis killed, everysec": lambda folder: redis_killed(folder, "everysec"),
-    "Redis killed, always": lambda folder: redis_killed(folder, "always"),
     "a lagging replica promoted": lambda folder: master_replaced(folder, is_behind=True),
     "Sentinel, master killed": lambda folder: sentinel(folder, by_killing),
     "the link of a node cut for 2 s": lambda folder: link_cut(folder, 2.0),
@@ -348,6 +347,7 @@ SHORT: dict[str, Opening] = {
     "workers replaced": workers_replaced,
 }
 LONG: dict[str, Opening] = {
+    "Redis killed, always": lambda folder: redis_killed(folder, "always"),
     "Redis away for 15 s": lambda folder: redis_killed(folder, "everysec", 15.0),
     "a replica promoted": lambda folder: master_replaced(folder, is_behind=False),
     "Sentinel, master paused": lambda folder: sentinel(folder, by_pausing),
