@@ -223,9 +223,13 @@ class RedisBus:
             self._tell(gate, partial(self._listener.deliver, gate.room, messages))
             self._flush_soon()
         gate.release()
-        if gate.is_holding and gate.is_open and self._gates.get(gate.room) is gate and gate not in self._repairing:
+        if gate.is_holding and gate.is_open and self._gates.get(gate.room) is gate:
+            self._repair_soon(gate, PATIENCE_S)
+
+    def _repair_soon(self, gate: RoomGate, patience_s: float) -> None:
+        if gate not in self._repairing:
             self._repairing.add(gate)
-            self._tasks.start(self._repair(gate, PATIENCE_S))
+            self._tasks.start(self._repair(gate, patience_s))
 
     # This node's own messages
 
@@ -388,9 +392,8 @@ class RedisBus:
                     log.warning("rooms cannot be compared with their logs", error=str(error))
                     return
                 for gate, place, (last, _shared) in zip(gates, places, heads, strict=True):
-                    if (generation != place[0] or last > place[1]) and gate not in self._repairing:
-                        self._repairing.add(gate)
-                        self._tasks.start(self._repair(gate, 0))
+                    if generation != place[0] or last > place[1]:
+                        self._repair_soon(gate, 0)
 
 
 def stretch_of(kept: Kept) -> Stretch:
