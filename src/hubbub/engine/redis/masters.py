@@ -263,35 +263,50 @@ class Masters:
         try:
             return await self._evaluate(link, call, master.identity)
         except hiredis.ReplyError as error:
-            if not str(error).startswith("ASK "):
-                raise
             asked = self._asked(str(error))
             if asked is None or asked.commands is None:
                 raise
-            await asked.commands.call("ASKING")
             return await self._evaluate(asked.commands, call, asked.identity, asking=True)
-        except LinkLost:
-            call.may_be = True
-            raise
 
     async def _evaluate(self, link: RedisLink, call: ShardCall, identity: bytes, *, asking: bool = False) -> Any:
         rest = (len(call.keys), *call.keys, *call.args(identity))
         try:
-            answer = await link.call(b"EVALSHA", call.script.sha, *rest)
-        except hiredis.ReplyError as error:
-            if not str(error).startswith("NOSCRIPT"):
-                raise
-            if asking:
-                await link.call("ASKING")
-            answer = await link.call(b"EVAL", call.script.text, *rest)
-        if call.wait and await link.call("WAIT", call.wait, WAIT_MS) < call.wait:
+            try:
+                answer = await self._send(link, b"EVALSHA", call.script.sha, *rest, asking=asking)
+            except hiredis.ReplyError as error:
+                if not str(error).startswith("NOSCRIPT"):
+                    raise
+                answer = await self._send(link, b"EVAL", call.script.text, *rest, asking=asking)
+            if call.wait:
+                await self._wait(link, call.wait)
+        except LinkLost:
             call.may_be = True
-            raise LinkLost(f"fewer than {call.wait} replicas have it")
+            raise
         return answer
 
+    def _send(self, link: RedisLink, *command: Part, asking: bool) -> asyncio.Future[Any]:
+        if asking:  # it holds for the next command of the connection, so nothing may come between
+            link.call("ASKING").add_done_callback(forget)
+        return link.call(*command)
+
+    async def _wait(self, link: RedisLink, replicas: int) -> None:
+        """Wait until replicas have what was written.
+
+        Raises:
+            LinkLost: it is not known that they do; the server may have become a replica itself meanwhile.
+        """
+        try:
+            having = await link.call("WAIT", replicas, WAIT_MS)
+        except hiredis.ReplyError as error:
+            raise LinkLost(f"replicas cannot be waited for: {error}") from None
+        if having < replicas:
+            raise LinkLost(f"fewer than {replicas} replicas have it")
+
     def _asked(self, error: str) -> Master | None:
-        """The server that an ASK names."""
-        host, _, port = error.split()[2].rpartition(":")
+        """The server that an ASK names; None for another error, and for a server that is not known."""
+        if not error.startswith("ASK "):
+            return None
+        host, _, port = error.rpartition(" ")[2].rpartition(":")
         return self._by_address.get((host, int(port)))
 
     def _judge(self, call: ShardCall, error: Exception) -> str:
