@@ -49,8 +49,9 @@ class Settings:
     """Port to listen on; 0 takes a free one."""
 
     engine: str | None = None
-    """Where accounts and messages live: sqlite:///FILE, with ?durability=full for an fsync with each batch, or
-    memory:// (gone with the process). Without one, hubbub.db in the data folder; demo.db with --demo."""
+    """Where accounts and messages live: sqlite:///FILE, with ?durability=full for an fsync with each batch; memory://
+    (gone with the process); or redis://:PASSWORD@HOST, shared by many processes and machines, best set in the
+    environment. Without one, hubbub.db in the data folder; demo.db with --demo."""
 
     workers: int = 1
     """Processes that serve the port together. More than one needs an engine that processes share. max_clients,
