@@ -8,10 +8,11 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
@@ -239,14 +240,20 @@ def follows(server: RedisServer) -> bool:
 
 
 @contextmanager
-def sentinel(folder: Path, replace: Callable[[SentinelGroup], None]) -> Iterator[Scene]:
-    with redis_sentinels(folder / "redis", appending="everysec") as group:
+def sentinel(
+    folder: Path, replace: Callable[[SentinelGroup], None], settings: Mapping[str, int] = MappingProxyType({})
+) -> Iterator[Scene]:
+    with redis_sentinels(folder / "redis", appending="everysec", settings=dict(settings)) as group:
         hosts = ",".join(f"{HOST}:{each.port}" for each in group.sentinels)
 
         async def fault(_stage: Stage) -> None:
             await asyncio.to_thread(replace, group)
 
         yield Scene([f"redis+sentinel://{hosts}/{MASTER_NAME}"] * 2, fault, may_lose=True)
+
+
+# A master that was replaced, and comes back before it knows, takes nothing.
+RECOMMENDED = {"min-replicas-to-write": 1, "min-replicas-max-lag": 2}
 
 
 def by_killing(group: SentinelGroup) -> None:
@@ -350,7 +357,9 @@ LONG: dict[str, Opening] = {
     "Redis killed, always": lambda folder: redis_killed(folder, "always"),
     "Redis away for 15 s": lambda folder: redis_killed(folder, "everysec", 15.0),
     "a replica promoted": lambda folder: master_replaced(folder, is_behind=False),
+    "Sentinel, master killed, a replica needed": lambda folder: sentinel(folder, by_killing, RECOMMENDED),
     "Sentinel, master paused": lambda folder: sentinel(folder, by_pausing),
+    "Sentinel, asked to, a replica needed": lambda folder: sentinel(folder, by_asking, RECOMMENDED),
     "Sentinel, asked to": lambda folder: sentinel(folder, by_asking),
     "the link of a node cut for 10 s": lambda folder: link_cut(folder, 10.0),
     "the link of a node silent for 10 s": lambda folder: link_cut(folder, 10.0, TcpProxy.hold),
