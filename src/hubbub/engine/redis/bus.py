@@ -25,6 +25,7 @@ from hubbub.engine.redis.masters import Master, Masters, forget
 from hubbub.engine.redis.reading import Reading, messages_of
 from hubbub.errors import EngineError
 from hubbub.events import Message
+from hubbub.ration import Ration
 from hubbub.tasks import Tasks
 
 __all__ = ["RedisBus"]
@@ -84,6 +85,7 @@ class RedisBus:
         self._repairing: set[RoomGate] = set()
         self._verbs = (b"SSUBSCRIBE", b"SUNSUBSCRIBE") if keys.partitions > 1 else (b"SUBSCRIBE", b"UNSUBSCRIBE")
         self._is_flush_due = False
+        self._lines = Ration(5, 10.0)
 
     def attach(self, masters: Masters, listener: Listener) -> None:
         self._masters = masters
@@ -179,7 +181,15 @@ class RedisBus:
     # What is published
 
     def on_push(self, push: list[Any]) -> None:
-        """Take what a server says."""
+        """Take what a server says.  What is no publication of ours is dropped: a hole that it leaves is read."""
+        try:
+            self._take_push(push)
+        except Exception as error:  # a stranger's publication must not cost the connection
+            left_out = self._lines.take(asyncio.get_running_loop().time())
+            if left_out is not None:
+                log.warning("a publication is not understood", error=repr(error), lines_left_out=left_out)
+
+    def _take_push(self, push: list[Any]) -> None:
         kind, channel = push[0], push[1]
         if kind in (b"message", b"smessage"):
             self._on_message(channel, push[2])

@@ -73,6 +73,10 @@ class Keyspace:
         """A key or channel of a room; `kind` is a letter, such as `l` for its messages."""
         return self._starts[self.partition_of(room)] + f"{kind}:{room}".encode()
 
+    def pattern(self, kind: str) -> str:
+        """What SCAN finds all keys of a kind by."""
+        return f"{self._prefix}:{{*}}:{kind}:*"
+
     def of_vault(self, name: str) -> bytes:
         """A key or channel of the vault, in whose slot are also the leases of the nodes."""
         return self._vault + name.encode()

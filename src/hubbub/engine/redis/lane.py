@@ -152,12 +152,14 @@ class PartitionLane:
         try:
             for part in parts_of(drafts):
                 answer = await self._run(part, has_kept=bool(kept))
-                kept += self._read(answer, part, outcomes)
+                kept += self._read_or_give(answer, part, outcomes)
         except BaseException:
             self._on_late(kept)
             raise
-        waiters = self._on_kept(kept)
-        self.turns.give()
+        try:
+            waiters = self._on_kept(kept)
+        finally:
+            self.turns.give()
         if waiters:
             await self._shown(waiters, kept)
         return outcomes
@@ -178,6 +180,9 @@ class PartitionLane:
             raise NotKept(str(error)) from None
         except asyncio.CancelledError:
             self._settle_later(call, part)
+            raise
+        except BaseException:
+            self.turns.give()  # the next call has a higher number: a late copy of this one is refused
             raise
         self.is_refused = False
         return answer
@@ -286,11 +291,22 @@ class PartitionLane:
                 answer = await self._masters.run(call, within_s=APPEND_S)
                 break
             except NotDone:
+                self.is_refused = True
                 await asyncio.sleep(SETTLE_S)  # the server is away, or refuses everything
+        self.is_refused = False
         outcomes: list[Outcome] = [UNSETTLED] * (1 + max((index for each in part for index in each.indices), default=0))
-        self._on_late(list(self._read(answer, part, outcomes)))
+        kept = self._read_or_give(answer, part, outcomes)
         log.info("a batch that was not known about was kept", partition=self._partition)
         self.turns.give()
+        self._on_late(kept)
+
+    def _read_or_give(self, answer: bytes, part: Sequence[RoomDrafts], outcomes: list[Outcome]) -> list[Kept]:
+        """Take an answer apart; the turn is given where that fails."""
+        try:
+            return list(self._read(answer, part, outcomes))
+        except Exception:
+            self.turns.give()
+            raise
 
 
 # What an outcome is before it is known.

@@ -138,7 +138,11 @@ async def open_link(
     Raises:
         redis.exceptions.RedisError, OSError: there is no connection to be had.
     """
-    await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no annotation there
+    try:
+        await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no annotation there
+    except BaseException:
+        await connection.disconnect(nowait=True)
+        raise
     link = RedisLink(on_push, on_lost)
     assert connection._writer is not None
     link.attach(connection._writer)

@@ -21,6 +21,7 @@ from hubbub.engine.redis.link import LinkLost, Part
 from hubbub.engine.redis.masters import Master, Masters, forget
 from hubbub.engine.redis.reading import Reading
 from hubbub.engine.redis.servers import Servers
+from hubbub.engine.redis.trimming import Trimming
 from hubbub.errors import EngineError
 from hubbub.tasks import Tasks
 
@@ -89,6 +90,7 @@ class RedisLog(ABC):
             for partition in range(keys.partitions)
         ]
         self._listener: Listener
+        self.trimming = Trimming(self.node, keys, self._masters, self._cutoff_ms)
 
     async def open_log(self, listener: Listener) -> None:
         """Connect, and learn how far the log's time has come.
@@ -103,6 +105,8 @@ class RedisLog(ABC):
         self._age = Age(self._keep_s, clock=self._clock, wall=self._wall or self._server_time)
         self._tasks.start(self._bus.compare_for_ever())
         self._tasks.start(self._probe_refused())
+        if self._age.ends:
+            self._tasks.start(self.trimming.run())
 
     async def _probe_refused(self) -> None:
         """Find out when messages are taken again that were refused; who is not ready may be sent none."""

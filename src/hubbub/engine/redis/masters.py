@@ -69,6 +69,10 @@ class NotDone(Exception):
         self.may_be = may_be
 
 
+# What connecting and greeting a server may end with; the last two, where it answers what no Redis does.
+UNUSABLE = (RedisError, hiredis.ReplyError, OSError, TimeoutError, LinkLost, NotDone, LookupError, ValueError)
+
+
 class ShardCall:
     """A script to be run on the data of one shard.
 
@@ -171,6 +175,7 @@ class Masters:
         self._refreshing: asyncio.Task[None] | None = None
         self._following: asyncio.Task[None] | None = None
         self._refreshed_at = 0.0
+        self._is_closed = False
         self._lines = Ration(5, 5.0)
 
     async def open(self) -> None:
@@ -184,6 +189,7 @@ class Masters:
             self._following = asyncio.ensure_future(self._follow())
 
     async def close(self) -> None:
+        self._is_closed = True
         tasks = [task for of_master in self._tasks.values() for task in of_master]
         tasks += [task for task in (self._refreshing, self._following) if task is not None]
         for task in tasks:
@@ -253,13 +259,13 @@ class Masters:
                     raise
                 self.look_again()
             await asyncio.sleep(LONGEST_DELAY_S)
-        raise LinkLost(f"{shown(self._of_shard[shard].address)} does not answer")
+        raise LinkLost("Redis does not answer")
 
     async def _try(self, call: ShardCall) -> Any:
         master = self._of_shard[call.shard]
         link = master.commands
         if link is None:
-            raise LinkLost(f"{shown(master.address)} does not answer")
+            raise LinkLost("Redis does not answer")
         try:
             return await self._evaluate(link, call, master.identity)
         except hiredis.ReplyError as error:
@@ -331,7 +337,7 @@ class Masters:
         """Find out anew where the data is, and who serves it."""
         if master is not None and master.commands is not None:
             self._ask_identity(master, master.commands)
-        if self._refreshing is None or self._refreshing.done():
+        if not self._is_closed and (self._refreshing is None or self._refreshing.done()):
             self._refreshing = asyncio.ensure_future(self._refresh())
 
     async def _follow(self) -> None:
@@ -427,7 +433,7 @@ class Masters:
                     link = await master.open(on_push, lost.set)
                 async with asyncio.timeout(CONNECT_S):
                     await greet(link)
-            except (RedisError, hiredis.ReplyError, OSError, TimeoutError, LinkLost, NotDone) as error:
+            except UNUSABLE as error:
                 self._say("a Redis server does not answer", error, server=shown(master.address))
             else:
                 delay = FIRST_DELAY_S

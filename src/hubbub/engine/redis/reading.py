@@ -124,13 +124,8 @@ class Reading:
         cutoff = self._cutoff_ms()
         answer = await self._run(partition, READ, keys, [cutoff, direction, seq, max(limit, 0), generation])
         generation_now, last, shared, is_resumed, first, more, elements = answer
-        messages = [
-            Message(room, place, *element)
-            for place, element in enumerate(map(_element, elements), first)
-            if element[0] >= cutoff
-        ]
-        has_all = len(messages) == len(elements)
-        return ReadPage(generation_now, last, shared, bool(is_resumed) and has_all, messages, bool(more))
+        messages = [Message(room, place, *element) for place, element in enumerate(map(_element, elements), first)]
+        return ReadPage(generation_now, last, shared, bool(is_resumed), messages, bool(more))
 
     async def _run(self, partition: int, script: Script, keys: Sequence[Part], rest: Sequence[Part]) -> Any:
         def args(identity: bytes) -> Sequence[Part]:

@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- with generation
+-- with generation age
 -- Reads a page of a room's log, and where it stands, at one moment.  Drops what has grown too old.
 -- KEYS: f p l
 -- ARGV: identity, now, drop what was sent before (0 for nothing), direction, seq, limit, the caller's generation
@@ -7,8 +7,6 @@
 --       generation and holds what follows, otherwise the newest
 -- Returns generation, last seq, up to where that generation is part of this log, 1 where it is resumed, first seq of
 --       the page, 1 where there are others beyond the limit, the messages.
-local MOST_DROPPED = 500
-
 local f, p, l = KEYS[1], KEYS[2], KEYS[3]
 local identity, cutoff, direction = ARGV[1], tonumber(ARGV[3]), ARGV[4]
 local seq, limit, generation_asked = tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
@@ -22,17 +20,11 @@ local place = redis.call('HMGET', p, 's', 'g')
 local last = tonumber(place[1] or '0')
 local shared = shared_with(p, last, tonumber(place[2] or ''), generations, generation_asked)
 
-if cutoff > 0 then
-  for _ = 1, MOST_DROPPED do
-    local oldest = redis.call('LINDEX', l, 0)
-    if not oldest or struct.unpack('>I8', oldest, 3) >= cutoff then
-      break
-    end
-    redis.call('LPOP', l)
-  end
-end
-
-local held = last - redis.call('LLEN', l) + 1
+local length = redis.call('LLEN', l)
+local expired = count_expired(l, length, cutoff)
+-- The seqs of the first message in the list, and of the first that is not too old.
+local listed = last - length + 1 + drop_expired(l, expired)
+local held = last - length + 1 + expired
 local is_resumed = 0
 if direction == 'resume' then
   if seq <= shared and seq + 1 >= held then
@@ -53,6 +45,6 @@ else
 end
 local messages = {}
 if first <= final then
-  messages = redis.call('LRANGE', l, first - held, final - held)
+  messages = redis.call('LRANGE', l, first - listed, final - listed)
 end
 return { generation, last, shared, is_resumed, first, more and 1 or 0, messages }

@@ -1,14 +1,8 @@
 #!lua flags=allow-oom
--- Drops what has grown too old in a room that nobody reads.
+-- with age
+-- Drops what has grown too old in rooms that nobody reads, some of it at a time.
 -- KEYS: l
--- ARGV: drop what was sent before, how many at most
--- Returns how many were dropped.
-local cutoff, most = tonumber(ARGV[1]), tonumber(ARGV[2])
-for dropped = 0, most - 1 do
-  local oldest = redis.call('LINDEX', KEYS[1], 0)
-  if not oldest or struct.unpack('>I8', oldest, 3) >= cutoff then
-    return dropped
-  end
-  redis.call('LPOP', KEYS[1])
-end
-return most
+-- ARGV: drop what was sent before
+-- Returns how many messages are still too old.
+local expired = count_expired(KEYS[1], redis.call('LLEN', KEYS[1]), tonumber(ARGV[1]))
+return expired - drop_expired(KEYS[1], expired)
