@@ -1,4 +1,4 @@
-#!lua
+#!lua flags=allow-oom
 -- with time vault moving change
 -- Close a room: its name, 1 for one that is to be deleted, and how many may be closed.
 local room = ARGV[2]
