@@ -235,6 +235,11 @@ class RedisCluster:
         self.servers = servers
         self._masters = masters
 
+    @property
+    def url(self) -> str:
+        """The cluster, by the masters of the start."""
+        return "redis://" + ",".join(f"{HOST}:{server.port}" for server in self.servers[: self._masters])
+
     def form(self) -> None:
         """Make a cluster of them, and wait until all say that it is well."""
         first, *others = self.servers

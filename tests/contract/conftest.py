@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import itertools
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,7 @@ from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
 from hubbub.engine.redis.target import is_redis, parse
 from hubbub.engine.urls import make_engine
 from hubbub.testing import Clock
-from redis_servers import needs_redis, redis_single
+from redis_servers import RedisCluster, needs_redis, redis_cluster, redis_single
 from walls import Wall
 
 __all__ = ["redis_single"]
@@ -58,9 +58,17 @@ ENGINES = [
     "sqlite:///{}/log.db?durability=full",
     "sqlite:///{}/folding.db",
     pytest.param("redis", marks=needs_redis),
+    pytest.param("redis cluster", marks=[needs_redis, pytest.mark.thorough]),
 ]
 
 prefixes = itertools.count()
+
+
+@pytest.fixture(scope="session")
+def redis_cluster_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisCluster]:
+    """A cluster of 3 masters and 3 replicas for all tests, each with a prefix of its own."""
+    with redis_cluster(tmp_path_factory.mktemp("cluster")) as cluster:
+        yield cluster
 
 
 @pytest.fixture(params=ENGINES)
@@ -69,6 +77,9 @@ def url(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Monk
     if request.param == "redis":
         server: RedisServer = request.getfixturevalue("redis_single")
         return f"{server.url}?prefix=t{next(prefixes)}"
+    if request.param == "redis cluster":
+        cluster: RedisCluster = request.getfixturevalue("redis_cluster_for_all")
+        return f"{cluster.url}?prefix=t{next(prefixes)}"
     if "folding" in request.param:
         monkeypatch.setattr(folding, "FOLD_MESSAGES", 1)
         monkeypatch.setattr(folding, "FOLD_ROWS", 1)

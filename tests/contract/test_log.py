@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 
 import pytest
 
@@ -21,6 +22,11 @@ SENT = 1_000_000
 
 def draft(room: str = "general", text: str = "hi", sender: str = "percy", key: str | None = None) -> Draft:
     return Draft(room, "new_message", b'{"message":"%b"}' % text.encode(), sender, key)
+
+
+def beside(engine: Engine, room: str) -> str:
+    """Another room of a room's lane: what is kept together, or not, is of one lane."""
+    return next(name for name in map("room {}".format, itertools.count()) if engine.lane(name) == engine.lane(room))
 
 
 async def is_repeated(engine: Engine) -> bool:
@@ -112,17 +118,18 @@ async def test_a_repeat_in_another_batch_under_way_is_kept_once(engine: Engine) 
 async def test_a_failed_batch_keeps_nothing_and_leaves_no_hole(
     engine: Engine, told: Told, break_appends: BreakAppends
 ) -> None:
+    new_room = beside(engine, "general")
     await engine.subscribe("general")
     await engine.append([draft(text="before")])
     break_appends(1)
     with pytest.raises(NotKept):
-        await engine.append([draft(text="lost", key="k"), draft("new room", "lost")])
+        await engine.append([draft(text="lost", key="k"), draft(new_room, "lost")])
     is_up_now = engine.is_up
     assert not is_up_now
     assert await texts(engine) == ["before"]
     assert (await engine.head("general")).seq == 1
-    assert (await engine.head("new room")).seq == 0
-    again, other = await kept(engine.append([draft(text="again", key="k"), draft("new room")]))
+    assert (await engine.head(new_room)).seq == 0
+    again, other = await kept(engine.append([draft(text="again", key="k"), draft(new_room)]))
     assert (again.seq, again.repeated, other.seq) == (2, False, 1)
     assert engine.is_up
     assert await texts(engine) == ["before", "again"]
@@ -132,13 +139,14 @@ async def test_a_failed_batch_keeps_nothing_and_leaves_no_hole(
 async def test_a_failed_batch_does_no_harm_to_those_under_way(
     engine: Engine, told: Told, break_appends: BreakAppends
 ) -> None:
+    new_room = beside(engine, "general")
     await engine.subscribe("general")
     await engine.append([draft(text="before")])
     break_appends(2)
     first, second, third, fourth = await asyncio.gather(
-        engine.append([draft(text="lost", key="k"), draft(text="lost"), draft("new room")]),
+        engine.append([draft(text="lost", key="k"), draft(text="lost"), draft(new_room)]),
         engine.append([draft(text="lost"), draft(text="lost")]),
-        engine.append([draft(text="kept", key="k"), draft("new room")]),
+        engine.append([draft(text="kept", key="k"), draft(new_room)]),
         engine.append([draft(text="kept", key="k")]),
         return_exceptions=True,
     )

@@ -8,7 +8,7 @@ import functools
 import itertools
 import tempfile
 from collections.abc import Coroutine
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -24,11 +24,11 @@ from hubbub.chat import NewMessage
 from hubbub.cluster.redis import RedisServer
 from hubbub.engine import folding
 from hubbub.engine.redis.engine import make_redis_engine
-from hubbub.engine.redis.target import parse
+from hubbub.engine.redis.target import RedisTarget, parse
 from hubbub.engine.urls import make_engine
 from hubbub.recent import RECENT
 from hubbub.testing import CLASSIC, Clock, Guest, Stage, at_work
-from redis_servers import needs_redis
+from redis_servers import RedisCluster, needs_redis, redis_cluster
 
 ROOM = "general"
 OTHER_ROOM = "kitchen"
@@ -385,8 +385,11 @@ class RedisPromises(Promises):
     """The same on Redis, where a restart of all nodes loses nothing."""
 
     def __init__(self) -> None:
-        self.target = parse(f"{redis_for_all().url}?prefix=promises{next(prefixes)}")
+        self.target = self.new_target()
         super().__init__()
+
+    def new_target(self) -> RedisTarget:
+        return parse(f"{redis_for_all().url}?prefix=promises{next(prefixes)}")
 
     async def start(self) -> Stage:
         self.gate = Gate(is_open=False)
@@ -426,6 +429,27 @@ class NodesPromises(RedisPromises):
                     person.hear()
 
 
+@functools.cache
+def cluster_for_all() -> RedisCluster:
+    """One cluster for all examples, each with a prefix of its own; it ends with this process."""
+    running = ExitStack()
+    cluster = running.enter_context(redis_cluster(Path(tempfile.mkdtemp())))
+    atexit.register(running.close)
+    return cluster
+
+
+class ClusterPromises(NodesPromises):
+    """The same on a cluster, whose rooms have lanes of their own."""
+
+    def new_target(self) -> RedisTarget:
+        return parse(f"{cluster_for_all().url}?prefix=promises{next(prefixes)}")
+
+    async def settle(self) -> None:
+        for stage in self.stages:
+            await stage.core._pump.emptied()
+        await super().settle()
+
+
 slow_enough = settings(max_examples=25, stateful_step_count=25, deadline=None, suppress_health_check=list(HealthCheck))
 
 Promises.TestCase.settings = slow_enough
@@ -438,3 +462,5 @@ RedisPromises.TestCase.settings = slow_enough
 TestRedis = needs_redis(pytest.mark.thorough(RedisPromises.TestCase))
 NodesPromises.TestCase.settings = slow_enough
 TestNodes = needs_redis(pytest.mark.thorough(NodesPromises.TestCase))
+ClusterPromises.TestCase.settings = settings(slow_enough, max_examples=10)
+TestCluster = needs_redis(pytest.mark.thorough(ClusterPromises.TestCase))

@@ -18,6 +18,7 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
+import structlog
 from redis.asyncio.connection import Connection
 from redis.exceptions import (
     AskError,
@@ -38,12 +39,17 @@ from hubbub.engine.redis.keys import VAULT_SLOT
 from hubbub.engine.redis.servers import SILENT_S, Servers, hang_up
 from hubbub.engine.redis.target import Address
 from hubbub.errors import EngineError, NotKept, NotKnown
+from hubbub.ration import Ration
 
 __all__ = ["Calls", "Script", "load"]
 
 WITH = "-- with "
 
 Arg = bytes | str | int
+
+log = structlog.get_logger("hubbub.engine")
+
+FULL = "its memory is full (maxmemory)"
 
 # How long a call is tried for: one that someone waits for at a login, and any other.
 QUICK_S = 3.0
@@ -121,6 +127,7 @@ class Calls:
         self._pools: dict[Address, Pool] = {}
         self._is_answering = True
         self._is_full = False
+        self._lines = Ration(5, 5.0)
 
     @property
     def is_up(self) -> bool:
@@ -187,7 +194,7 @@ class Calls:
                 remedy = remedy_for(error)
                 if isinstance(error, OutOfMemoryError):
                     self._is_full = True
-                    call.failure = "its memory is full (maxmemory)"
+                    call.failure = FULL
             if remedy is Remedy.NONE or (call.is_unsettled and not is_repeatable):
                 raise self._error(call, call.failure)
             # The first time at once: a connection that was idle may have been closed long ago.
@@ -219,8 +226,12 @@ class Calls:
                 return await exchange(connection, call, call.command("EVAL", call.script.text), is_redirected)
 
     def _error(self, call: ScriptCall, what: str) -> EngineError:
+        """What the caller is told, who may tell a stranger: where Redis is, and what it says, is for the log."""
+        left_out = self._lines.take(asyncio.get_running_loop().time())
+        if left_out is not None:
+            log.warning("Redis has not done it", script=call.script.name, error=what, lines_left_out=left_out)
         kind = NotKnown if call.is_unsettled else NotKept
-        return kind(f"Redis did not {call.script.name}: {what}")
+        return kind("Redis' memory is full" if what == FULL else "Redis does not answer, or refuses it")
 
 
 async def exchange(connection: Connection, call: ScriptCall, command: tuple[Arg, ...], is_redirected: bool) -> Any:

@@ -22,7 +22,7 @@ from hubbub.engine.redis.masters import Master, Masters, forget
 from hubbub.engine.redis.reading import Reading
 from hubbub.engine.redis.servers import Servers
 from hubbub.engine.redis.trimming import Trimming
-from hubbub.errors import EngineError
+from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.tasks import Tasks
 
 __all__ = ["RedisLog"]
@@ -155,10 +155,16 @@ class RedisLog(ABC):
         if len(places) == 1:
             return await self._lanes[next(iter(places))].append(batch)
         parts = await asyncio.gather(
-            *(self._lanes[lane].append([batch[index] for index in indices]) for lane, indices in places.items())
+            *(self._lanes[lane].append([batch[index] for index in indices]) for lane, indices in places.items()),
+            return_exceptions=True,
         )
+        errors = [part for part in parts if isinstance(part, BaseException)]
+        if errors:
+            is_all = len(errors) == len(parts) and all(isinstance(error, NotKept) for error in errors)
+            raise errors[0] if is_all else NotKnown(f"some of it was kept, or all: {errors[0]}")
         outcomes: dict[int, Outcome] = {}
         for indices, part in zip(places.values(), parts, strict=True):
+            assert isinstance(part, list)
             outcomes.update(zip(indices, part, strict=True))
         return [outcomes[index] for index in range(len(batch))]
 
