@@ -360,3 +360,9 @@ def test_no_two_classes_have_one_name() -> None:
     told = [f"{name} is in {', '.join(found[name])}" for name in found.keys() - ON_BOTH_SIDES]
     assert not told, "\n".join(told)
     assert found.keys() == ON_BOTH_SIDES
+
+
+def test_no_two_files_of_tests_have_one_name() -> None:
+    """pytest takes two of them for one module, and runs neither."""
+    names = [file.name for file in Path(__file__).parents[1].glob("*/test_*.py")]
+    assert sorted(names) == sorted(set(names))
