@@ -139,7 +139,8 @@ async def test_asking_costs_the_same_however_many_rooms_and_members_there_are(st
     for number in range(200):
         await percy.join(f"room{number}")
         await alice.join(f"room{number}")
-    assert cost() == before
+    # Newer versions of CPython count a few bytecodes more or less; one for each room would be hundreds.
+    assert cost() < 1.05 * before
     assert scrape["hubbub_rooms"] == 200
 
 
