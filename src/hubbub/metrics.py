@@ -171,7 +171,7 @@ class Metrics:
         made_at, body = self._answers.get(is_open, (-FRESH_S, b""))
         if now - made_at >= FRESH_S:
             families = Families(self._all(), self._build)
-            body = as_open_metrics(families) if is_open else as_text(families)  # type: ignore[no-untyped-call]
+            body = as_open_metrics(families) if is_open else as_text(families)  # type: ignore[no-untyped-call]  # it has none
             self._answers[is_open] = now, body
         return body, OPEN_METRICS if is_open else CONTENT_TYPE_PLAIN_0_0_4
 

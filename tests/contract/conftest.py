@@ -21,7 +21,8 @@ from hubbub.cluster.redis import RedisServer
 from hubbub.engine import Engine, folding
 from hubbub.engine.journal import JournalFile
 from hubbub.engine.redis.engine import make_redis_engine
-from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
+from hubbub.engine.redis.master import NotDone, ShardCall
+from hubbub.engine.redis.masters import Masters
 from hubbub.engine.redis.target import is_redis, parse
 from hubbub.engine.urls import make_engine
 from hubbub.testing import Clock

@@ -53,7 +53,7 @@ class Peer:
         self.ears = Ears()
         self.is_deaf = False
         self._take = engine._bus._on_message
-        engine._bus._on_message = self._hear  # type: ignore[method-assign]
+        engine._bus._on_message = self._hear  # type: ignore[method-assign]  # a spy
         self.heard = asyncio.Event()
 
     def _hear(self, channel: bytes, data: bytes) -> None:

@@ -78,7 +78,7 @@ async def test_both_formats_are_what_prometheus_reads_and_say_the_same(stage: St
     open_body, open_media_type = metrics.answer(OPEN)
     assert media_type == "text/plain; version=0.0.4; charset=utf-8"
     assert open_media_type == "application/openmetrics-text; version=1.0.0; charset=utf-8"
-    families = list(open_parser.text_string_to_metric_families(open_body.decode()))  # type: ignore[no-untyped-call]
+    families = list(open_parser.text_string_to_metric_families(open_body.decode()))  # type: ignore[no-untyped-call]  # no types
     opened = {(each.name, *each.labels.values()): each.value for family in families for each in family.samples}
     plain = {
         (each.name, *each.labels.values()): each.value
@@ -451,7 +451,7 @@ async def test_each_process_tells_of_all_and_no_counter_falls(folder: Path) -> N
         scrapes = [Scrape(one, folder), Scrape(other, folder)]
         guests = [await one.client("percy", CLASSIC), await other.client("alice", CLASSIC)]
         found = [0.0]
-        showing = [asyncio.create_task(scrape.metrics.show(scrape.metrics._tallies)) for scrape in scrapes]  # type: ignore[arg-type]
+        showing = [asyncio.create_task(scrape.metrics.show(scrape.metrics._tallies)) for scrape in scrapes]  # type: ignore[arg-type]  # set
         await asyncio.sleep(0)
         for number in range(6):
             guests[number % 2].say("send_message", {"message": "hi"})

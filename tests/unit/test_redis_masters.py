@@ -10,7 +10,8 @@ import pytest
 
 from hubbub.engine.redis.calls import load
 from hubbub.engine.redis.link import LinkLost, Part, RedisLink
-from hubbub.engine.redis.masters import Master, Masters, ShardCall
+from hubbub.engine.redis.master import Master, ShardCall
+from hubbub.engine.redis.masters import Masters
 from hubbub.engine.redis.servers import Servers
 
 pytestmark = pytest.mark.anyio

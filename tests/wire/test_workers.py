@@ -360,7 +360,7 @@ def test_any_worker_tells_of_all_and_what_one_has_done_is_not_undone_by_its_deat
         for _ in range(2):
             before = children(server.pid)
             os.kill(min(before), signal.SIGKILL)
-            wait_until(lambda before=before: min(before) not in children(server.pid))  # type: ignore[misc]
+            wait_until(lambda before=before: min(before) not in children(server.pid))  # type: ignore[misc]  # mypy infers no lambda with a default
             wait_until(lambda: len(children(server.pid)) == WORKERS and all_are_counted())
         os.kill(server.pid, signal.SIGHUP)
         wait_until(lambda: "all workers are replaced" in server.log() and all_are_counted())

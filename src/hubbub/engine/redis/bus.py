@@ -21,7 +21,8 @@ from hubbub.engine.local import Silent
 from hubbub.engine.redis.gate import RoomGate, Stretch
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.lane import Kept
-from hubbub.engine.redis.masters import Master, Masters, forget
+from hubbub.engine.redis.master import Master
+from hubbub.engine.redis.masters import Masters, forget
 from hubbub.engine.redis.reading import Reading, messages_of
 from hubbub.errors import EngineError
 from hubbub.events import Message

@@ -260,7 +260,7 @@ class Remedy(Enum):
 
     NONE = auto()
     TRY_AGAIN = auto()
-    LOOK_ELSEWHERE = auto()  # and try again: the master may be another one
+    LOOK_ELSEWHERE = auto()  # the master may be another one: it is asked for, and the call is tried again
 
 
 def remedy_for(error: Exception) -> Remedy:

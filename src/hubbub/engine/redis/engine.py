@@ -9,7 +9,7 @@ from hubbub.engine.redis.attendance import RedisAttendance
 from hubbub.engine.redis.calls import Calls
 from hubbub.engine.redis.log import RedisLog
 from hubbub.engine.redis.marks import RedisMarks
-from hubbub.engine.redis.masters import Master
+from hubbub.engine.redis.master import Master
 from hubbub.engine.redis.servers import Servers, connect
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.redis.target import RedisTarget

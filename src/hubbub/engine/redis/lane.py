@@ -19,7 +19,8 @@ from hubbub.engine import Draft, Outcome, Receipt
 from hubbub.engine.redis.calls import load
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
-from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
+from hubbub.engine.redis.master import NotDone, ShardCall
+from hubbub.engine.redis.masters import Masters
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.stamp import digest_of
 from hubbub.engine.turns import Turns

@@ -18,7 +18,8 @@ from hubbub.engine.redis.bus import RedisBus
 from hubbub.engine.redis.keys import VAULT_SLOT
 from hubbub.engine.redis.lane import PartitionLane
 from hubbub.engine.redis.link import LinkLost, Part
-from hubbub.engine.redis.masters import Master, Masters, forget
+from hubbub.engine.redis.master import Master
+from hubbub.engine.redis.masters import Masters, forget
 from hubbub.engine.redis.reading import Reading
 from hubbub.engine.redis.servers import Servers
 from hubbub.engine.redis.trimming import Trimming

@@ -11,7 +11,8 @@ from hubbub.engine import Head, Page, Resumed
 from hubbub.engine.redis.calls import Script, load
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
-from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
+from hubbub.engine.redis.master import NotDone, ShardCall
+from hubbub.engine.redis.masters import Masters
 from hubbub.errors import EngineError
 from hubbub.events import Message
 

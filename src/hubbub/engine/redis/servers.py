@@ -121,7 +121,7 @@ class Servers:
         connection = self.connection(address, **changes)
         try:
             async with asyncio.timeout(CONNECT_S):
-                await connection.connect()  # type: ignore[no-untyped-call]
+                await connection.connect()  # type: ignore[no-untyped-call]  # redis-py has no annotation there
         except TimeoutError:
             await hang_up(connection)
             raise TimeoutError(f"{address[0]}:{address[1]} does not answer within {CONNECT_S:g} s") from None

@@ -11,7 +11,8 @@ import structlog
 from hubbub.engine.redis.calls import load
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import LinkLost
-from hubbub.engine.redis.masters import Masters, NotDone, ShardCall
+from hubbub.engine.redis.master import NotDone, ShardCall
+from hubbub.engine.redis.masters import Masters
 
 __all__ = ["Trimming"]
 
