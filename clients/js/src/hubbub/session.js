@@ -1,0 +1,123 @@
+// Getting in over HTTP: signing in, tickets for a connection, signing out.
+
+import { HubbubError } from "./errors.js";
+
+const ANSWER_MS = 10_000;
+// A one-time password lives five seconds on the server; one at the door should not be stale.
+const FRESH_MS = 3_000;
+
+/** @typedef {{method?: string, body?: unknown}} Ask */
+
+export class Session {
+  // In a page of the server's own the token is in a cookie that no script can read, and the password is nowhere.
+  // Elsewhere both are in memory: a server that has forgotten the token is asked for another one.
+  #token = "";
+  /** @type {{username: string, password: string} | null} */
+  #login = null;
+  /** @type {{otp: string, at: number} | null} */
+  #ticket = null;
+
+  /**
+   * @param {string} base the server's URL
+   * @param {typeof fetch} fetch
+   * @param {boolean} remembers whether to ask for a cookie
+   */
+  constructor(base, fetch, remembers) {
+    this.base = base;
+    this.fetch = fetch;
+    this.remembers = remembers;
+  }
+
+  /**
+   * @param {string} username
+   * @param {string} password
+   */
+  async signIn(username, password) {
+    const login = { username, password };
+    const { otp, token } = await this.request("/login", { body: { ...login, ...(this.remembers && { remember: true }) } });
+    this.#token = token ?? "";
+    this.#login = token && !this.remembers ? login : null;
+    this.#ticket = { otp, at: Date.now() };
+  }
+
+  /**
+   * A one-time password for a connection; `unauthorized` where only a person can sign in again.
+   * @returns {Promise<string>}
+   */
+  async ticket() {
+    const ticket = this.#ticket;
+    this.#ticket = null;
+    if (ticket && Date.now() - ticket.at < FRESH_MS) return ticket.otp;
+    try {
+      return (await this.request("/otp")).otp;
+    } catch (error) {
+      const login = this.#login;
+      if (!login || !(error instanceof HubbubError) || error.status !== 401) throw error;
+      await this.signIn(login.username, login.password);
+      return this.ticket();
+    }
+  }
+
+  async signOut() {
+    await this.request("/logout").finally(() => this.forget());
+  }
+
+  forget() {
+    this.#token = "";
+    this.#login = this.#ticket = null;
+  }
+
+  /** Why a WebSocket was refused, which browsers keep to themselves: the same request without an upgrade is told. */
+  async whyRefused() {
+    try {
+      await this.request("/ws");
+    } catch (error) {
+      const { status, message } = /** @type {HubbubError} */ (error);
+      if (status === 426) return "The server can be reached, but no WebSocket to it opens. A proxy on the way may not pass Upgrade on.";
+      return status ? message : "";
+    }
+    return "";
+  }
+
+  /**
+   * @param {string} path
+   * @param {Ask} [ask]
+   * @returns {Promise<any>} the answer's JSON
+   */
+  async request(path, { method = "POST", body } = {}) {
+    /** @type {Record<string, string>} */
+    const headers = {};
+    if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
+    const credentials = this.remembers ? "same-origin" : "omit";
+    const text = body === undefined ? undefined : JSON.stringify(body);
+    let response;
+    let answer;
+    try {
+      const signal = AbortSignal.timeout(ANSWER_MS);
+      response = await this.fetch(this.base + path, { method, headers, body: text, credentials, signal });
+      answer = await response.text();
+    } catch {
+      throw new HubbubError("unreachable", "The server cannot be reached.");
+    }
+    if (!response.ok) throw refusalOf(response, answer);
+    if (!answer) return {};
+    try {
+      return JSON.parse(answer);
+    } catch {
+      throw new HubbubError("unreachable", "What answers is no Hubbub server.", 0, response.status);
+    }
+  }
+}
+
+/**
+ * @param {Response} response
+ * @param {string} answer
+ */
+function refusalOf({ status, headers }, answer) {
+  let error = { code: `http_${status}`, message: `The server answered ${status}.` };
+  try {
+    error = { ...error, ...JSON.parse(answer).error };
+  } catch {}
+  return new HubbubError(error.code, error.message, Number(headers.get("Retry-After")) || 0, status);
+}
