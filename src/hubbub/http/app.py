@@ -13,7 +13,7 @@ from hubbub.core import Core
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
-from hubbub.http.pages import WebFile, read_pages
+from hubbub.http.pages import WebFile, read_client, read_pages
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback, retry_after
 from hubbub.ration import Ration
@@ -147,6 +147,8 @@ class App:
         for name, page in read_pages().items():
             path = "/" if name == "index.html" else f"/web/{name}"
             self._routes[path] = dict.fromkeys(LOOK, page_route(page))
+        for name, page in read_client().items():
+            self._routes[f"/{name}"] = dict.fromkeys(LOOK, page_route(page))
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever comes of it."""

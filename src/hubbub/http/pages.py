@@ -6,9 +6,11 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["WEB", "WebFile", "read_pages"]
+__all__ = ["CLIENT", "WEB", "WebFile", "read_client", "read_pages"]
 
 WEB = Path(__file__).parent.parent / "web"
+# The JavaScript client: in a checkout this is a link to its package.
+CLIENT = WEB / "client"
 
 MEDIA_TYPES = {
     ".html": "text/html; charset=utf-8",
@@ -35,3 +37,9 @@ def read_pages(folder: Path = WEB) -> dict[str, WebFile]:
             etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
             pages[file.name] = WebFile(MEDIA_TYPES[file.suffix], content, etag)
     return pages
+
+
+def read_client(folder: Path = CLIENT) -> dict[str, WebFile]:
+    """The modules of the JavaScript client, by the path that each is served at: `hubbub.js` is the one to import."""
+    parts = {f"hubbub/{name}": file for name, file in read_pages(folder / "hubbub").items()}
+    return {**read_pages(folder), **parts}
