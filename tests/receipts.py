@@ -18,5 +18,5 @@ async def kept(appending: Awaitable[list[Outcome]]) -> list[Receipt]:
 
 
 def plain(outcomes: Sequence[Outcome]) -> list[Receipt | tuple[str, int]]:
-    """Outcomes that can be compared: a receipt, or the key and the seq of a conflict."""
-    return [each if isinstance(each, Receipt) else (each.key, each.seq) for each in outcomes]
+    """Outcomes that can be compared: a receipt, the key and the seq of a conflict, or the seq of what was stale."""
+    return [each if isinstance(each, Receipt) else (getattr(each, "key", "stale"), each.seq) for each in outcomes]

@@ -83,7 +83,8 @@ def catch_up(recent: Recent, dialect: Dialect, missed: Missed | None, history: i
         newest = recent.joined_after(recent.last_seq - history, dialect)
         return Caught(recent.epoch, newest, recent.last_seq, is_recovered=False, is_present=True)
     heard = missed.messages[-1].seq if missed.messages else missed.after
-    older = b",".join([dialect.listed(message) for message in missed.messages])
+    # What was read a moment ago may have been changed since.
+    older = b",".join([dialect.listed(message) for message in recent.changed(missed.messages)])
     if heard + 1 < recent.first_seq:
         return Caught(recent.epoch, b"[%b]" % older, heard, is_recovered=True, is_present=False)
     messages = join_arrays(older, recent.joined_after(heard, dialect))

@@ -121,7 +121,7 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
         if request.before is not None and request.after is not None:
             raise Refused(ErrorCode.BAD_PAYLOAD, "`payload.before` or `payload.after`, not both")
         page = await engine.read(room, before=request.before, after=request.after, limit=request.limit)
-        listed = [msgspec.Raw(client.dialect.listed(message)) for message in page.messages]
+        listed = [msgspec.Raw(client.dialect.listed(message)) for message in rooms.changed(room, page.messages)]
         return {"room": room, "epoch": page.head.epoch, "messages": listed, "more": page.more}
 
 

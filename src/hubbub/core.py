@@ -18,6 +18,7 @@ from hubbub.admin import Admin
 from hubbub.admin_events import install_admin
 from hubbub.audit import Audit, Unwritten
 from hubbub.budgets import Budgets
+from hubbub.changing import install_changing
 from hubbub.client import Participant
 from hubbub.counts import HubCounts
 from hubbub.dispatch import Dispatch
@@ -139,6 +140,7 @@ class Core:
         self._has_said_goodbye = False
         self.listener = Listening(self.rooms, self.end_session)
         chat.install(handlers, self.rooms, engine, settings)
+        install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
         install_admin(handlers, self.admin, self.permissions, settings)
 
     async def run(self) -> None:

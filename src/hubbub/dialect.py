@@ -12,10 +12,14 @@ from typing import ClassVar, Protocol
 
 import msgspec
 
+from hubbub.amending import classic_body
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import Message, decode_envelope, encode, request_id, rfc3339
 
 __all__ = ["CLASSIC", "SUBPROTOCOLS", "V1", "Classic", "Dialect", "EventRequest", "V1Dialect", "dialect_of"]
+
+
+QUOTE = ord('"')
 
 
 class EventRequest(Protocol):
@@ -127,8 +131,13 @@ class Classic:
     def message(self, message: Message) -> bytes:
         if message.type != "new_message":
             return b""
+        body = message.body
+        if body[-2] != QUOTE:  # the end of a text: it is as it was said
+            body = classic_body(body)
+            if not body:
+                return b""
         return b'{"type":"new_message","payload":%b,"from":%b,"sent":"%b"}}' % (
-            message.body[:-1],
+            body[:-1],
             encode(message.sender),
             rfc3339(message.sent),
         )

@@ -5,7 +5,8 @@ HubbubError
 ├── EngineError      shared state could not be reached or changed
 │   ├── NotKept      nothing of what was to be kept was
 │   ├── NotKnown     it was kept, or not: the answer did not come
-│   └── KeyConflict  its key is that of another message: it was not kept
+│   ├── KeyConflict  its key is that of another message: it was not kept
+│   └── Stale        what it changes is not as it was read: it was not kept
 ├── Refused          a request was understood and turned down; carries a code for the client
 │
 │   What a program meets that uses a server through `hubbub.connect`:
@@ -41,6 +42,7 @@ __all__ = [
     "Refused",
     "Rejected",
     "SessionEnded",
+    "Stale",
     "Unanswered",
     "Unreachable",
 ]
@@ -55,10 +57,11 @@ class ErrorCode(StrEnum):
     UNKNOWN_TYPE = "unknown_type"  # nobody handles this type here
     NOT_IN_ROOM = "not_in_room"  # join first
     NO_SUCH_ROOM = "no_such_room"
+    NO_SUCH_MESSAGE = "no_such_message"  # none has this seq, or it was deleted
     FORBIDDEN = "forbidden"
     TOO_LARGE = "too_large"
     RATE_LIMITED = "rate_limited"  # again after `retry_after` seconds
-    CONFLICT = "conflict"  # the key is that of another message: mend the client
+    CONFLICT = "conflict"  # the key is that of another message, or there is no room for more: the message says which
     UNAVAILABLE = "unavailable"  # nothing was kept; again later, with the same key
     INTERNAL = "internal"  # our fault; the log has the details
 
@@ -119,6 +122,21 @@ class KeyConflict(EngineError):
 
     def __str__(self) -> str:
         return f"the key {self.key[:80]!r} is that of another message (seq {self.seq}); give each message its own key"
+
+
+class Stale(EngineError):
+    """A change was not kept: what it changes is not as it was read.  Read it again.
+
+    Attributes:
+        seq: the message that it changes.
+    """
+
+    def __init__(self, seq: int) -> None:
+        super().__init__(seq)
+        self.seq = seq
+
+    def __str__(self) -> str:
+        return f"message {self.seq} was changed meanwhile, or is not there any more"
 
 
 class Refused(HubbubError):

@@ -16,6 +16,7 @@ import msgspec
 from hubbub.errors import ErrorCode, Refused
 
 __all__ = [
+    "CHANGES",
     "Envelope",
     "Event",
     "Message",
@@ -31,6 +32,10 @@ encode = msgspec.json.Encoder().encode
 
 # The log adds these to the payload of a kept event, and `type` is the envelope's.
 RESERVED = frozenset({"room", "seq", "sent", "from", "type"})
+
+
+# The chat's own kept events that change earlier messages, in the log and wherever these are at hand.
+CHANGES = frozenset({"message_edited", "message_deleted", "reacted"})
 
 
 @typing.dataclass_transform(frozen_default=True, field_specifiers=(msgspec.field,))
@@ -50,6 +55,8 @@ class EventType(msgspec.StructMeta):
         settings = cls.__struct_config__
         if not isinstance(settings.tag, str) or settings.tag_field != "type" or settings.array_like:
             raise TypeError(f'event {name} needs a tag, its type on the wire: class {name}(Event, tag="...")')
+        if settings.tag in CHANGES:
+            raise TypeError(f"event {name} cannot have the tag {settings.tag!r}: it is one of the chat's own")
         taken = RESERVED.intersection(cls.__struct_encode_fields__)
         if taken:
             raise TypeError(
@@ -69,7 +76,7 @@ class Event(msgspec.Struct, metaclass=EventType, frozen=True):
 
     Raises:
         TypeError: when the class is defined without a tag, or with a field named
-            `room`, `seq`, `sent`, `from` or `type`.
+            `room`, `seq`, `sent`, `from` or `type`, or with the tag of one of the chat's own kept events.
     """
 
 

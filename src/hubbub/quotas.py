@@ -5,7 +5,7 @@ from __future__ import annotations
 from hubbub.budgets import Purse, Use, spend, wait_for
 from hubbub.errors import ErrorCode, Refused
 
-__all__ = ["count_posts", "count_room"]
+__all__ = ["count_change", "count_posts", "count_room"]
 
 
 def count_posts(purse: Purse, now: float, *, is_new: bool) -> None:
@@ -24,6 +24,21 @@ def count_posts(purse: Purse, now: float, *, is_new: bool) -> None:
         wait = wait_for((purse,), Use.ROOMS, now)
         if wait:
             raise Refused(ErrorCode.RATE_LIMITED, "this account has made too many rooms", round(wait, 3))
+
+
+def count_change(purse: Purse, size: int, *, has_key: bool, now: float) -> None:
+    """Count a change of what was said, before it goes anywhere.
+
+    Args:
+        size: bytes that it adds to the log, and replaces there.
+
+    Raises:
+        Refused: as `count_posts` does.
+    """
+    purse.credit -= size
+    purse.keys += has_key
+    if purse.credit < 0:
+        count_posts(purse, now, is_new=False)
 
 
 def count_room(purse: Purse, now: float) -> None:

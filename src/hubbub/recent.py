@@ -6,10 +6,13 @@ them, encoded at most once in each dialect, and joined at most once for all who 
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Sequence
 from itertools import islice
+from operator import attrgetter
 
+from hubbub.amending import CHANGES, apply_changes
 from hubbub.dialect import Dialect
 from hubbub.engine import Head, Page
 from hubbub.events import Message
@@ -24,6 +27,9 @@ RECENT = 200
 
 # Joined answers kept between two messages, in bytes; who asks for others is answered all the same.
 MAX_JOINED_BYTES = 256 * 1024
+
+type_of = attrgetter("type")
+seq_of = attrgetter("seq")
 
 
 class Recent:
@@ -65,6 +71,28 @@ class Recent:
         self.last_seq = messages[-1].seq
         if self._listed or self._joined:
             self._forget_encoded()
+        if not CHANGES.isdisjoint(map(type_of, messages)):
+            self._change(messages)
+
+    def find(self, seq: int) -> Message | None:
+        """The message with a seq, if it is held."""
+        index = bisect_left(self._messages, seq, key=seq_of)
+        if index < len(self._messages) and (found := self._messages[index]).seq == seq:
+            return found
+        return None
+
+    def changed(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Messages that were read from the log a moment ago, as they are after the changes that are held."""
+        changed = apply_changes(messages, self._messages)
+        return [changed.get(message.seq, message) for message in messages] if changed else messages
+
+    def _change(self, events: Sequence[Message]) -> None:
+        """Change what is held by the changes among some events."""
+        for seq, message in apply_changes(self._messages, events).items():
+            self._messages[bisect_left(self._messages, seq, key=seq_of)] = message
+            for dialect, listed in self._listed.items():
+                if seq in listed:
+                    listed[seq] = dialect.listed(message)
 
     def fill(self, page: Page) -> None:
         """Put a newest page, read from the log, before what was delivered meanwhile."""

@@ -14,7 +14,7 @@ from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.counts import HubCounts
 from hubbub.dialect import CLASSIC
-from hubbub.engine import Engine, Head
+from hubbub.engine import Amend, Engine, Head
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
@@ -24,7 +24,7 @@ from hubbub.permissions import Permissions
 from hubbub.posting import Posting, call_of_task
 from hubbub.presence import Listing, Presence
 from hubbub.pump import Pump
-from hubbub.quotas import count_posts, count_room
+from hubbub.quotas import count_change, count_posts, count_room
 from hubbub.room import LiveRoom
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
@@ -173,6 +173,44 @@ class Rooms:
             call.note(posting)
         self._gather(posting)
         return posting
+
+    def change(
+        self, sender: Participant, room: str, type_: str, body: bytes, key: str | None, amends: tuple[Amend, ...]
+    ) -> Posting:
+        """Take a change of what was said on its way into the room's log, for the asynchronous handler at work.
+
+        What it amends counts as what is added to the log does.
+
+        Raises:
+            Refused: `rate_limited`, as `say` does.
+        """
+        if sender.purses:
+            purse = sender.purses[0]
+            size = len(body) + sum(len(amend.body) for amend in amends)
+            count_change(purse, size + ROW_BYTES, has_key=key is not None, now=self._clock())
+        posting = Posting(room, type_, body, sender.user, key, amends)
+        if (call := call_of_task.get()) is not None:
+            call.note(posting)
+        self._gather(posting)
+        return posting
+
+    def change_again(self, posting: Posting, amends: tuple[Amend, ...]) -> None:
+        """Try a change once more that the log has found to be out of date."""
+        posting.amends, posting.outcome = amends, None
+        self._gather(posting)
+
+    def at_hand(self, room: str, seq: int) -> Message | None:
+        """A message of a live room, if it is at hand."""
+        live = self._live.get(room)
+        return live.recent.find(seq) if live is not None else None
+
+    def changed(self, room: str, messages: Sequence[Message]) -> Sequence[Message]:
+        """Messages of a room that were read from the log a moment ago, as they are now.
+
+        Who has asked for them may have been told of a change meanwhile, and must not be shown what was before it.
+        """
+        live = self._live.get(room)
+        return live.recent.changed(messages) if live is not None else messages
 
     def cast(self, room: str, type_: str, payload: bytes) -> None:
         """Say an event that is not kept, to the members of a room on all nodes."""

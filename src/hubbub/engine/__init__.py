@@ -15,13 +15,16 @@ import msgspec
 
 from hubbub.acts import Role
 from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, WhyNot
-from hubbub.errors import KeyConflict
+from hubbub.engine.amends import Amend
+from hubbub.errors import KeyConflict, Stale
 from hubbub.events import Message
 
 __all__ = [
+    "ERASE_S",
     "MAX_INVITATIONS",
     "Access",
     "Account",
+    "Amend",
     "Attendance",
     "Bus",
     "Change",
@@ -43,13 +46,19 @@ __all__ = [
 
 
 class Draft(msgspec.Struct, gc=False):
-    """An event on its way into a room's log.  `key`, where given, names it for its sender: one key is kept once."""
+    """An event on its way into a room's log.
+
+    Attributes:
+        key: names it for its sender, where given: one key is kept once.
+        amends: earlier bodies of the room that are replaced as it is kept, both or neither.
+    """
 
     room: str
     type: str
     body: bytes
     sender: str | None = None
     key: str | None = None
+    amends: tuple[Amend, ...] = ()
 
 
 class Receipt(msgspec.Struct, frozen=True, gc=False):
@@ -60,8 +69,12 @@ class Receipt(msgspec.Struct, frozen=True, gc=False):
     repeated: bool = False
 
 
+# Seconds within which a body that was replaced is gone from the engine's files.
+ERASE_S = 5.0
+
+
 # What became of a draft of a batch that was kept.
-Outcome = Receipt | KeyConflict
+Outcome = Receipt | KeyConflict | Stale
 
 
 class Head(msgspec.Struct, frozen=True):
@@ -186,6 +199,11 @@ class Log(Protocol):
         A draft whose key is known adds nothing: it gets a repeated receipt where it has the type and the body of the
         first one, a `KeyConflict` where it has others.  A key is known for `DEDUPE_WINDOW_MS` of a clock that never
         goes back, and counts only while the log is open.  `sent` is wall time, and never goes back in a room.
+
+        A draft with `amends` replaces those bodies in the same step: whoever reads the log sees both or neither, and so
+        does the next process after a crash.  Where a body is not as expected, or is not in the log any more, nothing of
+        that draft is kept, and its outcome is `Stale`; a known key is looked at first.  What was replaced is in no
+        answer of the log from then on, and within `ERASE_S` in nothing that the engine has written.
 
         On return the messages are as durable as the engine promises, and each subscribed room's new messages have been
         handed to the listener, in the order of their seqs.  A room's seq rises by exactly one from 1.  Several calls

@@ -46,6 +46,11 @@ class RoomLog(Position):
         super().__init__()
         self.messages: deque[Message] = deque(maxlen=keep)
 
+    @property
+    def first(self) -> int:
+        """The seq of the oldest message."""
+        return self.messages[0].seq if self.messages else self.seq + 1
+
 
 class MemoryEngine(LocalEngine):
     """Everything in dictionaries.
@@ -91,11 +96,22 @@ class MemoryEngine(LocalEngine):
     # Log
 
     async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
-        stamped = stamp(batch, self._log, self._keys, now=int(self._wall() * 1000), at=self._log_time())
+        now, at = int(self._wall() * 1000), self._log_time()
+        stamped = stamp(batch, self._log, self._keys, self._body, now=now, at=at)
+        for (room, seq), (_, body) in stamped.amended.items():
+            log = self._logs[room]
+            index = seq - log.first
+            log.messages[index] = replace(log.messages[index], body=body)
         for room, messages in stamped.fresh.items():
             self._logs[room].messages += messages
         self._deliver(stamped.fresh)
         return stamped.outcomes
+
+    def _body(self, room: str, seq: int) -> bytes | None:
+        log = self._logs.get(room)
+        if log is None or not log.first <= seq < log.first + len(log.messages):
+            return None
+        return log.messages[seq - log.first].body
 
     def _log(self, room: str) -> RoomLog:
         log = self._logs.get(room)

@@ -204,7 +204,7 @@ class SqliteEngine(LocalEngine, SqliteVault):
             if unknown:
                 await self._find_places(unknown)
             now, at = int(self._wall() * 1000), self._log_time()
-            stamped = stamp(batch, self._places.__getitem__, self._keys, now=now, at=at)
+            stamped = stamp(batch, self._places.__getitem__, self._keys, lambda _room, _seq: None, now=now, at=at)
             if stamped.fresh:
                 await self._keep(stamped)
             return stamped.outcomes

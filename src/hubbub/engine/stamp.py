@@ -14,7 +14,7 @@ from zlib import crc32
 import msgspec
 
 from hubbub.engine import Draft, Outcome, Receipt
-from hubbub.errors import KeyConflict
+from hubbub.errors import KeyConflict, Stale
 from hubbub.events import Message
 
 __all__ = ["DEDUPE_WINDOW_MS", "KeyEntry", "Keys", "LogTime", "Position", "Stamped", "digest_of", "stamp"]
@@ -110,15 +110,31 @@ class Stamped:
         fresh: the new messages of each room, in order.
         keys: the keys of the new messages that have one, by room and seq.
         sent_before: when the last message before the new ones was sent, of each room that has new ones.
+        amended: bodies that take the place of others, by room and seq, each with the seq of the event that does it.
     """
 
-    __slots__ = ("fresh", "keys", "outcomes", "sent_before")
+    __slots__ = ("amended", "fresh", "keys", "outcomes", "sent_before")
 
     def __init__(self) -> None:
+        self.amended: dict[tuple[str, int], tuple[int, bytes]] = {}
         self.outcomes: list[Outcome] = []
         self.fresh: dict[str, list[Message]] = {}
         self.keys: dict[tuple[str, int], KeyEntry] = {}
         self.sent_before: dict[str, int] = {}
+
+    def has_expected(self, draft: Draft, bodies: Callable[[str, int], bytes | None]) -> bool:
+        """Whether what a draft amends is as it was read."""
+        room = draft.room
+        for amend in draft.amends:
+            amended = self.amended.get((room, amend.seq))
+            if (amended[1] if amended is not None else bodies(room, amend.seq)) != amend.expected:
+                return False
+        return True
+
+    def amend(self, draft: Draft, seq: int, sent: int) -> None:
+        """Note what a draft amends that has got its place."""
+        for amend in draft.amends:
+            self.amended[draft.room, amend.seq] = seq, amend.filled(seq, sent)
 
     def undo(self, places: Callable[[str], Position], keys: Keys) -> None:
         """Take the places back: the batch was not kept."""
@@ -130,10 +146,21 @@ class Stamped:
             keys.drop(entry)
 
 
-def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys, *, now: int, at: int) -> Stamped:
+def stamp(
+    batch: Sequence[Draft],
+    places: Callable[[str], Position],
+    keys: Keys,
+    bodies: Callable[[str, int], bytes | None],
+    *,
+    now: int,
+    at: int,
+) -> Stamped:
     """Give each draft the next seq of its room; one with a known key gets the first one's, or is in conflict with it.
 
+    One that amends what is not as it was read is stale.
+
     Args:
+        bodies: tells the present body of a message by its room and seq; None where there is none.
         now: milliseconds since 1970.
         at: the log's own time.
     """
@@ -150,6 +177,9 @@ def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys,
             if known is not None:
                 outcomes.append(repeated(known, digest))
                 continue
+        if draft.amends and not stamped.has_expected(draft, bodies):
+            outcomes.append(Stale(draft.amends[0].seq))
+            continue
         seq = place.seq = place.seq + 1
         messages = fresh.get(room)
         if messages is None:
@@ -158,6 +188,8 @@ def stamp(batch: Sequence[Draft], places: Callable[[str], Position], keys: Keys,
             if place.sent < now:
                 place.sent = now
         sent = place.sent
+        if draft.amends:
+            stamped.amend(draft, seq, sent)
         outcomes.append(Receipt(seq, sent))
         if draft.key is not None:
             entry = KeyEntry(room, draft.sender, draft.key, seq, sent, at, digest)
