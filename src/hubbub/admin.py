@@ -16,6 +16,7 @@ from hubbub.audit import Audit
 from hubbub.client import Participant
 from hubbub.engine import Change, Engine, WhyNot
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.following import Follows
 from hubbub.ledger import Affected, Ledger
 from hubbub.naming import DM
 from hubbub.pump import Pump
@@ -48,6 +49,7 @@ class Admin:
         engine: Engine,
         ledger: Ledger,
         rooms: Rooms,
+        follows: Follows,
         pump: Pump,
         tasks: Tasks,
         clients: Collection[Participant],
@@ -56,6 +58,7 @@ class Admin:
         self._engine = engine
         self._ledger = ledger
         self._rooms = rooms
+        self._follows = follows
         self._pump = pump
         self._tasks = tasks
         self._clients = clients
@@ -134,6 +137,7 @@ class Admin:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LAST_POSTS_S):
                     await self._pump.emptied()
+            await self._follows.forget_room(room)
             await self._engine.clear(room)
             self._rooms.drop(room)
             await self._ledger.forget_room(room)
@@ -162,6 +166,7 @@ class Admin:
         """Have live connections lose what is not theirs any more: those of some users and rooms, by default all."""
         if affected is not None and not affected.users and not affected.rooms:
             return
+        self._follows.review(affected)
         for client in list(self._clients):
             if affected is None or client.user in affected.users:
                 self._review_user(client)

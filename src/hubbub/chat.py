@@ -11,6 +11,7 @@ from hubbub.client import Participant
 from hubbub.engine import Engine, Head
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import Event, encode
+from hubbub.following import Follows
 from hubbub.handlers import Handlers
 from hubbub.policy import check_key, check_text
 from hubbub.posting import Posting
@@ -94,11 +95,11 @@ class NewMessage(Event, tag="new_message"):
     message: str
 
 
-def install(handlers: Handlers, rooms: Rooms, engine: Engine, settings: Settings) -> None:
+def install(handlers: Handlers, rooms: Rooms, follows: Follows, engine: Engine, settings: Settings) -> None:
     """Register the chat's handlers, for the events that the application does not handle itself."""
     install_talking(handlers, rooms, engine, settings)
     install_rooms(handlers, rooms, settings)
-    install_presence(handlers, rooms, engine)
+    install_presence(handlers, rooms, follows, engine)
 
 
 def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: Settings) -> None:
@@ -155,7 +156,7 @@ def install_rooms(handlers: Handlers, rooms: Rooms, settings: Settings) -> None:
         return {"room": room}
 
 
-def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
+def install_presence(handlers: Handlers, rooms: Rooms, follows: Follows, engine: Engine) -> None:
     """Who is there, who types, who has read what."""
 
     @handlers.offer(Act.PRESENCE)
@@ -174,6 +175,8 @@ def install_presence(handlers: Handlers, rooms: Rooms, engine: Engine) -> None:
         # A second device that has read less takes nothing back, and nobody has read what was not said.
         seq = await engine.mark_read(room, client.user, min(request.seq, rooms.last_seq(room)))
         rooms.has_read(client, room, seq)
+        if seq and seq <= request.seq:
+            follows.note_read(client, room, seq)
         return {"room": room, "seq": seq}
 
 

@@ -167,6 +167,11 @@ class Participant(Client):
         if self._closing is not None:
             socket.close(*self._closing)
 
+    def greet(self, text: bytes) -> None:
+        """Write a text before all that was written while there was no connection."""
+        if self._unsent is not None:
+            self._unsent.insert(0, self.frame(text))
+
     def detach(self) -> None:
         """Let go of the connection, which is gone: holding each other, they would wait for the garbage collector."""
         self.socket = None

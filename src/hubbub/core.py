@@ -20,11 +20,16 @@ from hubbub.audit import Audit, Unwritten
 from hubbub.budgets import Budgets
 from hubbub.changing import install_changing
 from hubbub.client import Participant
+from hubbub.connections import Connections
 from hubbub.counts import HubCounts
+from hubbub.direct import DirectMessages
+from hubbub.directory import Directory
 from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import encode
+from hubbub.following import CHANNEL, Follows
+from hubbub.following_events import install_following
 from hubbub.handlers import Handlers, call_hooks
 from hubbub.ledger import Ledger
 from hubbub.permissions import Permissions
@@ -69,17 +74,24 @@ SERVING, LEAVING, CLOSED, DRAINING = ServiceState
 class Listening:
     """What the engine tells, handed to the part that it concerns (`engine.Listener`)."""
 
-    __slots__ = ("came", "deliver", "ended", "flush", "heard", "hole", "rewound", "went")
+    __slots__ = ("_follows", "_rooms", "came", "deliver", "ended", "flush", "hole", "rewound", "went")
 
-    def __init__(self, rooms: Rooms, ended: Callable[[str], None]) -> None:
+    def __init__(self, rooms: Rooms, follows: Follows, ended: Callable[[str], None]) -> None:
+        self._rooms = rooms
+        self._follows = follows
         self.deliver = rooms.deliver
         self.flush = rooms.flush
         self.hole = rooms.hole
         self.rewound = rooms.rewound
-        self.heard = rooms.heard
         self.came = rooms.came
         self.went = rooms.went
         self.ended = ended
+
+    def heard(self, room: str, type_: str, payload: bytes) -> None:
+        if room == CHANNEL:
+            self._follows.heard(type_, payload)
+        else:
+            self._rooms.heard(room, type_, payload)
 
 
 class Core:
@@ -97,11 +109,13 @@ class Core:
         audit: as given.
         budgets: what accounts and addresses may use.
         clients: those connected.
+        connections: those of them that are told what concerns their users.
         counts: what has happened.
         engine: as given.
         settings: what it runs with.
         rooms: who is in which room.
         dispatch: takes the clients' events.
+        follows: who follows which room.
         ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
         permissions: who may do what.
@@ -134,12 +148,24 @@ class Core:
         self.dispatch = Dispatch(
             handlers, self.permissions, self.rooms, self._pump, self._tasks, counts, clock, self.audit
         )
-        self.admin = Admin(engine, self.ledger, self.rooms, self._pump, self._tasks, self.clients, self.audit)
+        self.connections = Connections()
+        self._direct = DirectMessages(
+            engine, self._pump.gather, lambda users, room: self.follows.tell_added(users, room), self._tasks
+        )
+        self.rooms.gather_direct = self._direct.gather
+        self.follows = Follows(
+            engine, self.rooms, self.permissions, self.connections, self._tasks, clock, self._direct.forget
+        )
+        self.admin = Admin(
+            engine, self.ledger, self.rooms, self.follows, self._pump, self._tasks, self.clients, self.audit
+        )
         self._sessions: dict[str, dict[Participant, None]] = {}
         self._ended: dict[str, float] = {}
         self._has_said_goodbye = False
-        self.listener = Listening(self.rooms, self.end_session)
-        chat.install(handlers, self.rooms, engine, settings)
+        self.listener = Listening(self.rooms, self.follows, self.end_session)
+        chat.install(handlers, self.rooms, self.follows, engine, settings)
+        directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers)
+        install_following(handlers, self.follows, directory, settings)
         install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
         install_admin(handlers, self.admin, self.permissions, settings)
 
@@ -149,30 +175,33 @@ class Core:
 
     # Clients
 
-    async def connect(self, client: Participant) -> None:
+    async def connect(self, client: Participant, greeting: bytes = b"") -> None:
         """Let a client in.
+
+        Args:
+            greeting: the payload of its welcome without the end, which is its user's rooms; empty for no welcome.
 
         Raises:
             Refused: by an `on_connect` hook, because its account is blocked, or because its session has just ended.
-            EngineError: the room that its dialect begins in cannot be entered, or the server stops.
+            EngineError: the room that its dialect begins in cannot be entered, its user's rooms cannot be read, or the
+                server stops.
         """
         client.role = self.ledger.role_of(client.user)
         if self._handlers.connect_hooks:
             await call_hooks(self._handlers.connect_hooks, client)
             client.role = self.ledger.role_of(client.user)
-        if self.ledger.is_blocked(client.user):
-            raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
-        if self._has_said_goodbye:
-            raise EngineError("the server is restarting")  # nobody would tell this client, or close its connection
-        if client.session in self._ended:
-            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
-        self.clients[client] = None
-        client.is_connected = True
-        self.counts.connections[client.dialect.name] += 1
-        self.counts.opened[client.dialect.name] += 1
-        for purse in client.purses:
-            purse.connections += 1
-        self._sessions.setdefault(client.session, {})[client] = None
+        self._check_entrance(client)
+        self.connections.add(client)  # what happens to its user's rooms from now on follows its welcome
+        try:
+            if greeting:
+                rooms = await self.follows.entries(client)
+                client.greet(client.dialect.event("welcome", b'%b,"rooms":%b}' % (greeting, rooms)))
+                client.role = self.ledger.role_of(client.user)
+                self._check_entrance(client)
+        except BaseException:
+            self.connections.remove(client)
+            raise
+        self._take_up(client)
         if client.dialect.first_room is not None:
             try:
                 await self.rooms.join(client, client.dialect.first_room)
@@ -182,12 +211,31 @@ class Core:
                 self.disconnect(client)
                 raise
 
+    def _check_entrance(self, client: Participant) -> None:
+        """Refuse a client that may not be let in, as it is known now."""
+        if self.ledger.is_blocked(client.user):
+            raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
+        if self._has_said_goodbye:
+            raise EngineError("the server is restarting")  # nobody would tell this client, or close its connection
+        if client.session in self._ended:
+            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
+
+    def _take_up(self, client: Participant) -> None:
+        self.clients[client] = None
+        client.is_connected = True
+        self.counts.connections[client.dialect.name] += 1
+        self.counts.opened[client.dialect.name] += 1
+        for purse in client.purses:
+            purse.connections += 1
+        self._sessions.setdefault(client.session, {})[client] = None
+
     def disconnect(self, client: Participant) -> None:
         """Forget a client whose connection is gone."""
         if not client.is_connected:
             return
         client.is_connected = False
         del self.clients[client]
+        self.connections.remove(client)
         self.counts.connections[client.dialect.name] -= 1
         for purse in client.purses:
             purse.connections -= 1
@@ -243,7 +291,11 @@ class Core:
             EngineError: it cannot be read.
         """
         self.audit.tick()
+        version = self.ledger.access.version
         await self.admin.refresh()
+        if self.ledger.access.version != version:
+            self._direct.forget_all()
+        await self.follows.open()
 
     # Time, and the end
 
@@ -260,6 +312,7 @@ class Core:
     def expire(self) -> None:
         """End what has had its time; to be called a few times a second."""
         self.rooms.expire()
+        self.follows.pass_marks()
         self.budgets.forget_idle(self.now())
 
     @property

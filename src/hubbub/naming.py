@@ -24,6 +24,7 @@ __all__ = [
     "check_dm",
     "check_room_name",
     "fold",
+    "fold_prefix",
     "is_user_name",
     "old_identity",
     "read_room_name",
@@ -111,6 +112,17 @@ def fold(name: str) -> str:
     """
     folded = unicodedata.normalize("NFD", name).casefold()
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", folded).casefold())
+
+
+def fold_prefix(prefix: str, longest: int) -> str:
+    """What the identities of rooms begin with whose names begin with a prefix.  It takes linear time.
+
+    Raises:
+        Refused: `bad_payload` for what no name can begin with.
+    """
+    if len(prefix) > (longest or len(prefix)) or has_long_run_of_marks(prefix):
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"no room's name begins with {prefix[:80]!r} - at `payload.prefix`")
+    return fold(prefix)
 
 
 def find_fault(name: str, longest: int) -> str:

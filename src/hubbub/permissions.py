@@ -99,6 +99,13 @@ class Permissions:
             return self._rights(client.user, room)
         return sum(act for act in IN_A_ROOM if self.may(client, act, room))
 
+    def entry_rights(self, client: Client, room: str) -> int:
+        """What a client may do in a room that it may enter, as bits; 0 for a room that it may not."""
+        try:
+            return self.rights_in(client, room)
+        except Refused:
+            return 0
+
     # Deciding
 
     def _decide(self, client: Client, act: Act, room: str | None) -> None:

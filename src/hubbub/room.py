@@ -132,6 +132,11 @@ class LiveRoom:
         """Whether a flush is under way that takes several turns of the loop."""
         return self._slicing is not None
 
+    @property
+    def is_filled(self) -> bool:
+        """Whether its title, and all that `recent` has, are known to be the log's."""
+        return self._filling.is_done
+
     # Opening
 
     async def opened(self) -> None:

@@ -14,12 +14,12 @@ from hubbub.catchup import catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.counts import HubCounts
 from hubbub.dialect import CLASSIC
-from hubbub.engine import Amend, Engine, Head
+from hubbub.engine import Amend, Engine, Head, RoomOutline
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
 from hubbub.handlers import Handlers, call_hooks
-from hubbub.naming import DM, check_room_name, read_room_name, users_of_dm
+from hubbub.naming import DM, RoomName, check_room_name, read_room_name, users_of_dm
 from hubbub.permissions import Permissions
 from hubbub.posting import Posting, call_of_task
 from hubbub.presence import Listing, Presence
@@ -89,6 +89,8 @@ class Rooms:
     ) -> None:
         self._engine = engine
         self._gather = pump.gather
+        # Takes what is said in a room of two users, who may have to be told of the room first.
+        self.gather_direct: Callable[[Posting], None] = pump.gather
         self._handlers = handlers
         self._permissions = permissions
         self._settings = settings
@@ -146,6 +148,15 @@ class Rooms:
         live = self._live.get(room)
         return live.recent.last_seq if live is not None else 0
 
+    def outline(self, room: str) -> RoomOutline | None:
+        """How a room stands, where that is at hand."""
+        live = self._live.get(room)
+        if live is None or not live.is_filled:
+            return None
+        recent = live.recent
+        last = recent.after(recent.last_seq - 1)
+        return RoomOutline(live.title, recent.epoch, recent.last_seq, last[-1].sent if last else 0)
+
     # Speaking: what handles do (`handle.Floor`)
 
     def say(self, room: str, event: Event, sender: Participant | None = None, key: str | None = None) -> Posting:
@@ -171,7 +182,10 @@ class Rooms:
             self.postings.append(posting)
         elif (call := call_of_task.get()) is not None:
             call.note(posting)
-        self._gather(posting)
+        if room[:3] == DM:  # a slice is no call, unlike `startswith`
+            self.gather_direct(posting)
+        else:
+            self._gather(posting)
         return posting
 
     def change(
@@ -283,7 +297,7 @@ class Rooms:
             listing = await self._presence.listing(room, client.user)
             if missed is not None:
                 read_bytes = sum(len(message.body) for message in missed.messages)
-                self._charge(client, read_bytes * (LOG_FACTOR - 1))  # the answer itself is counted where it is written
+                self.charge(client, read_bytes * (LOG_FACTOR - 1))  # the answer itself is counted where it is written
             # From here on nothing waits: what is at hand now is the present, and what is allowed now counts.
             rights = self._permissions.rights_in(client, room.name)
             if not rights & READ:
@@ -307,6 +321,20 @@ class Rooms:
 
     async def _arrive(self, client: Participant, name: str) -> LiveRoom:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""
+        name, title = await self.check_entry(client, name)
+        room = self._live.get(name)
+        if room is None:
+            room = self._live[name] = LiveRoom(name, self._engine, self.feeding.look_at, title, self._counts)
+        room.arrivals += 1
+        return room
+
+    async def check_entry(self, client: Participant, name: str) -> RoomName:
+        """Find out that a client may enter a room, and count it; how the room is named.
+
+        Raises:
+            Refused: as `join` does.
+            EngineError: the log cannot be read.
+        """
         title = name
         if name not in self._live:
             name, title = read_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
@@ -316,11 +344,7 @@ class Rooms:
             raise Refused(ErrorCode.NO_SUCH_ROOM, f"there is no room {name[:80]!r}, and you may not make one")
         if self._handlers.join_hooks:
             await call_hooks(self._handlers.join_hooks, name, client)
-        room = self._live.get(name)
-        if room is None:
-            room = self._live[name] = LiveRoom(name, self._engine, self.feeding.look_at, title, self._counts)
-        room.arrivals += 1
-        return room
+        return RoomName(name, title)
 
     def _count_join(self, client: Participant) -> None:
         """Refuse (`rate_limited`) a client whose account or address enters too many rooms."""
@@ -328,7 +352,7 @@ class Rooms:
         if wait:
             raise Refused(ErrorCode.RATE_LIMITED, "this account or address enters too many rooms", round(wait, 3))
 
-    def _charge(self, client: Participant, size: int) -> None:
+    def charge(self, client: Participant, size: int) -> None:
         """Count bytes that are sent because a client has asked for them, or has to be fed."""
         spend(client.purses, Use.SENT, size, self._clock())
 

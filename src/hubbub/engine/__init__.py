@@ -16,11 +16,13 @@ import msgspec
 from hubbub.acts import Role
 from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, WhyNot
 from hubbub.engine.amends import Amend
+from hubbub.engine.following import MAX_FOLLOWED, Followed, Following, FollowVault, RoomOutline
 from hubbub.errors import KeyConflict, Stale
 from hubbub.events import Message
 
 __all__ = [
     "ERASE_S",
+    "MAX_FOLLOWED",
     "MAX_INVITATIONS",
     "Access",
     "Account",
@@ -30,6 +32,9 @@ __all__ = [
     "Change",
     "Draft",
     "Engine",
+    "FollowVault",
+    "Followed",
+    "Following",
     "Grant",
     "Head",
     "Listener",
@@ -39,6 +44,7 @@ __all__ = [
     "Page",
     "Receipt",
     "Resumed",
+    "RoomOutline",
     "UserList",
     "Vault",
     "WhyNot",
@@ -356,7 +362,7 @@ class Vault(AccessVault, Protocol):
         ...
 
     async def remove_account(self, user: str) -> bool:
-        """Remove an account, and its invitations; the user's sessions and one-time passwords end.
+        """Remove an account, its invitations and what it follows; the user's sessions and one-time passwords end.
 
         False where there is none.
         """
@@ -412,7 +418,7 @@ class Vault(AccessVault, Protocol):
         ...
 
 
-class Engine(Log, Bus, Attendance, Vault, Protocol):
+class Engine(Log, Bus, Attendance, Vault, FollowVault, Protocol):
     """One place for all shared state, opened once and closed once."""
 
     @property

@@ -89,7 +89,7 @@ class AccessVault(Protocol):
         ...
 
     async def forget_room(self, room: str) -> Change:
-        """Note that a room is as if there had never been one: open, and nobody is invited to it."""
+        """Note that a room is as if there had never been one: open, nobody is invited to it, nobody follows it."""
         ...
 
     async def access(self) -> Access:

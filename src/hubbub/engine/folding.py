@@ -120,6 +120,11 @@ class Folding:
         """Whether a room is in the journal alone, number and name."""
         return room in self._pending.rooms or room in self._taken.rooms
 
+    @property
+    def new_rooms(self) -> set[str]:
+        """The rooms of which number and name are in the journal alone."""
+        return {*self._pending.rooms, *self._taken.rooms}
+
     def note_filed(self, number: int, first: int) -> None:
         """The file has the `first` of a room."""
         place = self.unfiled.get(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import secrets
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
@@ -17,6 +18,7 @@ from hubbub.engine import (
     Account,
     Change,
     Draft,
+    Followed,
     Grant,
     Head,
     Listener,
@@ -24,9 +26,11 @@ from hubbub.engine import (
     Outcome,
     Page,
     Resumed,
+    RoomOutline,
     WhyNot,
 )
 from hubbub.engine.local import LocalEngine, Silent, resume
+from hubbub.engine.memory_following import MemoryFollowing
 from hubbub.engine.otps import Otps
 from hubbub.engine.stamp import Keys, LogTime, Position, stamp
 from hubbub.events import Message
@@ -52,7 +56,7 @@ class RoomLog(Position):
         return self.messages[0].seq if self.messages else self.seq + 1
 
 
-class MemoryEngine(LocalEngine):
+class MemoryEngine(LocalEngine, MemoryFollowing):
     """Everything in dictionaries.
 
     Args:
@@ -67,7 +71,8 @@ class MemoryEngine(LocalEngine):
     def __init__(
         self, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
     ) -> None:
-        super().__init__()
+        LocalEngine.__init__(self)
+        MemoryFollowing.__init__(self)
         self._clock = clock
         self._wall = wall
         self._age = Age(keep_s, clock=clock, wall=wall)
@@ -173,6 +178,25 @@ class MemoryEngine(LocalEngine):
     async def read_mark(self, room: str, user: str) -> int:
         return self._marks.get(user, {}).get(room, 0)
 
+    # Rooms of users
+
+    async def followed(self, user: str) -> list[Followed]:
+        marks = self._marks.get(user, {})
+        return [Followed(room, muted, marks.get(room, 0)) for room, muted in sorted(self.muted.get(user, {}).items())]
+
+    async def outlines(self, rooms: Collection[str]) -> dict[str, RoomOutline]:
+        return {room: self._outline(room) for room in rooms}
+
+    def _outline(self, room: str) -> RoomOutline:
+        log, title = self._logs.get(room), self._titles.get(room, "")
+        if log is None:
+            return RoomOutline(title, self._epoch, 0, 0)
+        self._drop_old(log)
+        return RoomOutline(title, self._epoch, log.seq, log.messages[-1].sent if log.messages else 0)
+
+    async def room_names(self, *, prefix: str = "", after: str = "", limit: int) -> list[str]:
+        return heapq.nsmallest(limit, (room for room in self._logs if room > after and room.startswith(prefix)))
+
     # Vault
 
     async def account(self, user: str) -> Account | None:
@@ -196,6 +220,7 @@ class MemoryEngine(LocalEngine):
         if self._accounts.pop(user, None) is None:
             return False
         self._marks.pop(user, None)
+        self.forget_follows_of(user)
         for room in [room for room, users in self._invited.items() if user in users]:
             self._drop_invitation(room, user)
         self._note_change()
@@ -333,6 +358,7 @@ class MemoryEngine(LocalEngine):
     async def forget_room(self, room: str) -> Change:
         self._closed.pop(room, None)
         self._invited.pop(room, None)
+        self.forget_followers_of(room)
         return self._note_change()
 
     async def access(self) -> Access:

@@ -38,6 +38,7 @@ TABLES = {
     "invitations": "room, user",
     "closed_rooms": "room",
     "titles": "room",
+    "follows": "user, room",
 }
 
 

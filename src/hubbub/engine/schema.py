@@ -72,6 +72,12 @@ MIGRATIONS = [
     """,
     # The next server gives its rooms the names that they go by.
     "CREATE TABLE titles (room TEXT PRIMARY KEY, title TEXT NOT NULL) WITHOUT ROWID",
+    """
+    CREATE TABLE follows (
+        user TEXT NOT NULL, room TEXT NOT NULL, is_muted INTEGER NOT NULL, PRIMARY KEY (user, room)
+    ) WITHOUT ROWID;
+    CREATE INDEX follows_by_room ON follows (room, user)
+    """,
 ]
 
 FIRST_GENERATION = 1

@@ -12,14 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 
 import structlog
 
 from hubbub.age import Age
-from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed
+from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed, RoomOutline
 from hubbub.engine.batch import GenerationEnd, JournalBatch, KeyRow, encode_batch
 from hubbub.engine.database import PROBE_BYTES, Database
 from hubbub.engine.disk import DiskPace
@@ -34,6 +35,7 @@ from hubbub.engine.older import adopt_older
 from hubbub.engine.recovery import recover
 from hubbub.engine.retention import Retention
 from hubbub.engine.schema import advice, connect_file
+from hubbub.engine.sqlite_following import SqliteFollowing, find_names, find_titles
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import Keys, LogTime, Stamped, stamp
 from hubbub.engine.tail import Row
@@ -63,7 +65,7 @@ LOOK_S = 0.5
 make_row = Row._make
 
 
-class SqliteEngine(LocalEngine, SqliteVault):
+class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
     """Everything in one file.
 
     Args:
@@ -380,6 +382,26 @@ class SqliteEngine(LocalEngine, SqliteVault):
             self._appending.give()
         await self._retention.clear(room, place)
         await self._database.write(drop_room, self._database.writing, room)
+
+    # Rooms
+
+    async def outlines(self, rooms: Collection[str]) -> dict[str, RoomOutline]:
+        titles = await self._database.read(find_titles, self._database.reading, rooms)
+        unknown = [room for room in rooms if room not in self._places]
+        found = await self._database.read(self._reading.find_rooms, unknown) if unknown else {}
+        outlines = {}
+        for room in rooms:
+            # Known now, it is better known than the file knows it.
+            place = self._places.get(room) or found.get(room) or RoomPlace(0, 0, 1)
+            sent = place.sent if place.kept >= place.first else 0
+            outlines[room] = RoomOutline(titles.get(room, ""), self._epoch, place.kept, sent)
+        return outlines
+
+    async def room_names(self, *, prefix: str = "", after: str = "", limit: int) -> list[str]:
+        # Asked before the file: those that are folded meanwhile are found twice rather than not at all.
+        new = {room for room in self._folding.new_rooms if room > after and room.startswith(prefix)}
+        new.update(await self._database.read(find_names, self._database.reading, prefix, after, limit))
+        return heapq.nsmallest(limit, new)
 
     # The files
 

@@ -7,6 +7,7 @@ import sqlite3
 from hubbub.acts import Role
 from hubbub.engine import MAX_INVITATIONS, Access, Change, WhyNot
 from hubbub.engine.schema import snapshot, transaction
+from hubbub.engine.sqlite_following import forget_followers
 
 __all__ = [
     "close_room",
@@ -147,8 +148,9 @@ def reopen_room(connection: sqlite3.Connection, room: str) -> Change:
 
 
 def forget_room(connection: sqlite3.Connection, room: str) -> Change:
-    """Forget that a room is closed, and who is invited to it."""
+    """Forget that a room is closed, who is invited to it, and who follows it."""
     with transaction(connection):
         connection.execute("DELETE FROM closed_rooms WHERE room = ?", (room,))
         connection.execute("DELETE FROM invitations WHERE room = ?", (room,))
+        forget_followers(connection, room)
         return raise_version(connection)

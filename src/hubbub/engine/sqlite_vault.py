@@ -14,6 +14,7 @@ from hubbub.engine.database import Database
 from hubbub.engine.local import Silent
 from hubbub.engine.otps import Otps
 from hubbub.engine.schema import transaction
+from hubbub.engine.sqlite_following import forget_follows
 from hubbub.errors import EngineError
 
 __all__ = ["SqliteVault"]
@@ -233,6 +234,7 @@ def remove_account(connection: sqlite3.Connection, user: str, now: float) -> lis
         connection.execute("DELETE FROM marks WHERE user = ?", (user,))
         # Another account may get the name.
         connection.execute("DELETE FROM invitations WHERE user = ?", (user,))
+        forget_follows(connection, user)
         kept.raise_version(connection)
         return end_sessions(connection, user, now)
 

@@ -87,7 +87,7 @@ class Door:
         self._settings = settings
         self._origins = Origins(settings, core.now)
         self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
-        self._welcome = encode(welcome(settings))[1:]
+        self._welcome = encode(welcome(settings))[1:-1]
 
     def take_place(self, address: str) -> None:
         """Take a place for a client that may come in.
@@ -143,7 +143,7 @@ class Door:
         try:
             grant = await self._credentials.grant(request)
             client = self._new_client(grant, dialect, request)
-            await self._core.connect(client)
+            await self._core.connect(client, self._greeting(grant.user) if dialect.is_greeted else b"")
         except EngineError as error:
             raise unavailable(str(error)) from None
         except Refused as refused:
@@ -152,7 +152,7 @@ class Door:
 
     def _new_client(self, grant: Grant, dialect: Dialect, request: Request) -> Participant:
         purses = self._open_purses(grant.user, request.address)
-        client = Participant(
+        return Participant(
             grant.user,
             grant.session,
             dialect,
@@ -163,9 +163,6 @@ class Door:
             purses=purses,
             address=request.address,
         )
-        if dialect.is_greeted:
-            client.write_text(dialect.event("welcome", self._greeting(grant.user)))
-        return client
 
     def _open_purses(self, user: str, address: str) -> Purses:
         """What pays for a connection; one whose account or address has opened too many is `Denied` (503).
@@ -184,6 +181,7 @@ class Door:
         return purses
 
     def _greeting(self, user: str) -> bytes:
+        """The payload of a welcome, without the rooms that end it."""
         role = self._core.ledger.role_of(user).encode()
         session = secrets.token_hex(8).encode()
         return b'{"user":%b,"role":"%b","session":"%b",%b' % (encode(user), role, session, self._welcome)
@@ -195,7 +193,7 @@ def has_name(request: Request) -> bool:
 
 
 def welcome(settings: Settings) -> dict[str, object]:
-    """What the first frame tells every v1 client."""
+    """What the first frame tells every v1 client, whoever it is."""
     return {
         "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
         "limits": {
@@ -205,7 +203,6 @@ def welcome(settings: Settings) -> dict[str, object]:
             "client_rate": settings.client_rate,
             "client_burst": settings.client_burst,
         },
-        "rooms": [],
     }
 
 
