@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from hubbub.engine import Listener, UserList
+from hubbub.engine import Followed, Listener, UserList
 from hubbub.engine.redis.attendance import RedisAttendance
 from hubbub.engine.redis.calls import Calls
 from hubbub.engine.redis.log import RedisLog
@@ -103,6 +103,13 @@ class RedisEngine(RedisLog, RedisVault):
 
     async def read_mark(self, room: str, user: str) -> int:
         return await self._marks.read_mark(room, user)
+
+    # Rooms of users
+
+    async def followed(self, user: str) -> list[Followed]:
+        muted = sorted((await self.muted(user)).items())
+        marks = await self._marks.read_marks([room for room, _ in muted], user)
+        return [Followed(room, is_muted, mark) for (room, is_muted), mark in zip(muted, marks, strict=True)]
 
     async def remove_account(self, user: str) -> bool:
         was_there = await super().remove_account(user)

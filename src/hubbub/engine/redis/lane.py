@@ -127,7 +127,7 @@ class PartitionLane:
         self._wait = wait
         self._now = now
         self._number = 0
-        self._of_partition = [keys.in_partition(partition, name) for name in ("f", "d0", "d1")]
+        self._of_partition = [keys.in_partition(partition, name) for name in ("f", "d0", "d1", "names")]
         self._publish = b"SPUBLISH" if keys.partitions > 1 else b"PUBLISH"
         self._settling: asyncio.Task[None] | None = None
         self.is_refused = False

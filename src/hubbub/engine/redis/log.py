@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import heapq
 import secrets
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any
 
 import hiredis
 import structlog
 
 from hubbub.age import Age
-from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed
+from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed, RoomOutline
 from hubbub.engine.redis.bus import RedisBus
+from hubbub.engine.redis.calls import load
 from hubbub.engine.redis.keys import VAULT_SLOT
 from hubbub.engine.redis.lane import PartitionLane
 from hubbub.engine.redis.link import LinkLost, Part
-from hubbub.engine.redis.master import Master
+from hubbub.engine.redis.master import Master, NotDone, ShardCall
 from hubbub.engine.redis.masters import Masters, forget
 from hubbub.engine.redis.reading import Reading
 from hubbub.engine.redis.servers import Servers
@@ -32,6 +34,9 @@ log = structlog.get_logger("hubbub.engine")
 
 # How often it is looked whether messages are taken again.
 PROBE_S = 1.0
+
+UNLIST = load("unlist")
+UNLIST_S = 5.0
 
 # What a channel for events says of one that is not kept; the attendance has other marks.
 CAST = b"!"
@@ -190,6 +195,47 @@ class RedisLog(ABC):
         # The server frees what is unlinked in a thread of its own.
         await self._ask(room, "UNLINK", self._keyspace.of_room("l", room))
         await self._ask(room, "HDEL", self._keyspace.of_room("p", room), "title")
+        await self._unlist(room)
+
+    async def _unlist(self, room: str) -> None:
+        partition, keys = self._keyspace.partition_of(room), self._keyspace
+        names = [keys.in_partition(partition, "names"), keys.of_room("p", room), keys.of_room("l", room)]
+        try:
+            await self._masters.run(ShardCall(partition, UNLIST, names, lambda _: [room]), within_s=UNLIST_S)
+        except NotDone as error:
+            raise EngineError(str(error)) from None
+
+    async def outlines(self, rooms: Collection[str]) -> dict[str, RoomOutline]:
+        of_partition: dict[int, list[str]] = {}
+        for room in rooms:
+            of_partition.setdefault(self.lane(room), []).append(room)
+        found: dict[str, RoomOutline] = {}
+        for some in await asyncio.gather(*(self._reading.outlines(*part) for part in of_partition.items())):
+            found |= some
+        return found
+
+    async def room_names(self, *, prefix: str = "", after: str = "", limit: int) -> list[str]:
+        first = f"({after}" if after >= prefix and after else f"[{prefix}"
+        last = b"(" + prefix.encode() + b"\xff" if prefix else b"+"  # a byte that UTF-8 has not
+        try:
+            parts = await asyncio.gather(
+                *(
+                    self._masters.ask(
+                        partition,
+                        "ZRANGEBYLEX",
+                        self._keyspace.in_partition(partition, "names"),
+                        first if first != "[" else "-",
+                        last,
+                        "LIMIT",
+                        0,
+                        limit,
+                    )
+                    for partition in range(len(self._lanes))
+                )
+            )
+        except (LinkLost, hiredis.ReplyError) as error:
+            raise EngineError(str(error)) from None
+        return [name.decode() for name in heapq.nsmallest(limit, (name for part in parts for name in part))]
 
     async def _ask(self, room: str, *command: Part) -> Any:
         """Run a command that may be run twice."""

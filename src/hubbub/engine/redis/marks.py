@@ -77,6 +77,28 @@ class RedisMarks:
         partition = self._keys.partition_of(room)
         return int(await self._run("find_mark", partition, [self._keys.of_room("k", room)], [user]))
 
+    async def read_marks(self, rooms: Sequence[str], user: str) -> list[int]:
+        """How far a user has read each of some rooms.
+
+        Raises:
+            EngineError: they cannot be read.
+        """
+        of_partition: dict[int, list[str]] = {}
+        for room in rooms:
+            of_partition.setdefault(self._keys.partition_of(room), []).append(room)
+        answers = await asyncio.gather(
+            *(
+                self._run("find_marks", partition, [self._keys.of_room("k", room) for room in some], [user])
+                for partition, some in of_partition.items()
+            )
+        )
+        marks = {
+            room: int(mark)
+            for some, answer in zip(of_partition.values(), answers, strict=True)
+            for room, mark in zip(some, answer, strict=True)
+        }
+        return [marks[room] for room in rooms]
+
     async def forget_user(self, user: str) -> None:
         """Forget all marks of a user whose account is gone, some at a time.
 

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from hubbub.engine import Head, Page, Resumed
+from hubbub.engine import Head, Page, Resumed, RoomOutline
 from hubbub.engine.redis.calls import Script, load
 from hubbub.engine.redis.keys import Keyspace
 from hubbub.engine.redis.link import Part
@@ -23,6 +23,7 @@ READ_S = 5.0
 
 READ = load("read")
 HEADS = load("heads")
+OUTLINES = load("outlines")
 
 Element = tuple[int, str | None, str, bytes]  # sent, sender, type, body
 
@@ -91,6 +92,23 @@ class Reading:
         generation, at, *heads = answer
         self._on_log_time(partition, at)
         return generation, list(zip(heads[::2], heads[1::2], strict=True))
+
+    async def outlines(self, partition: int, rooms: Sequence[str]) -> dict[str, RoomOutline]:
+        """How rooms of a partition stand.
+
+        Raises:
+            EngineError: it cannot be read.
+        """
+        keys: list[Part] = [self._keys.in_partition(partition, "f")]
+        keys += (self._keys.of_room(kind, room) for room in rooms for kind in ("p", "l"))
+        generation, at, *answer = await self._run(partition, OUTLINES, keys, [])
+        self._on_log_time(partition, at)
+        cutoff = self._cutoff_ms()
+        found = {}
+        for room, seq, sent, title, count in zip(rooms, *(answer[place::4] for place in range(4)), strict=True):
+            is_held = count and sent >= cutoff
+            found[room] = RoomOutline(title.decode(), str(generation), seq, sent if is_held else 0)
+        return found
 
     async def after(self, room: str, generation: int, seq: int, limit: int) -> ReadPage:
         """What comes after a place in a generation.

@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from secrets import token_hex
 
 from hubbub.acts import Role
-from hubbub.engine import Account, Grant, Listener, OtpLimit
+from hubbub.engine import Account, Change, Grant, Listener, OtpLimit
 from hubbub.engine.redis.access import PAGE, RedisAccess
 from hubbub.engine.redis.calls import QUICK_S, Calls
+from hubbub.engine.redis.following import RedisFollowing
 from hubbub.engine.redis.servers import connect
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.redis.target import RedisTarget
@@ -29,7 +30,7 @@ ALIVE_AT_ONCE = 1000
 OTP_LIMITS = (None, OtpLimit.OF_ACCOUNT, OtpLimit.IN_ALL)
 
 
-class RedisVault(RedisAccess):
+class RedisVault(RedisAccess, RedisFollowing):
     """The vault in Redis.  Any number of processes may have it open."""
 
     def listen(self, listener: Listener) -> None:
@@ -72,7 +73,12 @@ class RedisVault(RedisAccess):
     async def remove_account(self, user: str) -> bool:
         was_there, ended = await self._run("remove_account", *self._telling, user, is_repeatable=False)
         self._end(ended)
+        await self.forget_follows(user)
         return bool(was_there)
+
+    async def forget_room(self, room: str) -> Change:
+        await self.forget_followers(room)
+        return await super().forget_room(room)
 
     # The first account
 

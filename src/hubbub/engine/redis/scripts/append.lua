@@ -2,7 +2,7 @@
 -- with generation
 -- Appends a batch of one partition to its rooms' logs, all or nothing, and publishes it.
 -- A node numbers its batches; one that is repeated is answered as it was the first time.
--- KEYS: f d0 d1, then p l for each room
+-- KEYS: f d0 d1 names, then p l for each room
 -- ARGV: node, number, identity, now, log time, messages kept, publish command;
 --       then for each room: channel, n, n keys (16 bytes and 4 of the message's digest; empty for none), n packed tails
 -- Returns log time and generation, then for each room: last seq before, sent, size of its repeats, its repeats
@@ -36,7 +36,7 @@ local window = math.floor(at / WINDOW_MS)
 local newer, older = KEYS[2 + window % 2], KEYS[3 - window % 2]
 local keys = {}
 local i = 8
-for _ = 4, #KEYS, 2 do
+for _ = 5, #KEYS, 2 do
   local count = tonumber(ARGV[i + 1])
   for j = i + 2, i + 1 + count do
     if ARGV[j] ~= '' then
@@ -63,9 +63,9 @@ end
 local answer = { struct.pack('>I8I8', at, generation) }
 local fresh_keys = {}
 i = 8
-for k = 4, #KEYS, 2 do
+for k = 5, #KEYS, 2 do
   local p, l, channel, count = KEYS[k], KEYS[k + 1], ARGV[i], tonumber(ARGV[i + 1])
-  local place = redis.call('HMGET', p, 's', 'g', 't')
+  local place = redis.call('HMGET', p, 's', 'g', 't', 'listed')
   local before = tonumber(place[1] or '0')
   local sent = math.max(now, tonumber(place[3] or '0'))
   local head = '\148\207' .. struct.pack('>I8', sent)
@@ -92,6 +92,10 @@ for k = 4, #KEYS, 2 do
       redis.call('LTRIM', l, -keep, -1)
     end
     redis.call('HSET', p, 's', digits(before + #fresh), 't', digits(sent))
+    if not place[4] then
+      redis.call('ZADD', KEYS[4], 0, string.match(l, '}:l:(.*)$'))
+      redis.call('HSET', p, 'listed', 1)
+    end
     if place[2] ~= digits(generation) then
       redis.call('HSET', p, 'g', digits(generation))
       if place[2] then
