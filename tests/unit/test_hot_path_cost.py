@@ -60,7 +60,7 @@ class Cost(NamedTuple):
 NOW = {
     "classic": Cost(
         alone=1504,
-        message=700,
+        message=773,
         member=10,
         ten_in_slices=282,
         history=0,
