@@ -30,6 +30,7 @@ from hubbub.engine.urls import make_engine, shown_url
 from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
 from hubbub.http.app import App, security_headers
+from hubbub.http.site import read_site
 from hubbub.hub import Hub, put_to_work
 from hubbub.listening import bind
 from hubbub.memory import give_back_memory
@@ -161,11 +162,12 @@ class Server:
             Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
         )
         self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
-        common = Common(security_headers(settings), time.monotonic)
+        site = read_site()
+        common = Common(security_headers(settings, site.styles), time.monotonic)
         door = Door(self._core, OtpCredentials(otps), settings)
         self._upgrades = Upgrades(self._core, door, self._wire, common)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
-        app = App(self._core, self._accounts, otps, settings, door, self._metrics)
+        app = App(self._core, self._accounts, otps, settings, door, self._metrics, site)
         proxies = Proxies(settings.trusted_proxy)
         arrivals = Arrivals(
             settings.pending_limit,

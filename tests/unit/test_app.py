@@ -21,7 +21,8 @@ from hubbub.engine import Account, Grant
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import CloseCode, EngineError
 from hubbub.http.app import App, security_headers
-from hubbub.http.pages import read_pages
+from hubbub.http.pages import KEPT
+from hubbub.http.site import read_site
 from hubbub.otp import OneTimePasswords
 from hubbub.settings import Settings
 from hubbub.testing import Clock, Stage, at_work
@@ -96,7 +97,7 @@ class Office:
             engine, ttl_s=settings.otp_ttl, per_account=settings.max_otps_per_account, in_all=settings.max_otps
         )
         self.door = Door(stage.core, OtpCredentials(self.otps), settings)
-        self._app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings())
+        self._app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), read_site())
 
     async def ask(self, method: str, path: str, body: object = b"", *, address: str = HERE, **headers: str) -> Response:
         """Send a request; a body that is no bytes is sent as JSON."""
@@ -508,14 +509,24 @@ async def test_one_who_forgot_to_upgrade_is_told_to(monkeypatch: pytest.MonkeyPa
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_the_pages_are_there_and_known_by_their_tags(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     async with office(monkeypatch) as here:
-        for name, page in read_pages().items():
-            path = "/" if name == "index.html" else f"/web/{name}"
+        site = read_site()
+        kept = {f"/v/{site.version}{path}": page for path, page in site.kept.items()}
+        for path, page in {**site.pages, **kept}.items():
             whole = await here.ask(method, path)
-            assert (whole.status, whole.body, whole.media_type) == (200, page.content, page.media_type)
-            assert whole.headers == {"ETag": page.etag, "Cache-Control": "no-cache"}
-            for known in (page.etag, f'"older", {page.etag}', f"W/{page.etag}"):
+            assert whole == page.plain[0]
+            assert whole.headers["Cache-Control"] == (KEPT if path.startswith("/v/") else "no-cache")
+            tag = whole.headers["ETag"]
+            for known in (tag, f'"older", {tag}', f"W/{tag}"):
                 assert await here.ask(method, path, if_none_match=known) == Response(304, headers=whole.headers)
             assert (await here.ask(method, path, if_none_match='"older"')).status == 200
+
+
+async def test_a_page_varies_by_coding_and_by_origin(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch, allow_origin=(LISTED,)) as here:
+        page = await here.ask("GET", "/web/app.js", accept_encoding="gzip, br", origin=LISTED)
+        assert page.headers["Vary"] == "Accept-Encoding, Origin"
+        assert page.headers["Content-Encoding"] == "gzip"
+        assert page.headers["Access-Control-Allow-Origin"] == LISTED
 
 
 @pytest.mark.parametrize(
@@ -605,7 +616,8 @@ async def test_what_a_page_of_another_origin_has_a_browser_send_is_refused(
 async def test_without_listed_origins_nothing_is_said_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
     async with office(monkeypatch) as here:
         response = await here.ask("GET", "/", origin=LISTED)
-        assert set(response.headers) == {"ETag", "Cache-Control"}
+        assert set(response.headers) == {"ETag", "Cache-Control", "Vary"}
+        assert response.headers["Vary"] == "Accept-Encoding"
 
 
 # Trouble

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Protocol, TypeVar
 
 import msgspec
@@ -13,7 +13,8 @@ from hubbub.core import Core
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
-from hubbub.http.pages import WebFile, read_client, read_pages
+from hubbub.http.pages import Page
+from hubbub.http.site import Site
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback, retry_after
 from hubbub.ration import Ration
@@ -35,9 +36,10 @@ TEXT = "text/plain; charset=utf-8"
 PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
 NO_STORE = {"Cache-Control": "no-store"}
 
+# `{}` are the digests of the styles in pages.
 CSP = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    "default-src 'none'; script-src 'self'; style-src {}; img-src 'self' data:; connect-src 'self'; "
+    "manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 # Without the subdomains, which may be someone else's (RFC 6797 section 6.1).  A year; but only minutes with our own
 # certificate: a browser that trusts it keeps the rule for all of localhost, where other servers speak plain HTTP.
@@ -97,9 +99,14 @@ class HttpError(Exception):
         self.headers = headers or {}
 
 
-def security_headers(settings: Settings) -> bytes:
-    """The headers that every answer carries, each ending in CRLF."""
-    lines = [f"Content-Security-Policy: {CSP}", "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer"]
+def security_headers(settings: Settings, styles: Iterable[str] = ()) -> bytes:
+    """The headers that every answer carries, each ending in CRLF.
+
+    Args:
+        styles: sources of the styles that stand in pages.
+    """
+    policy = CSP.format(" ".join(["'self'", *dict.fromkeys(styles)]))
+    lines = [f"Content-Security-Policy: {policy}", "X-Content-Type-Options: nosniff", "Referrer-Policy: no-referrer"]
     if not settings.no_tls:
         lines.append(f"Strict-Transport-Security: max-age={HSTS_S if settings.tls_cert else HSTS_LOCAL_S}")
     return "".join(f"{line}\r\n" for line in lines).encode()
@@ -111,6 +118,7 @@ class App:
     Args:
         entrance: knows who would be let in.
         metrics: tells what was counted.
+        site: the pages and their files.
     """
 
     def __init__(
@@ -121,8 +129,10 @@ class App:
         settings: Settings,
         entrance: Entrance,
         metrics: Countings,
+        site: Site,
     ) -> None:
         self._core = core
+        self._site = site
         self._entrance = entrance
         self._metrics = metrics
         self._accounts = accounts
@@ -144,11 +154,6 @@ class App:
         }
         if settings.metrics != "off":
             self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
-        for name, page in read_pages().items():
-            path = "/" if name == "index.html" else f"/web/{name}"
-            self._routes[path] = dict.fromkeys(LOOK, page_route(page))
-        for name, page in read_client().items():
-            self._routes[f"/{name}"] = dict.fromkeys(LOOK, page_route(page))
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever comes of it."""
@@ -165,6 +170,8 @@ class App:
         if request.path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
             return lambda _request: options({"Allow": "GET, HEAD, POST, OPTIONS"})
         routes = self._routes.get(request.path)
+        if routes is None and (page := self._site.find(request.path)) is not None:
+            routes = dict.fromkeys(LOOK, page_route(page))
         if routes is None:
             raise HttpError(404, "not_found", f"there is no {request.path[:80]!r} here")
         route = routes.get(request.method)
@@ -177,7 +184,8 @@ class App:
 
     def _for_origin(self, response: Response, origin: str) -> Response:
         """The answer with what lets a page of a listed origin read it, and send what it asks leave for."""
-        headers = {**response.headers, "Vary": "Origin"}
+        varies = response.headers.get("Vary")
+        headers = {**response.headers, "Vary": f"{varies}, Origin" if varies else "Origin"}
         if origin.lower() in self._origins:
             headers["Access-Control-Allow-Origin"] = origin
             if "Allow" in headers:
@@ -320,14 +328,11 @@ async def options(headers: dict[str, str]) -> Response:
     return Response(204, headers=headers)
 
 
-def page_route(page: WebFile) -> Route:
-    """A file of the page, or 304 to one who has it (RFC 9110 section 13.1.2)."""
-    headers = {"ETag": page.etag, "Cache-Control": "no-cache"}
-    whole = Response(200, page.content, page.media_type, headers)
-    known = Response(304, headers=headers)
+def page_route(page: Page) -> Route:
+    """A file of a page."""
 
     async def show(request: Request) -> Response:
-        return known if page.etag in (request.header("if-none-match") or "") else whole
+        return page.answer(request)
 
     return show
 

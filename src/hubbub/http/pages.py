@@ -1,45 +1,68 @@
-"""The page's files, read once and served from memory: there are few, and none can be asked for but these."""
+"""Files that are sent as they are, from memory: with their tags, and compressed where that makes them smaller."""
 
 from __future__ import annotations
 
+import gzip
 import hashlib
-from pathlib import Path
+from collections.abc import Iterable
 from typing import NamedTuple
 
-__all__ = ["CLIENT", "WEB", "WebFile", "read_client", "read_pages"]
+from hubbub.http.coding import takes_gzip
+from hubbub.wire.request import Request, Response
 
-WEB = Path(__file__).parent.parent / "web"
-# The JavaScript client: in a checkout this is a link to its package.
-CLIENT = WEB / "client"
+__all__ = ["KEPT", "REVALIDATED", "Page", "make_page"]
 
-MEDIA_TYPES = {
-    ".html": "text/html; charset=utf-8",
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-}
+# For what may change, and for what never does under its path (RFC 8246).
+REVALIDATED = "no-cache"
+KEPT = "public, max-age=31536000, immutable"
 
-
-class WebFile(NamedTuple):
-    """One file of the page."""
-
-    media_type: str
-    content: bytes
-    etag: str
+# What fits into one packet with the headers gains nothing.
+MIN_ZIPPED = 600
+NOT_ZIPPED = ("image/png",)
 
 
-def read_pages(folder: Path = WEB) -> dict[str, WebFile]:
-    """The files of the folder, by name."""
-    pages = {}
-    for file in sorted(folder.iterdir()):
-        if file.suffix in MEDIA_TYPES:
-            content = file.read_bytes()
-            etag = f'"{hashlib.sha256(content).hexdigest()[:20]}"'
-            pages[file.name] = WebFile(MEDIA_TYPES[file.suffix], content, etag)
-    return pages
+class Page(NamedTuple):
+    """What a path is answered with: as it is, and compressed where that is worth it.
+
+    Each has a response with the content, and one for who has it already.
+    """
+
+    plain: tuple[Response, Response]
+    zipped: tuple[Response, Response] | None
+
+    def answer(self, request: Request) -> Response:
+        """The file, or 304 to one who has it (RFC 9110 section 13.1.2)."""
+        zipped = self.zipped
+        chosen = zipped if zipped and takes_gzip(request.headers.get("accept-encoding", ())) else self.plain
+        whole, known = chosen
+        return known if is_known(request.headers.get("if-none-match", ()), whole.headers["ETag"]) else whole
 
 
-def read_client(folder: Path = CLIENT) -> dict[str, WebFile]:
-    """The modules of the JavaScript client, by the path that each is served at: `hubbub.js` is the one to import."""
-    parts = {f"hubbub/{name}": file for name, file in read_pages(folder / "hubbub").items()}
-    return {**read_pages(folder), **parts}
+def is_known(tags: Iterable[str], etag: str) -> bool:
+    """Whether a tag is among those of an If-None-Match; `*` is for any."""
+    listed = ",".join(tags)
+    return etag in listed or listed.strip() == "*"
+
+
+def make_page(content: bytes, media_type: str, caching: str = REVALIDATED) -> Page:
+    """A file as it is sent.
+
+    Args:
+        caching: its Cache-Control.
+    """
+    digest = hashlib.sha256(content).hexdigest()[:20]
+    common = {"Cache-Control": caching}
+    smaller = b"" if media_type in NOT_ZIPPED or len(content) < MIN_ZIPPED else gzip.compress(content, 9, mtime=0)
+    if not smaller or len(smaller) >= len(content):
+        return Page(answers(content, media_type, common | {"ETag": f'"{digest}"'}), None)
+    common["Vary"] = "Accept-Encoding"
+    return Page(
+        answers(content, media_type, common | {"ETag": f'"{digest}"'}),
+        answers(smaller, media_type, common | {"ETag": f'"{digest}-gzip"', "Content-Encoding": "gzip"}),
+    )
+
+
+def answers(content: bytes, media_type: str, headers: dict[str, str]) -> tuple[Response, Response]:
+    """The whole, and what is said to who has it (RFC 9110 section 15.4.5)."""
+    known = {name: value for name, value in headers.items() if name != "Content-Encoding"}
+    return Response(200, content, media_type, headers), Response(304, headers=known)
