@@ -4,7 +4,9 @@ Both are made once, in the data folder, and renewed before they expire.  A brows
 server; until then it shows its warning, and the fingerprint printed at start is there to compare.
 
 The CA is good for this machine's names alone (RFC 5280 section 4.2.1.10): its stolen key makes no certificate of a
-bank for those who trust it.  A CA without that, or one for other names, is replaced, and has to be trusted anew.
+bank for those who trust it.  Where other machines can connect, it is good for all addresses of private networks too,
+because this machine's changes there, and nobody would trust a new CA each time.  A CA without such constraints, or one
+whose constraints lack a name, is replaced, and has to be trusted anew.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import ipaddress
 import os
 import socket
 import ssl
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -26,9 +28,10 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+from hubbub.addresses import PRIVATE, Network
 from hubbub.errors import ConfigError
 
-__all__ = ["Certificate", "load_context", "local_certificate", "local_names"]
+__all__ = ["Certificate", "Names", "load_context", "local_certificate", "local_names"]
 
 CA_LIFE = datetime.timedelta(days=3650)
 # Browsers take no leaf that lives longer than 398 days.
@@ -36,13 +39,38 @@ LEAF_LIFE = datetime.timedelta(days=365)
 RENEW_BEFORE = datetime.timedelta(days=30)
 
 
+class Names(NamedTuple):
+    """What a local certificate is for.
+
+    Attributes:
+        wanted: names and addresses that it must have; a CA that may not vouch for one of them is replaced.
+        seen: addresses of private networks that this machine has now.
+        is_open: whether other machines can connect.
+    """
+
+    wanted: list[str]
+    seen: Sequence[str] = ()
+    is_open: bool = False
+
+    @property
+    def all(self) -> list[str]:
+        """Names and addresses, each once."""
+        return list(dict.fromkeys([*self.wanted, *self.seen]))
+
+
 class Certificate(NamedTuple):
-    """Where a certificate chain and its key are; for a local one also its CA and that one's SHA-256 fingerprint."""
+    """Where a certificate chain and its key are; for a local one also what is known of its CA.
+
+    Attributes:
+        fingerprint: the CA's, of SHA-256.
+        is_ca_replaced: whether there was a CA before, which is not good any more.
+    """
 
     chain: Path
     key: Path
     ca: Path | None = None
     fingerprint: str | None = None
+    is_ca_replaced: bool = False
 
 
 def local_names() -> list[str]:
@@ -50,7 +78,7 @@ def local_names() -> list[str]:
     return list(dict.fromkeys(["localhost", "127.0.0.1", "::1", socket.gethostname()]))
 
 
-def local_certificate(folder: Path, names: list[str], now: datetime.datetime) -> Certificate:
+def local_certificate(folder: Path, names: Names, now: datetime.datetime) -> Certificate:
     """The certificate in `folder` for `names`: made when there is none, renewed when it is about to expire.
 
     Raises:
@@ -62,7 +90,8 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
         with locked(ca_key_file):
             ca = read_pair(ca_file, ca_key_file)
-            if ca is None or not is_good_ca(ca[0], names, now):
+            is_replaced = ca is not None and not is_good_ca(ca[0], names, now)
+            if ca is None or is_replaced:
                 ca = new_ca(names, now)
                 write_pair(ca_file, ca_key_file, ca)
             leaf = read_pair(leaf_file, leaf_key_file)
@@ -72,7 +101,7 @@ def local_certificate(folder: Path, names: list[str], now: datetime.datetime) ->
     except OSError as error:
         raise ConfigError(f"--data-dir {folder}: the certificate cannot be kept there: {error.strerror}") from None
     fingerprint = ca[0].fingerprint(hashes.SHA256()).hex(":").upper()
-    return Certificate(leaf_file, leaf_key_file, ca_file, fingerprint)
+    return Certificate(leaf_file, leaf_key_file, ca_file, fingerprint, is_replaced)
 
 
 @contextmanager
@@ -150,7 +179,7 @@ def write_whole(path: Path, data: bytes, mode: int) -> None:
     new.replace(path)
 
 
-def new_ca(names: list[str], now: datetime.datetime) -> Pair:
+def new_ca(names: Names, now: datetime.datetime) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name(
         [
@@ -168,16 +197,16 @@ def new_ca(names: list[str], now: datetime.datetime) -> Pair:
     return builder.sign(key, hashes.SHA256()), key
 
 
-def new_leaf(ca: Pair, names: list[str], now: datetime.datetime) -> Pair:
+def new_leaf(ca: Pair, names: Names, now: datetime.datetime) -> Pair:
     ca_certificate, ca_key = ca
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names.wanted[0])])
     builder = (
         unsigned(subject, ca_certificate.subject, key, now, LEAF_LIFE)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(key_usage(digital_signature=True), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-        .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names]), critical=False)
+        .add_extension(x509.SubjectAlternativeName([general_name(name) for name in names.all]), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
     )
     return builder.sign(ca_key, hashes.SHA256()), key
@@ -223,29 +252,53 @@ def general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def constraints(names: list[str]) -> x509.NameConstraints:
+def constraints(names: Names) -> x509.NameConstraints:
     """What a CA for these names may issue certificates for; a DNS name includes those below it."""
     permitted: list[x509.GeneralName] = []
-    for name in names:
+    for name in names.wanted:
         try:
             permitted.append(x509.IPAddress(ipaddress.ip_network(name)))
         except ValueError:
             permitted.append(x509.DNSName(name))
+    if names.is_open:
+        permitted += map(x509.IPAddress, PRIVATE)
     return x509.NameConstraints(permitted, excluded_subtrees=None)
 
 
-def is_good_ca(ca: x509.Certificate, names: list[str], now: datetime.datetime) -> bool:
-    """Whether a CA is for these names alone, and will outlive the next leaf."""
+def is_good_ca(ca: x509.Certificate, names: Names, now: datetime.datetime) -> bool:
+    """Whether a CA may vouch for these names, but not for all, and will outlive the next leaf."""
     if ca.not_valid_after_utc < now + LEAF_LIFE + RENEW_BEFORE:
         return False
     try:
-        return ca.extensions.get_extension_for_class(x509.NameConstraints).value == constraints(names)
+        permitted = ca.extensions.get_extension_for_class(x509.NameConstraints).value.permitted_subtrees
     except (x509.ExtensionNotFound, ValueError):
         return False
+    blocks = set(map(x509.IPAddress, PRIVATE)) if names.is_open else set()
+    if permitted is None or not blocks <= set(permitted):
+        return False
+    return all(is_within(name, permitted) for name in names.wanted)
 
 
-def is_good_leaf(leaf: x509.Certificate, ca: x509.Certificate, names: list[str], now: datetime.datetime) -> bool:
-    """Whether a leaf is this CA's, covers the names, and will live a while."""
+def is_within(name: str, permitted: list[x509.GeneralName]) -> bool:
+    """Whether a CA that is constrained so may vouch for a name or an address (RFC 5280 section 4.2.1.10)."""
+    try:
+        network = ipaddress.ip_network(name)
+    except ValueError:
+        domains = [each.value for each in permitted if isinstance(each, x509.DNSName)]
+        return any(name == domain or name.endswith(f".{domain}") for domain in domains)
+    networks = [each.value for each in permitted if isinstance(each, x509.IPAddress)]
+    return any(is_part(network, each) for each in networks)
+
+
+def is_part(network: Network, other: object) -> bool:
+    """Whether a network is a part of another one, of the same version."""
+    if isinstance(network, ipaddress.IPv4Network):
+        return isinstance(other, ipaddress.IPv4Network) and network.subnet_of(other)
+    return isinstance(other, ipaddress.IPv6Network) and network.subnet_of(other)
+
+
+def is_good_leaf(leaf: x509.Certificate, ca: x509.Certificate, names: Names, now: datetime.datetime) -> bool:
+    """Whether a leaf is this CA's, has all addresses and the DNS names alone, and will live a while."""
     if leaf.not_valid_after_utc < now + RENEW_BEFORE or leaf.issuer != ca.subject:
         return False
     try:
@@ -253,4 +306,6 @@ def is_good_leaf(leaf: x509.Certificate, ca: x509.Certificate, names: list[str],
         covered = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except Exception:
         return False
-    return {general_name(name) for name in names} <= set(covered)
+    wanted = [general_name(name) for name in names.all]
+    named = {name for name in wanted if isinstance(name, x509.DNSName)}
+    return set(wanted) <= set(covered) and named == {name for name in covered if isinstance(name, x509.DNSName)}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 
 from hubbub.errors import ConfigError
+from hubbub.names import read_address
 from hubbub.policy import is_loopback
 from hubbub.rules import Rules
 from hubbub.settings import Settings
@@ -43,6 +44,12 @@ def check_settings(settings: Settings) -> None:
         if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/") or "*" in origin:
             raise ConfigError(
                 f"--allow-origin {origin!r}: an origin is like https://chat.example.com, without path or *"
+            )
+    for name in settings.name:
+        address = read_address(name)
+        if "*" in name or not is_pattern(name) or (address is not None and address.is_unspecified):
+            raise ConfigError(
+                f"--name {name!r}: a name is like chat.example.com or 192.0.2.1, without https:// and port"
             )
     for name in settings.allow_host:
         if not is_pattern(name):

@@ -140,16 +140,21 @@ async def beat(inheritance: Inheritance) -> None:
 def announce(server: Server, settings: Settings) -> None:
     """Tell the operator where the server listens, how to trust it, and how to get in the first time."""
     lines = [f"Hubbub {version('hubbub')} listens on {server.url}"]
-    if server.certificate is not None and server.certificate.ca is not None:
-        lines.append(f"  trust its CA: {server.certificate.ca}")
-        lines.append(f"  CA fingerprint (SHA-256): {server.certificate.fingerprint}")
+    lines += [f"  others open: {link}" for link in server.links]
+    certificate = server.certificate
+    if certificate is not None and certificate.ca is not None:
+        lines.append(f"  trust its CA: {certificate.ca}")
+        if server.links:
+            lines.append(f"  how others trust it: {server.links[0]}/ca")
+        lines.append(f"  CA fingerprint (SHA-256): {certificate.fingerprint}")
+        if certificate.is_ca_replaced:
+            lines.append("  this CA is new: whoever has trusted the one before has to trust this one")
     if settings.demo:
         lines.append(f"  demo accounts: {', '.join(DEMO_ACCOUNTS)}; password {DEMO_PASSWORD}")
     if server.setup_secret is not None:
         # Behind the #, where no server, proxy or log sees it.
-        lines.append(
-            f"  there is no account yet; make the first one, once, at {server.url}/#setup={server.setup_secret}"
-        )
+        link = server.links[0] if server.links else server.url
+        lines.append(f"  there is no account yet; make the first one, once, at {link}/#setup={server.setup_secret}")
     print("\n".join(lines), flush=True)
 
 

@@ -20,8 +20,9 @@ from typing import Any
 import structlog
 
 from hubbub.accounts import Accounts
+from hubbub.addresses import own_addresses
 from hubbub.audit import AuditFile
-from hubbub.certs import Certificate, load_context, local_certificate, local_names
+from hubbub.certs import Certificate, load_context, local_certificate
 from hubbub.checks import check_settings, is_local
 from hubbub.core import Core
 from hubbub.drain import OPENINGS_S, drain
@@ -30,12 +31,14 @@ from hubbub.engine.urls import make_engine, shown_url
 from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
 from hubbub.http.app import App, security_headers
-from hubbub.http.site import read_site
+from hubbub.http.site import read_site, style_source
+from hubbub.http.trust import STYLE, trust_pages
 from hubbub.hub import Hub, put_to_work
+from hubbub.links import bound_addresses, link_from_here, links_for_others
 from hubbub.listening import bind
 from hubbub.memory import give_back_memory
 from hubbub.metrics import Metrics, folder_of
-from hubbub.names import server_names
+from hubbub.names import certified_names, server_names
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
@@ -115,6 +118,7 @@ class Server:
 
     Attributes:
         url: where it is reached from this machine, as in `https://localhost:8080`.
+        links: where others open it, best first; none where it listens on a loopback address.
         port: where it listens.
         certificate: what TLS is served with; None for none.
         setup_secret: what the first account can be made with, once; None where there is an account.
@@ -140,9 +144,10 @@ class Server:
         check_sharing(settings, engine)
         # The last that can fail, and the first that has to be undone.
         self._bound = bind(settings.host, settings.port) if sockets is None else sockets
-        host, self.port = self._bound[0].getsockname()[:2]
-        shown = "localhost" if is_loopback(host) else f"[{host}]" if ":" in host else host
-        self.url = f"{'https' if certificate else 'http'}://{shown}:{self.port}"
+        self.port = self._bound[0].getsockname()[1]
+        listening = bound_addresses(self._bound)
+        self.url = link_from_here(settings, self.port, listening)
+        self.links = links_for_others(settings, self.port, listening, own_addresses())
         self._audit = AuditFile(settings.audit_path, time.monotonic, time.time)
         self._core = put_to_work(hub, self._engine, settings, audit=self._audit)
         self._accounts = Accounts(
@@ -162,8 +167,11 @@ class Server:
             Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
         )
         self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
-        site = read_site()
-        common = Common(security_headers(settings, site.styles), time.monotonic)
+        self._site = site = read_site()
+        if certificate is not None:
+            self._show_ca(certificate)
+        styles = [*site.styles, style_source(STYLE)]
+        common = Common(security_headers(settings, styles), time.monotonic)
         door = Door(self._core, OtpCredentials(otps), settings)
         self._upgrades = Upgrades(self._core, door, self._wire, common)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
@@ -291,13 +299,19 @@ class Server:
                 with contextlib.suppress(RuntimeError):  # no thread can be started; it is tried again later
                     await asyncio.to_thread(give_back_memory)
 
+    def _show_ca(self, certificate: Certificate) -> None:
+        """Let others read the CA's certificate, where it is our own, and how to trust it."""
+        if certificate.ca is not None and certificate.fingerprint is not None:
+            self._site.pages.update(trust_pages(certificate.ca.read_bytes(), certificate.fingerprint))
+
     async def _renew_certificate(self, tls: ssl.SSLContext) -> None:
         """Renew our own certificate before it expires, in a server that runs for months; new connections get it."""
         while True:
             await asyncio.sleep(DAY_S)
             try:
-                renewed = local_certificate(self._settings.data_dir, local_names(), utc_now())
+                renewed = own_certificate(self._settings)
                 tls.load_cert_chain(renewed.chain, renewed.key)
+                self._show_ca(renewed)
             except (ConfigError, OSError, ssl.SSLError) as error:
                 log.error("certificate not renewed", error=str(error))  # noqa: TRY400  # the reason says it all
 
@@ -336,7 +350,12 @@ def certificate_for(settings: Settings) -> Certificate | None:
         return None
     if settings.tls_cert is not None and settings.tls_key is not None:
         return Certificate(settings.tls_cert, settings.tls_key)
-    return local_certificate(settings.data_dir, local_names(), utc_now())
+    return own_certificate(settings)
+
+
+def own_certificate(settings: Settings) -> Certificate:
+    """This machine's own certificate, for what it is called now."""
+    return local_certificate(settings.data_dir, certified_names(settings, own_addresses()), utc_now())
 
 
 async def turn(wheel: Wheel) -> None:

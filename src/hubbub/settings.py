@@ -72,9 +72,14 @@ class Settings:
     allow_origin: tuple[str, ...] = ()
     """Origin of a page on another host that may log in and connect, such as https://example.com. Repeatable."""
 
+    name: tuple[str, ...] = ()
+    """Name or address that others reach the server by, such as chat.example.com: the links that are printed have it,
+    and so has the certificate that the server makes. Repeatable."""
+
     allow_host: tuple[str, ...] = ()
     """Name that the server is reached by, besides this machine's own and those of its certificate, such as
     chat.example.com or *.example.com; * for any. A request for another is answered 421. Repeatable."""
+
     permissions: tuple[Rule, ...] = ()
     """Rules of who may do what in which rooms, best written in hubbub.toml as [[permissions]] with rooms, roles, users
     and may; the first that fits decides."""

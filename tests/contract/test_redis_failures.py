@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hubbub.certs import local_certificate
+from hubbub.certs import Names, local_certificate
 from hubbub.cluster.port import free_port
 from hubbub.cluster.redis import RedisServer
 from hubbub.engine import Grant
@@ -352,7 +352,7 @@ async def test_nodes_that_start_at_once_on_an_empty_server_all_start(url: str) -
 
 
 async def test_over_tls_the_authority_that_is_named_is_trusted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    made = local_certificate(tmp_path / "certs", ["localhost", "127.0.0.1"], datetime.datetime.now(datetime.UTC))
+    made = local_certificate(tmp_path / "certs", Names(["localhost", "127.0.0.1"]), datetime.datetime.now(datetime.UTC))
     port = free_port()
     settings = {
         "tls-port": port,

@@ -13,11 +13,11 @@ import pytest
 from cryptography import x509
 
 from hubbub import certs
-from hubbub.certs import Certificate, load_context, local_certificate, new_leaf, read_pair, write_pair
+from hubbub.certs import Certificate, Names, load_context, local_certificate, new_leaf, read_pair, write_pair
 from hubbub.errors import ConfigError
 
 NOW = datetime.datetime(2030, 1, 1, tzinfo=datetime.UTC)
-NAMES = ["localhost", "127.0.0.1", "::1", "box"]
+NAMES = Names(["localhost", "127.0.0.1", "::1", "box"])
 
 
 def serial(path: Path) -> int:
@@ -90,7 +90,7 @@ def shaken_hands(tmp_path: Path, made: Certificate, name: str) -> None:
     assert client.version() == "TLSv1.3"
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", NAMES.wanted)
 def test_a_client_that_trusts_the_ca_takes_each_name(tmp_path: Path, name: str) -> None:
     now = datetime.datetime.now(datetime.UTC)
     shaken_hands(tmp_path, local_certificate(tmp_path, NAMES, now), name)
@@ -102,7 +102,7 @@ def test_a_client_that_trusts_the_ca_takes_no_other_name_from_it(tmp_path: Path,
     made = local_certificate(tmp_path, NAMES, now)
     ca = read_pair(tmp_path / "ca.pem", tmp_path / "ca.key")
     assert ca is not None
-    write_pair(made.chain, made.key, new_leaf(ca, [name], now))
+    write_pair(made.chain, made.key, new_leaf(ca, Names([name]), now))
     with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
         shaken_hands(tmp_path, made, name)
 
@@ -112,7 +112,7 @@ def test_a_ca_without_constraints_or_for_other_names_is_replaced(
 ) -> None:
     local_certificate(tmp_path, NAMES, NOW)
     ca, leaf = serials(tmp_path)
-    local_certificate(tmp_path, [*NAMES[:3], "renamed"], NOW)
+    local_certificate(tmp_path, Names([*NAMES.wanted[:3], "renamed"]), NOW)
     assert serials(tmp_path)[0] != ca
     assert serials(tmp_path)[1] != leaf
     monkeypatch.setattr("hubbub.certs.is_good_ca", lambda *_: True)
@@ -155,7 +155,7 @@ def test_a_ca_that_would_expire_before_its_leaf_is_renewed(tmp_path: Path) -> No
 
 
 def test_a_new_name_or_a_broken_file_brings_a_new_leaf(tmp_path: Path) -> None:
-    local_certificate(tmp_path, NAMES[:3], NOW)
+    local_certificate(tmp_path, Names(NAMES.wanted[:3]), NOW)
     _, leaf = serials(tmp_path)
     local_certificate(tmp_path, NAMES, NOW)
     assert serials(tmp_path)[1] != leaf

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import structlog
 
-from hubbub.certs import local_certificate, local_names, new_ca, new_leaf, write_pair
+from hubbub.certs import Names, local_certificate, local_names, new_ca, new_leaf, write_pair
 from hubbub.names import server_names
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
@@ -177,15 +177,17 @@ def test_the_address_that_a_connection_came_to() -> None:
 
 
 def test_a_server_goes_by_where_it_listens_and_by_this_machines_names() -> None:
-    names = server_names(Settings(host="192.0.2.7", no_tls=True, allow_host=("chat.example", "[2001:db8::1]")))
-    assert names == ["192.0.2.7", *local_names(), "chat.example", "[2001:db8::1]"]
+    names = server_names(
+        Settings(host="192.0.2.7", no_tls=True, name=("our.example",), allow_host=("chat.example", "[::2]"))
+    )
+    assert names == ["192.0.2.7", *local_names(), "our.example", "chat.example", "[::2]"]
 
 
 def of_another_ca(folder: Path, names: list[str]) -> tuple[Path, Path]:
     """A certificate that this machine's CA would not issue, and its key."""
     now = datetime.datetime.now(datetime.UTC)
     chain, key = folder / "chain.pem", folder / "key.pem"
-    write_pair(chain, key, new_leaf(new_ca(["another.example"], now), names, now))
+    write_pair(chain, key, new_leaf(new_ca(Names(["another.example"]), now), Names(names), now))
     return chain, key
 
 
@@ -201,6 +203,6 @@ def test_a_server_goes_by_the_names_of_its_certificate(tmp_path: Path) -> None:
 
 def test_a_certificate_without_names_names_nothing(tmp_path: Path) -> None:
     now = datetime.datetime.now(datetime.UTC)
-    made = local_certificate(tmp_path, ["a"], now)
+    made = local_certificate(tmp_path, Names(["a"]), now)
     assert made.ca is not None
     assert server_names(Settings(tls_cert=made.ca, tls_key=made.key)) == ["127.0.0.1"]

@@ -23,7 +23,10 @@ LAYERS = (
     ("cli",),
     ("process", "supervisor"),
     ("server",),
-    ("certs", "checks", "drain", "listening", "memory", "metrics", "names", "engine.urls", "shutdown"),
+    (
+        *("addresses", "certs", "checks", "drain", "links", "listening", "memory", "metrics", "names", "engine.urls"),
+        "shutdown",
+    ),
     ("inheritance", "occupant", "slots", "systemd"),
     ("http",),
     ("wire",),

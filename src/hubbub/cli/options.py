@@ -17,7 +17,7 @@ __all__ = ["GROUPS", "Options"]
 
 GROUPS = {
     Group("Serving", sort_key=1): (
-        *("host", "port", "engine", "workers", "data_dir", "demo"),
+        *("host", "name", "port", "engine", "workers", "data_dir", "demo"),
         *("allow_origin", "allow_host", "trusted_proxy", "proxy_protocol"),
         *("debug_public", "metrics", "log_format", "log_level"),
     ),
