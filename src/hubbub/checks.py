@@ -5,14 +5,13 @@ from __future__ import annotations
 from urllib.parse import SplitResult, urlsplit
 
 from hubbub.errors import ConfigError
-from hubbub.names import read_address
-from hubbub.policy import is_loopback
+from hubbub.names import is_local, read_address
 from hubbub.rules import Rules
 from hubbub.settings import Settings
 from hubbub.wire.hosts import is_pattern
 from hubbub.wire.proxy import read_networks
 
-__all__ = ["check_settings", "is_local"]
+__all__ = ["check_settings"]
 
 MAX_PORT = 65535
 MAX_NUMBER = 1 << 48
@@ -95,8 +94,3 @@ def split_url(url: str) -> SplitResult:
         return urlsplit(url)
     except ValueError:
         return urlsplit("")
-
-
-def is_local(host: str) -> bool:
-    """Whether a host to listen on is this machine alone."""
-    return is_loopback(host) or host == "localhost"

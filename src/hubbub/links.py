@@ -7,7 +7,7 @@ import socket
 from collections.abc import Collection, Iterable
 
 from hubbub.addresses import Address, is_private
-from hubbub.names import is_for_others, is_one, names_in, plain
+from hubbub.names import is_local, is_one, names_in, plain
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
 
@@ -43,7 +43,7 @@ def links_for_others(
         listening: the addresses that it listens on.
         addresses: this machine's.
     """
-    if not is_for_others(settings):
+    if is_local(settings.host):
         return []
     names = list(settings.name)
     if is_one(settings.host):

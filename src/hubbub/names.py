@@ -14,7 +14,7 @@ from hubbub.certs import Names, local_names
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings
 
-__all__ = ["certified_names", "is_for_others", "is_one", "names_in", "plain", "read_address", "server_names"]
+__all__ = ["certified_names", "is_local", "is_one", "names_in", "plain", "read_address", "server_names"]
 
 
 def certified_names(settings: Settings, addresses: Collection[Address]) -> Names:
@@ -25,7 +25,7 @@ def certified_names(settings: Settings, addresses: Collection[Address]) -> Names
     Args:
         addresses: this machine's; they play a part only where others can connect.
     """
-    is_open = is_for_others(settings)
+    is_open = not is_local(settings.host)
     own = set(addresses) if is_open else set()
     # A mistyped host is refused later, and must not cost the CA that others trust.
     wanted = [*([settings.host] if is_one(settings.host) and own & addresses_of(settings.host) else []), *settings.name]
@@ -42,9 +42,9 @@ def addresses_of(host: str) -> set[Address]:
     return {ipaddress.ip_address(str(address[0]).partition("%")[0]) for *_, address in found}
 
 
-def is_for_others(settings: Settings) -> bool:
-    """Whether other machines can connect."""
-    return not (is_loopback(settings.host) or settings.host == "localhost")
+def is_local(host: str) -> bool:
+    """Whether a host to listen on is this machine alone."""
+    return is_loopback(host) or host == "localhost"
 
 
 def is_one(host: str) -> bool:

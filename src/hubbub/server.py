@@ -23,7 +23,7 @@ from hubbub.accounts import Accounts
 from hubbub.addresses import own_addresses
 from hubbub.audit import AuditFile
 from hubbub.certs import Certificate, load_context, local_certificate
-from hubbub.checks import check_settings, is_local
+from hubbub.checks import check_settings
 from hubbub.core import Core
 from hubbub.drain import OPENINGS_S, drain
 from hubbub.engine import Engine
@@ -38,7 +38,7 @@ from hubbub.links import bound_addresses, link_from_here, links_for_others
 from hubbub.listening import bind
 from hubbub.memory import give_back_memory
 from hubbub.metrics import Metrics, folder_of
-from hubbub.names import certified_names, server_names
+from hubbub.names import certified_names, is_local, server_names
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.settings import Settings

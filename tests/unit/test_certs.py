@@ -187,3 +187,68 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match="--data-dir"):
         local_certificate(tmp_path / "file" / "folder", NAMES, NOW)
+
+
+# Others
+
+
+OPEN = Names([*NAMES.wanted, "chat.example"], ["192.168.1.5"], is_open=True)
+
+
+def names_of(path: Path) -> set[str]:
+    leaf = x509.load_pem_x509_certificate(path.read_bytes())
+    covered = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    return {*covered.get_values_for_type(x509.DNSName), *map(str, covered.get_values_for_type(x509.IPAddress))}
+
+
+def test_another_private_address_brings_a_new_leaf_of_the_same_ca(tmp_path: Path) -> None:
+    local_certificate(tmp_path, OPEN, NOW)
+    ca, leaf = serials(tmp_path)
+    made = local_certificate(tmp_path, OPEN._replace(seen=["10.0.0.9", "fd00::9"]), NOW)
+    assert serials(tmp_path)[0] == ca
+    assert serials(tmp_path)[1] != leaf
+    assert not made.is_ca_replaced
+    assert names_of(made.chain) == {*OPEN.wanted, "10.0.0.9", "fd00::9"}
+
+
+def test_a_name_that_is_gone_is_in_no_leaf_and_the_ca_stays(tmp_path: Path) -> None:
+    local_certificate(tmp_path, OPEN, NOW)
+    ca, _ = serials(tmp_path)
+    made = local_certificate(tmp_path, NAMES, NOW)
+    assert serials(tmp_path)[0] == ca
+    assert "chat.example" not in names_of(made.chain)
+
+
+def test_a_name_below_one_needs_no_new_ca_and_another_one_does(tmp_path: Path) -> None:
+    local_certificate(tmp_path, OPEN, NOW)
+    ca, _ = serials(tmp_path)
+    below = local_certificate(tmp_path, OPEN._replace(wanted=[*OPEN.wanted, "team.chat.example"]), NOW)
+    assert (serials(tmp_path)[0], below.is_ca_replaced) == (ca, False)
+    for other in ("wechat.example", "203.0.113.9"):
+        ca, _ = serials(tmp_path)
+        made = local_certificate(tmp_path, OPEN._replace(wanted=[*OPEN.wanted, other]), NOW)
+        assert made.is_ca_replaced
+        assert serials(tmp_path)[0] != ca
+
+
+def test_a_ca_of_loopback_is_replaced_once_others_connect(tmp_path: Path) -> None:
+    assert not local_certificate(tmp_path, NAMES, NOW).is_ca_replaced
+    assert local_certificate(tmp_path, NAMES._replace(is_open=True), NOW).is_ca_replaced
+    assert not local_certificate(tmp_path, NAMES._replace(is_open=True), NOW).is_ca_replaced
+    assert not local_certificate(tmp_path, NAMES, NOW).is_ca_replaced
+
+
+@pytest.mark.parametrize("name", ["chat.example", "192.168.1.5", "localhost"])
+def test_others_who_trust_the_ca_take_the_names(tmp_path: Path, name: str) -> None:
+    shaken_hands(tmp_path, local_certificate(tmp_path, OPEN, datetime.datetime.now(datetime.UTC)), name)
+
+
+@pytest.mark.parametrize("name", ["bank.example", "203.0.113.9", "2001:db8::9"])
+def test_others_who_trust_the_ca_take_no_public_name_from_it(tmp_path: Path, name: str) -> None:
+    now = datetime.datetime.now(datetime.UTC)
+    made = local_certificate(tmp_path, OPEN, now)
+    ca = read_pair(tmp_path / "ca.pem", tmp_path / "ca.key")
+    assert ca is not None
+    write_pair(made.chain, made.key, new_leaf(ca, Names([name]), now))
+    with pytest.raises(ssl.SSLCertVerificationError, match="permitted subtree violation"):
+        shaken_hands(tmp_path, made, name)

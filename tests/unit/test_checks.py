@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from hubbub.checks import MAX_NUMBER, MAX_WORKERS, check_settings, is_local
+from hubbub.checks import MAX_NUMBER, MAX_WORKERS, check_settings
 from hubbub.errors import ConfigError
+from hubbub.names import is_local
 from hubbub.settings import Settings
 
 PEM = Path("some.pem")
@@ -92,6 +93,19 @@ def test_a_certificate_is_for_tls() -> None:
     line = refusal(tls_cert=PEM, tls_key=PEM, no_tls=True)
     assert "--tls-cert" in line
     assert "--no-tls" in line
+
+
+@pytest.mark.parametrize("name", ["chat.example", "chat", "192.0.2.1", "[2001:db8::1]", "xn--bcher-kva.example"])
+def test_a_name_for_others_is_one_name(name: str) -> None:
+    assert_taken(name=("other.example", name))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["", "*", "*.example", "0.0.0.0", "::", "https://a.example", "a.example:8080", "bücher.example", "a b"],
+)
+def test_what_is_no_name_for_others_is_refused(name: str) -> None:
+    assert refusal(name=("other.example", name)).startswith(f"--name {name!r}: ")
 
 
 @pytest.mark.parametrize("name", ["*", "chat.example", "*.chat.example", "192.0.2.1", "::1", "[::1]"])
