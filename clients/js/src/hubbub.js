@@ -366,6 +366,8 @@ export class Hubbub {
 
   /** @param {Payload} welcome */
   #opened(welcome) {
+    // In another tab somebody else has signed in, and the cookie is theirs now.
+    if (this.#remembers && welcome.user !== this.#user) return this.#line.end(SESSION_ENDED);
     this.#pace = new Pace(welcome.limits?.client_rate ?? 0, welcome.limits?.client_burst ?? 0);
     this.#conversation.opened(welcome);
     if (this.#remembers) this.#remember(welcome.user);

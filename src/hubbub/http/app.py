@@ -13,6 +13,7 @@ from hubbub.core import Core
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
+from hubbub.http.cookies import Cookies
 from hubbub.http.pages import Page
 from hubbub.http.site import Site
 from hubbub.otp import OneTimePasswords
@@ -69,14 +70,20 @@ class Countings(Protocol):
         ...
 
 
-class LoginBody(msgspec.Struct):
-    """The body of a login."""
+class Credentials(msgspec.Struct):
+    """A name and a password."""
 
     username: str
     password: str
 
 
-class FirstAccount(LoginBody):
+class LoginBody(Credentials):
+    """The body of a login; `remember` asks for a cookie in place of a token that scripts can read."""
+
+    remember: bool = False
+
+
+class FirstAccount(Credentials):
     """The body of the first account's making."""
 
     secret: str
@@ -139,6 +146,7 @@ class App:
         self._otps = otps
         self._settings = settings
         self._pages = Origins(settings, core.now)
+        self._cookies = Cookies(settings, accounts.session_ttl_s)
         self._stripped = Ration(STRIPPED_LINES, STRIPPED_EVERY_S)
         # What is not listed cannot be read by a page of another origin, nor sent for by it.
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
@@ -206,7 +214,7 @@ class App:
                 name,
                 credentials.password,
                 address=request.address,
-                token=bearer_token(request),
+                token=self._token_of(request),
                 is_wanted=request.is_wanted,
             )
         except (Refused, EngineError) as error:
@@ -226,7 +234,18 @@ class App:
         await self._core.refresh_access()  # the account may be new, and its role not known here yet
         log.info("login", user=grant.user, address=request.address)
         audit.note("login", actor=grant.user, address=request.address, outcome="ok")
-        return secret({"otp": otp, "token": token, "expires_in": int(accounts.session_ttl_s)})
+        answer: dict[str, object] = {"otp": otp, "expires_in": int(accounts.session_ttl_s)}
+        if not credentials.remember or not self._cookies.are_for(request):
+            return secret({**answer, "token": token})
+        await self._end_another(request, grant.user)
+        return secret(answer, {"Set-Cookie": self._cookies.set(request, token)})
+
+    async def _end_another(self, request: Request, user: str) -> None:
+        """End the session of another user in the cookie that is about to be replaced: nobody could end it any more."""
+        token = self._cookies.token_of(request)
+        other = await self._accounts.grant_of(token) if token else None
+        if other is not None and other.user != user:
+            await self._accounts.log_out(other)
 
     async def _is_setup_open(self, _request: Request) -> Response:
         return Response(200, encode({"open": await self._accounts.is_setup_open()}), headers=NO_STORE)
@@ -258,7 +277,7 @@ class App:
         await self._accounts.log_out(grant)
         log.info("logout", user=grant.user, address=request.address)
         self._core.audit.note("logout", actor=grant.user, address=request.address, outcome="ok")
-        return Response(204)
+        return Response(204, headers=self._without_cookie(request))
 
     def _refuse_while_closed(self) -> None:
         """There is no use in a one-time password of a server that is going away."""
@@ -266,14 +285,24 @@ class App:
             raise unavailable("the server is restarting")
 
     async def _bearer(self, request: Request) -> Grant:
-        """Who the request's bearer token stands for (RFC 6750 section 2.1)."""
-        token = bearer_token(request)
+        """Who the request's token stands for."""
+        token = self._token_of(request)
         grant = await self._accounts.grant_of(token) if token else None
         if grant is None:
             self._core.audit.refuse(request.path, actor="", address=request.address, outcome="unauthorized")
             message = "no valid token: log in, and send Authorization: Bearer <token>"
-            raise HttpError(401, "unauthorized", message, {"WWW-Authenticate": "Bearer"})
+            headers = {"WWW-Authenticate": "Bearer", **self._without_cookie(request)}
+            raise HttpError(401, "unauthorized", message, headers)
         return grant
+
+    def _token_of(self, request: Request) -> str:
+        """The token that a request bears (RFC 6750 section 2.1), or has in the cookie of a page of ours."""
+        return bearer_token(request) or self._cookies.token_of(request)
+
+    def _without_cookie(self, request: Request) -> dict[str, str]:
+        """What takes back the cookie that a request has brought, which is of no more use."""
+        is_brought = not bearer_token(request) and self._cookies.token_of(request)
+        return {"Set-Cookie": self._cookies.clear(request)} if is_brought else {}
 
     # What an operator, a load balancer or a lost client asks
 
@@ -337,9 +366,9 @@ def page_route(page: Page) -> Route:
     return show
 
 
-def secret(answer: dict[str, object]) -> Response:
+def secret(answer: dict[str, object], headers: dict[str, str] | None = None) -> Response:
     """An answer that no cache may keep."""
-    return Response(200, encode(answer), headers=NO_STORE)
+    return Response(200, encode(answer), headers={**NO_STORE, **(headers or {})})
 
 
 def read_body(body: bytes, decode: Callable[[bytes], T], example: str) -> T:

@@ -139,7 +139,7 @@ export class Line {
   /** @param {unknown} error */
   #noTicket(error) {
     const { status, message, retryAfter } = error instanceof HubbubError ? error : new HubbubError("internal", String(error));
-    if (status === 401) this.#end(SESSION_ENDED);
+    if (status === 401) this.end(SESSION_ENDED);
     else this.#comeBack(retryAfter * 1000, message);
   }
 
@@ -179,7 +179,7 @@ export class Line {
     const { interval = 0, timeout = 0 } = welcome.heartbeat ?? {};
     if (interval) this.#watchTimer = setInterval(() => this.#watch(interval * 1000, timeout * 1000), interval * 500);
     this.owner.opened(welcome);
-    this.#become("online");
+    if (this.#isOpen) this.#become("online");
   }
 
   /**
@@ -206,7 +206,7 @@ export class Line {
     const pause = Math.max(0, this.#movesAt - Date.now());
     const { isMoving } = this;
     this.#abandon();
-    if (endingOf(code)) this.#end(code);
+    if (endingOf(code)) this.end(code);
     else if (isMoving) this.#connect();
     else {
       this.#comeBack(pause);
@@ -234,8 +234,11 @@ export class Line {
     this.#become("offline", globalThis.navigator?.onLine === false ? NO_NETWORK : reason, pause);
   }
 
-  /** @param {number} code */
-  #end(code) {
+  /**
+   * Do not come back.
+   * @param {number} code
+   */
+  end(code) {
     const reason = endingOf(code);
     if (code === SESSION_ENDED) this.session.forget();
     this.stop(reason);
