@@ -213,7 +213,7 @@ export class Hubbub {
     try {
       if (user === undefined) return localStorage.getItem(this.#place);
       if (user) localStorage.setItem(this.#place, user);
-      else localStorage.removeItem(this.#place);
+      else if (localStorage.getItem(this.#place) === this.#user) localStorage.removeItem(this.#place);
     } catch {} // storage may be turned off
     return null;
   }
