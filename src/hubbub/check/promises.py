@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from enum import Enum
 
-from hubbub.check import classic, closing, getting_in, v1_events, v1_requests
+from hubbub.check import classic, closing, getting_in, v1_events, v1_requests, v1_rooms
 from hubbub.check.target import Target
 
 __all__ = ["PROMISES", "Promise", "Scope"]
@@ -158,6 +158,21 @@ EVENTS = group(
     ("read-event", "read tells how far a user has read", V1, events.read_event),
 )
 
+ROOMS = group(
+    "rooms of users",
+    (
+        "follow",
+        "follow answers the room's entry; the user's other connections and the next welcome have it until unfollow",
+        V1,
+        v1_rooms.follow,
+    ),
+    ("unread", "a welcome tells how many messages of others are unread in a followed room", V1, v1_rooms.unread),
+    ("not-followed", "a room that is not followed, or may not be entered, is refused", V1, v1_rooms.not_followed),
+    ("direct-arrives", "a message in dm:a,b makes both follow it, wherever they are", V1, v1_rooms.direct_arrives),
+    ("list-rooms", "list_rooms has the rooms in which something was said, by prefix", V1, v1_rooms.list_rooms),
+    ("list-users", "list_users has the accounts, by prefix", V1, v1_rooms.list_users),
+)
+
 KEPT = group(
     "promises",
     ("order", "every member sees the same messages in the same order; seq rises by exactly one", V1, events.same_order),
@@ -203,4 +218,4 @@ SLOW = group(
     patience_s=40.0,
 )
 
-PROMISES = (*GETTING_IN, *OPENING, *CLASSIC, *REQUESTS, *EVENTS, *KEPT, *CLOSING, *SLOW)
+PROMISES = (*GETTING_IN, *OPENING, *CLASSIC, *REQUESTS, *EVENTS, *ROOMS, *KEPT, *CLOSING, *SLOW)
