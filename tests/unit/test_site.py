@@ -5,7 +5,9 @@ from __future__ import annotations
 import base64
 import gzip
 import hashlib
+import json
 import re
+import struct
 
 import pytest
 
@@ -250,3 +252,26 @@ def test_what_gains_nothing_is_not_compressed(content: bytes, media_type: str) -
 
 def test_it_is_the_same_at_each_start() -> None:
     assert make_page(b"words " * 500, "text/css") == make_page(b"words " * 500, "text/css")
+
+
+# The installed page
+
+
+def size_of(png: bytes) -> str:
+    """The width and the height in a PNG's header (W3C PNG, section 11.2.1)."""
+    assert png.startswith(b"\x89PNG\r\n\x1a\n")
+    return "x".join(str(number) for number in struct.unpack(">II", png[16:24]))
+
+
+def test_the_icons_of_the_manifest_are_there_in_their_sizes() -> None:
+    own = read_site()
+    [path] = re.findall(r'<link rel="manifest" href="([^"]+)">', text_of(own.find("/")))
+    icons = json.loads(text_of(own.find(path)))["icons"]
+    assert {icon.get("purpose", "any") for icon in icons} == {"any", "maskable"}
+    for icon in icons:
+        page = own.find(icon["src"])
+        assert page is not None
+        assert page.plain[0].media_type == icon["type"]
+        if icon["type"] == "image/png":
+            assert size_of(page.plain[0].body) == icon["sizes"]
+            assert len(page.plain[0].body) < 8192
