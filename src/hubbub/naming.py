@@ -1,4 +1,4 @@
-"""Names of rooms: what is one, and which of them are the same.
+"""Names of rooms: what is one, and which of them are the same; and what a name for show may have.
 
 Names that look the same are the same room.  A name's identity is its compatibility caseless form (NFKC_Casefold, the
 Unicode Standard section 3.13, D147): "Ops", "OPS" and fullwidth letters are all "ops".  Everything goes by the
@@ -23,10 +23,12 @@ __all__ = [
     "RoomName",
     "check_dm",
     "check_room_name",
+    "find_fault",
     "fold",
     "fold_prefix",
     "is_user_name",
     "old_identity",
+    "read_display_name",
     "read_room_name",
     "users_of_dm",
 ]
@@ -45,6 +47,8 @@ _user_name = re.compile(r"[a-z0-9._-]+")
 _word = re.compile(r"[^ ._-]+")
 # Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
 _punctuation = frozenset(" ._-")
+# Names of people have apostrophes, too, typed or typeset.
+_apostrophes = frozenset("'\u2019")
 
 # Default_Ignorable_Code_Point (DerivedCoreProperties.txt) among letters, marks and digits; others are refused anyway.
 _ignorable = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]")
@@ -125,8 +129,12 @@ def fold_prefix(prefix: str, longest: int) -> str:
     return fold(prefix)
 
 
-def find_fault(name: str, longest: int) -> str:
-    """What is wrong with a name, before or after it was folded; empty where nothing is."""
+def find_fault(name: str, longest: int, also: frozenset[str] = frozenset()) -> str:
+    """What is wrong with a name, before or after it was folded; empty where nothing is.
+
+    Args:
+        also: characters that it may have besides those of rooms' names.
+    """
     if not name:
         return "has no character"
     if longest and len(name) > longest * NFC_SHRINKS:
@@ -135,13 +143,37 @@ def find_fault(name: str, longest: int) -> str:
         return f"has more than {MAX_MARKS} combining marks in a row"
     if _ignorable.search(name):
         return "has characters that nobody sees"
-    if not all(map(is_room_character, name)):
+    if not all(character in also or is_room_character(character) for character in name):
         return "has other characters"
     if name != " ".join(name.split()):
         return "has a space at an end, or two in a row"
     if any(map(is_mixed, _word.findall(name))):
         return "mixes letters of scripts that look alike in a word"
     return ""
+
+
+def read_display_name(name: str, longest: int) -> str:
+    """Return a person's name for show, in NFC.
+
+    Args:
+        longest: characters that it may have.
+
+    Raises:
+        Refused: `bad_payload` for what is none.
+    """
+    fault = find_fault(name, longest, _apostrophes)
+    shown = "" if fault else unicodedata.normalize("NFC", name)
+    if not fault and len(shown) > longest:
+        fault = f"has more than {longest} characters"
+    if not fault and not any(map(str.isalnum, shown)):
+        fault = "has no letter or digit"
+    if fault:
+        raise Refused(
+            ErrorCode.BAD_PAYLOAD,
+            f"{name[:80]!r} is not a name to be shown, it {fault}: 1 to {longest} letters, digits and . _ - ', with"
+            " single spaces between them",
+        )
+    return shown
 
 
 def has_long_run_of_marks(name: str) -> bool:

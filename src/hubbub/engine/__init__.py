@@ -17,6 +17,7 @@ from hubbub.acts import Role
 from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, WhyNot
 from hubbub.engine.amends import Amend
 from hubbub.engine.following import MAX_FOLLOWED, Followed, Following, FollowVault, RoomOutline
+from hubbub.engine.people import NewUser, PeopleVault, Profile, SignUp, SignUpLink
 from hubbub.errors import KeyConflict, Stale
 from hubbub.events import Message
 
@@ -39,12 +40,16 @@ __all__ = [
     "Head",
     "Listener",
     "Log",
+    "NewUser",
     "OtpLimit",
     "Outcome",
     "Page",
+    "Profile",
     "Receipt",
     "Resumed",
     "RoomOutline",
+    "SignUp",
+    "SignUpLink",
     "UserList",
     "Vault",
     "WhyNot",
@@ -333,7 +338,7 @@ class Attendance(Protocol):
         ...
 
 
-class Vault(AccessVault, Protocol):
+class Vault(AccessVault, PeopleVault, Protocol):
     """Accounts, session tokens and one-time passwords, and who may do what.
 
     Secrets come in hashed; only hashes are kept.

@@ -31,6 +31,7 @@ from hubbub.engine import (
 )
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.memory_following import MemoryFollowing
+from hubbub.engine.memory_people import MemoryPeople
 from hubbub.engine.otps import Otps
 from hubbub.engine.stamp import Keys, LogTime, Position, stamp
 from hubbub.events import Message
@@ -56,7 +57,7 @@ class RoomLog(Position):
         return self.messages[0].seq if self.messages else self.seq + 1
 
 
-class MemoryEngine(LocalEngine, MemoryFollowing):
+class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
     """Everything in dictionaries.
 
     Args:
@@ -73,6 +74,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing):
     ) -> None:
         LocalEngine.__init__(self)
         MemoryFollowing.__init__(self)
+        MemoryPeople.__init__(self)
         self._clock = clock
         self._wall = wall
         self._age = Age(keep_s, clock=clock, wall=wall)
@@ -212,6 +214,8 @@ class MemoryEngine(LocalEngine, MemoryFollowing):
         old = self._accounts.get(account.user)
         if old is not None:
             account = replace(old, password_hash=account.password_hash)
+        else:
+            self._note_account(account.user)
         self._accounts[account.user] = account
         self._note_change()
         self._end_all(account.user)
@@ -221,6 +225,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing):
             return False
         self._marks.pop(user, None)
         self.forget_follows_of(user)
+        self._forget_person(user)
         for room in [room for room, users in self._invited.items() if user in users]:
             self._drop_invitation(room, user)
         self._note_change()
@@ -280,9 +285,9 @@ class MemoryEngine(LocalEngine, MemoryFollowing):
         found = self._sessions.get(session)
         return found[0] if found is not None and self._clock() < found[1] else None
 
-    def _end_all(self, user: str) -> int:
-        """End all sessions of a user; how many lived."""
-        ended = [session for session, (grant, _) in self._sessions.items() if grant.user == user]
+    def _end_all(self, user: str, keep: str = "") -> int:
+        """End all sessions of a user, but one that is to be kept; how many lived."""
+        ended = [session for session, (grant, _) in self._sessions.items() if grant.user == user and session != keep]
         count = 0
         for session in ended:
             is_alive = self._grant(session) is not None
@@ -314,6 +319,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing):
         change = self._note_change()
         if is_blocked:
             self._end_all(user)
+            self._drop_links_of(user)
         return change
 
     def _is_last_admin(self, account: Account) -> bool:

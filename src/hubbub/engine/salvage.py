@@ -39,6 +39,7 @@ TABLES = {
     "closed_rooms": "room",
     "titles": "room",
     "follows": "user, room",
+    "looks": "key, user",
 }
 
 

@@ -78,6 +78,18 @@ MIGRATIONS = [
     ) WITHOUT ROWID;
     CREATE INDEX follows_by_room ON follows (room, user)
     """,
+    # What the names of accounts look like is worked out as in `looks.key_of_user`.
+    """
+    ALTER TABLE accounts ADD COLUMN name TEXT NOT NULL DEFAULT '';
+    ALTER TABLE accounts ADD COLUMN since INTEGER;
+    CREATE TABLE looks (key TEXT NOT NULL, user TEXT NOT NULL, PRIMARY KEY (key, user)) WITHOUT ROWID;
+    INSERT INTO looks SELECT replace(replace(replace(user, '0', 'o'), '1', 'l'), 'm', 'rn'), user FROM accounts;
+    CREATE INDEX looks_by_user ON looks (user);
+    CREATE TABLE links (
+        secret TEXT PRIMARY KEY, id TEXT NOT NULL UNIQUE, maker TEXT NOT NULL, role TEXT NOT NULL,
+        uses INTEGER NOT NULL, ends REAL NOT NULL, note TEXT NOT NULL
+    ) WITHOUT ROWID
+    """,
 ]
 
 FIRST_GENERATION = 1

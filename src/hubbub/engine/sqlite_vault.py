@@ -10,6 +10,7 @@ import msgspec
 from hubbub.acts import Role
 from hubbub.engine import Access, Account, Change, Grant, Listener, OtpLimit
 from hubbub.engine import sqlite_access as kept
+from hubbub.engine import sqlite_people as people
 from hubbub.engine.database import Database
 from hubbub.engine.local import Silent
 from hubbub.engine.otps import Otps
@@ -26,7 +27,7 @@ MOST_REMEMBERED = 50_000
 ALIVE_AT_ONCE = 1000
 
 
-class SqliteVault:
+class SqliteVault(people.SqlitePeople):
     """The vault in a database.
 
     Several processes may have the file open: the server, and `hubbub user`.  A session that another one ends is taken
@@ -69,6 +70,13 @@ class SqliteVault:
 
     async def remove_account(self, user: str) -> bool:
         ended = await self._database.write(remove_account, self._database.writing, user, self._now())
+        self._end(user, ended or [])
+        return ended is not None
+
+    async def change_password(self, user: str, old_hash: str, new_hash: str, keep: str) -> bool:
+        ended = await self._database.write(
+            change_password, self._database.writing, user, old_hash, new_hash, keep, self._now()
+        )
         self._end(user, ended or [])
         return ended is not None
 
@@ -221,9 +229,24 @@ def put_account(connection: sqlite3.Connection, account: Account, now: float) ->
         " ON CONFLICT DO UPDATE SET password_hash = excluded.password_hash"
     )
     with transaction(connection):
+        is_new = find_account(connection, account.user) is None
         connection.execute(sql, (account.user, account.password_hash, account.role.value, account.is_blocked))
+        if is_new:
+            people.note_account(connection, account.user, now)
         kept.raise_version(connection)
         return end_sessions(connection, account.user, now)
+
+
+def change_password(
+    connection: sqlite3.Connection, user: str, old_hash: str, new_hash: str, keep: str, now: float
+) -> list[str] | None:
+    """Change a password; the live sessions that this has ended, None where it is another one by now."""
+    with transaction(connection):
+        sql = "UPDATE accounts SET password_hash = ? WHERE user = ? AND password_hash = ?"
+        if not connection.execute(sql, (new_hash, user, old_hash)).rowcount:
+            return None
+        kept.raise_version(connection)
+        return end_sessions(connection, user, now, keep)
 
 
 def remove_account(connection: sqlite3.Connection, user: str, now: float) -> list[str] | None:
@@ -235,6 +258,7 @@ def remove_account(connection: sqlite3.Connection, user: str, now: float) -> lis
         # Another account may get the name.
         connection.execute("DELETE FROM invitations WHERE user = ?", (user,))
         forget_follows(connection, user)
+        people.forget_person(connection, user)
         kept.raise_version(connection)
         return end_sessions(connection, user, now)
 
@@ -244,6 +268,8 @@ def set_blocked(connection: sqlite3.Connection, user: str, is_blocked: bool, now
     with transaction(connection):
         change = kept.set_blocked(connection, user, is_blocked=is_blocked)
         is_ending = is_blocked and change.why_not is None
+        if is_ending:
+            people.drop_links_of(connection, user)
         return change, end_sessions(connection, user, now) if is_ending else []
 
 
@@ -253,9 +279,10 @@ def end_all_sessions(connection: sqlite3.Connection, user: str, now: float) -> l
         return end_sessions(connection, user, now)
 
 
-def end_sessions(connection: sqlite3.Connection, user: str, now: float) -> list[str]:
-    """End all sessions of a user, within a transaction; those that were alive."""
-    ended = connection.execute("DELETE FROM sessions WHERE user = ? RETURNING session, expires", (user,)).fetchall()
+def end_sessions(connection: sqlite3.Connection, user: str, now: float, keep: str = "") -> list[str]:
+    """End all sessions of a user, but one that is to be kept, within a transaction; those that were alive."""
+    sql = "DELETE FROM sessions WHERE user = ? AND session != ? RETURNING session, expires"
+    ended = connection.execute(sql, (user, keep)).fetchall()
     return [session for session, expires in ended if now < expires]
 
 

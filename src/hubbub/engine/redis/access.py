@@ -30,6 +30,10 @@ KEYS = (
     "i",  # zset: room NUL user, for invitations
     "iu",  # zset: user NUL room
     "c",  # hash: closed rooms, with 1 for those that are to be deleted
+    "n",  # hash: users that have a display name, with it
+    "sn",  # hash: users, with when their account was made, in milliseconds since 1970
+    "lk",  # zset: what a name looks like NUL the user that has it; `f` says in `looks` whether all users are in it
+    "ln",  # hash: links to sign up by, by the hashes of their secrets, each as JSON
 )
 
 # Entries to a page, and how often pages are read that have to be of one version.  After that all is read in one step,

@@ -14,9 +14,10 @@ from secrets import token_hex
 
 from hubbub.acts import Role
 from hubbub.engine import Account, Change, Grant, Listener, OtpLimit
-from hubbub.engine.redis.access import PAGE, RedisAccess
+from hubbub.engine.redis.access import PAGE
 from hubbub.engine.redis.calls import QUICK_S, Calls
 from hubbub.engine.redis.following import RedisFollowing
+from hubbub.engine.redis.people import RedisPeople
 from hubbub.engine.redis.servers import connect
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.redis.target import RedisTarget
@@ -30,7 +31,7 @@ ALIVE_AT_ONCE = 1000
 OTP_LIMITS = (None, OtpLimit.OF_ACCOUNT, OtpLimit.IN_ALL)
 
 
-class RedisVault(RedisAccess, RedisFollowing):
+class RedisVault(RedisPeople, RedisFollowing):
     """The vault in Redis.  Any number of processes may have it open."""
 
     def listen(self, listener: Listener) -> None:

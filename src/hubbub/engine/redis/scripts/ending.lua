@@ -26,14 +26,22 @@ local function drop_otps(user, session)
     end
 end
 
-local function end_all(user)
+-- All sessions of a user, but one that is to be kept.
+local function end_all(user, keep)
     local ended = {}
-    drop_otps(user, nil)
+    if not keep then
+        drop_otps(user, nil)
+    end
     for _, found in ipairs(redis.call('ZRANGEBYLEX', sessions_of, '[' .. user .. '\0', '(' .. user .. '\1')) do
         local ends, session = ends_of(user, found), name_of(user, found)
-        drop_session(session, user, ends)
-        if ends > at then
-            ended[#ended + 1] = session
+        if session ~= keep then
+            if keep then
+                drop_otps(user, session)
+            end
+            drop_session(session, user, ends)
+            if ends > at then
+                ended[#ended + 1] = session
+            end
         end
     end
     return ended

@@ -1,0 +1,14 @@
+#!lua flags=no-writes
+-- with time vault
+-- What is known of users: for each that has an account its name, its display name, its standing and since when.
+local answer = {time_of(facts, ARGV[1])}
+for place = 2, #ARGV do
+    local user = ARGV[place]
+    if redis.call('HEXISTS', accounts, user) == 1 then
+        local name = redis.call('HGET', names, user)
+        local shown = name and cjson.decode(name)[1] or ''
+        local standing = redis.call('HGET', standings, user) or 'member'
+        answer[#answer + 1] = {user, shown, standing, redis.call('HGET', sinces, user)}
+    end
+end
+return answer
