@@ -7,18 +7,20 @@ import math
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from hubbub.acts import Role
-from hubbub.engine import Account, Grant, Vault
+from hubbub.engine import Account, Grant, NewUser, SignUp, SignUpLink, Vault
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.logins import Attempt, Queue, refusal
+from hubbub.looks import key_of_user, keys_of
 from hubbub.otp import digest, new_secret
-from hubbub.policy import check_password, check_user_name, network_of
+from hubbub.policy import check_chosen_password, check_password, check_user_name, network_of
 
 __all__ = ["Accounts"]
 
@@ -29,6 +31,20 @@ NICENESS = 5
 REFUSAL_S = 1.0
 # So many wait for that at most: each keeps a connection's place, and the others' requests need some.
 MAX_REFUSED = 128
+
+
+# What those without an account stand in line as; no user has such a name.
+NEWCOMERS = "(newcomers)"
+
+
+class Checked:
+    """What came of an attempt, once it is known.
+
+    Attributes:
+        is_right: as for `logins.Queue.end`.
+    """
+
+    is_right: bool | None = None
 
 
 def always() -> bool:
@@ -79,8 +95,7 @@ class Accounts:
         """
         check_user_name(user, self._max_user_name)
         check_password(password)
-        hashed = await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
-        await self._vault.put_account(Account(user, hashed, role))
+        await self._vault.put_account(Account(user, await self._hash(password), role))
 
     async def open_setup(self) -> str | None:
         """A secret with which the first account can be made, once; None where there is an account."""
@@ -147,14 +162,10 @@ class Accounts:
         session = shown.session if shown is not None and shown.user == user else ""
         # Python's hash of a string has a secret key: it tells nobody of the password.
         guess = hash(password)
-        attempt = await self._turn(Attempt(user, network_of(address), session, is_wanted, self._given_up, guess=guess))
-        is_right = None
-        try:
+        attempt = Attempt(user, network_of(address), session, is_wanted, self._given_up, guess=guess)
+        async with self._checking(attempt) as checked:
             account = await self._account_with(user, password)
-            is_right = account is not None
-        finally:
-            self._queue.end(attempt, self._clock(), is_right=is_right)
-            self._call_next()
+            checked.is_right = account is not None
         if account is None:
             return None
         if account.is_blocked:
@@ -168,7 +179,103 @@ class Accounts:
             return None
         return token, grant
 
-    async def _turn(self, attempt: Attempt) -> Attempt:
+    async def change_password(
+        self, grant: Grant, current: str, new: str, *, address: str = "", is_wanted: Callable[[], bool] = always
+    ) -> None:
+        """Change the password of who shows a session and the password; all other sessions of the user end.
+
+        A wrong password counts like one of a login.
+
+        Raises:
+            Refused: `bad_payload` for a new password that cannot be, `forbidden` for a wrong one, `rate_limited` as for
+                a login.
+            EngineError: it could not be changed.
+        """
+        check_chosen_password(new)
+        user = grant.user
+        source, guess = network_of(address), hash(current)
+        attempt = Attempt(user, source, grant.session, is_wanted, self._given_up, guess=guess)
+        is_changed = False
+        async with self._checking(attempt) as checked:
+            account = await self._account_with(user, current)
+            checked.is_right = account is not None
+            if account is not None:
+                hashed = await self._hash(new)
+                is_changed = await self._vault.change_password(user, account.password_hash, hashed, grant.session)
+        if not is_changed:
+            raise Refused(ErrorCode.FORBIDDEN, "this is not the present password")
+
+    async def invitation(
+        self, secret: str, *, address: str = "", is_wanted: Callable[[], bool] = always
+    ) -> SignUpLink | None:
+        """The open link with a secret; None for a wrong one, which counts like a wrong password from the address.
+
+        Raises:
+            Refused: `rate_limited` as for a login.
+            EngineError: it cannot be told.
+        """
+        async with self._checking(self._newcomer(address, is_wanted)) as checked:
+            link = await self._vault.link(digest(secret))
+            checked.is_right = None if link is not None else False
+            return link
+
+    async def sign_up(
+        self,
+        secret: str,
+        user: str,
+        password: str,
+        name: str,
+        *,
+        may_use: Callable[[SignUpLink], bool],
+        address: str = "",
+        is_wanted: Callable[[], bool] = always,
+    ) -> SignUpLink | None:
+        """Make an account by a link; the link, or None for one that is not good, which counts like a wrong password.
+
+        Args:
+            name: how the user is to be shown, as `naming.read_display_name` gives it; may be empty.
+            may_use: whether a link is good by what the rules say of its maker.
+
+        Raises:
+            Refused: `bad_payload` for a name or password that cannot be, `conflict` where somebody has a name that
+                looks like one of these (the link is as good as before), `rate_limited` as for a login.
+            EngineError: it could not be kept.
+        """
+        check_user_name(user, self._max_user_name)
+        check_chosen_password(password)
+        keys = {key_of_user(user), *(keys_of(name) if name else ())}
+        async with self._checking(self._newcomer(address, is_wanted)) as checked:
+            link = await self._vault.link(digest(secret))
+            outcome = SignUp.NO_LINK
+            if link is not None and may_use(link):
+                new = NewUser(user, await self._hash(password), name, keys)
+                outcome = await self._vault.sign_up(digest(secret), new)
+            # Names that are taken count, too: this is no place to ask which accounts there are.
+            checked.is_right = None if outcome is SignUp.DONE else False
+        if outcome is SignUp.TAKEN:
+            raise Refused(ErrorCode.CONFLICT, "somebody has this name, or one that looks like it; choose another")
+        return link if outcome is SignUp.DONE else None
+
+    def _newcomer(self, address: str, is_wanted: Callable[[], bool]) -> Attempt:
+        """An attempt of somebody who has no account: all of one address are as one, and no account's guesses."""
+        source = network_of(address)
+        return Attempt(f"{NEWCOMERS} {source}", source, "", is_wanted, self._given_up)
+
+    async def _hash(self, password: str) -> str:
+        return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
+
+    @asynccontextmanager
+    async def _checking(self, attempt: Attempt) -> AsyncIterator[Checked]:
+        """Wait for an attempt's turn, and take note of what the block makes of it."""
+        await self._turn(attempt)
+        checked = Checked()
+        try:
+            yield checked
+        finally:
+            self._queue.end(attempt, self._clock(), is_right=checked.is_right)
+            self._call_next()
+
+    async def _turn(self, attempt: Attempt) -> None:
         """Wait for a login's turn; the queue has to be told of its end."""
         turn = self._turns[attempt] = asyncio.get_running_loop().create_future()
         try:
@@ -186,7 +293,6 @@ class Accounts:
             raise
         finally:
             del self._turns[attempt]
-        return attempt
 
     async def _hold_back(self, attempt: Attempt) -> None:
         """Have a refused client wait for its answer, where it would be back at once and there is room for it."""

@@ -16,6 +16,7 @@ class Act(IntEnum):
     PRESENCE = 8  # see who is there, who comes and goes, who types and who has read what
     CREATE = 16  # enter a room that nobody is in and nothing was said in
     MANAGE = 32  # close and delete the room, invite to it
+    INVITE = 64  # let others sign up, by a link; it is about the server, and not about a room
 
 
 class Role(StrEnum):

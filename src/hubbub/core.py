@@ -28,10 +28,13 @@ from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import encode
-from hubbub.following import CHANNEL, Follows
+from hubbub.following import Follows
 from hubbub.following_events import install_following
 from hubbub.handlers import Handlers, call_hooks
 from hubbub.ledger import Ledger
+from hubbub.notices import Notices
+from hubbub.people import People
+from hubbub.people_events import install_people
 from hubbub.permissions import Permissions
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
@@ -74,24 +77,17 @@ SERVING, LEAVING, CLOSED, DRAINING = ServiceState
 class Listening:
     """What the engine tells, handed to the part that it concerns (`engine.Listener`)."""
 
-    __slots__ = ("_follows", "_rooms", "came", "deliver", "ended", "flush", "hole", "rewound", "went")
+    __slots__ = ("came", "deliver", "ended", "flush", "heard", "hole", "rewound", "went")
 
-    def __init__(self, rooms: Rooms, follows: Follows, ended: Callable[[str], None]) -> None:
-        self._rooms = rooms
-        self._follows = follows
+    def __init__(self, rooms: Rooms, notices: Notices, ended: Callable[[str], None]) -> None:
         self.deliver = rooms.deliver
         self.flush = rooms.flush
         self.hole = rooms.hole
         self.rewound = rooms.rewound
+        self.heard = notices.heard
         self.came = rooms.came
         self.went = rooms.went
         self.ended = ended
-
-    def heard(self, room: str, type_: str, payload: bytes) -> None:
-        if room == CHANNEL:
-            self._follows.heard(type_, payload)
-        else:
-            self._rooms.heard(room, type_, payload)
 
 
 class Core:
@@ -118,8 +114,10 @@ class Core:
         follows: who follows which room.
         ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
+        people: how users are shown.
         permissions: who may do what.
         state: how near the end it is.
+        now, wall: the clocks, as given.
     """
 
     def __init__(
@@ -137,6 +135,7 @@ class Core:
         self.counts = counts = HubCounts()
         self.settings = settings
         self.now = clock
+        self.wall = wall
         self.state = SERVING
         self._handlers = handlers
         self.engine = engine
@@ -149,12 +148,20 @@ class Core:
             handlers, self.permissions, self.rooms, self._pump, self._tasks, counts, clock, self.audit
         )
         self.connections = Connections()
+        self._notices = Notices(engine, self.rooms.heard)
         self._direct = DirectMessages(
             engine, self._pump.gather, lambda users, room: self.follows.tell_added(users, room), self._tasks
         )
         self.rooms.gather_direct = self._direct.gather
         self.follows = Follows(
-            engine, self.rooms, self.permissions, self.connections, self._tasks, clock, self._direct.forget
+            engine,
+            self.rooms,
+            self.permissions,
+            self._notices,
+            self.connections,
+            self._tasks,
+            clock,
+            self._direct.forget,
         )
         self.admin = Admin(
             engine, self.ledger, self.rooms, self.follows, self._pump, self._tasks, self.clients, self.audit
@@ -162,12 +169,23 @@ class Core:
         self._sessions: dict[str, dict[Participant, None]] = {}
         self._ended: dict[str, float] = {}
         self._has_said_goodbye = False
-        self.listener = Listening(self.rooms, self.follows, self.end_session)
+        self.listener = Listening(self.rooms, self._notices, self.end_session)
+        self.people = People(engine, self._notices, self.rooms, self.connections.of, self._tasks, clock)
         chat.install(handlers, self.rooms, self.follows, engine, settings)
         directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers)
         install_following(handlers, self.follows, directory, settings)
         install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
         install_admin(handlers, self.admin, self.permissions, settings)
+        install_people(handlers, self.people)
+
+    async def open(self) -> None:
+        """Take note of what the engine, which is open now, keeps; to be called before anybody connects.
+
+        Raises:
+            EngineError: it cannot be read.
+        """
+        await self._notices.open()
+        await self.refresh_access()
 
     async def run(self) -> None:
         """Move what is posted into the log, for ever."""
@@ -295,7 +313,6 @@ class Core:
         await self.admin.refresh()
         if self.ledger.access.version != version:
             self._direct.forget_all()
-        await self.follows.open()
 
     # Time, and the end
 

@@ -8,6 +8,7 @@ one channel of the bus for all users; like whatever the log does not keep, it ma
 from __future__ import annotations
 
 import asyncio
+import functools
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
 
@@ -23,17 +24,15 @@ from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode, rfc3339
 from hubbub.feeding import LOG_FACTOR
 from hubbub.ledger import Affected
+from hubbub.notices import Notices
 from hubbub.permissions import Permissions
 from hubbub.rooms import Rooms
 from hubbub.tasks import Tasks
 from hubbub.unread import Unread, count_unread
 
-__all__ = ["CHANNEL", "Follows"]
+__all__ = ["Follows"]
 
 log = structlog.get_logger("hubbub")
-
-# What the bus takes for a room; no room has such a name.
-CHANNEL = "@users"
 
 # Followers to a page, and to a notice on the channel; also read marks to one.
 PAGE = 500
@@ -68,6 +67,7 @@ class Follows:
     """Who follows which room, as far as this process has to know, and what is told of it.
 
     Args:
+        notices: tells all nodes.
         connections: those that are told.
         on_gone: called with a room that somebody has ceased to follow.
     """
@@ -77,6 +77,7 @@ class Follows:
         engine: Engine,
         rooms: Rooms,
         permissions: Permissions,
+        notices: Notices,
         connections: Connections,
         tasks: Tasks,
         clock: Callable[[], float],
@@ -85,28 +86,20 @@ class Follows:
         self._engine = engine
         self._rooms = rooms
         self._permissions = permissions
+        self._notices = notices
         self._connections = connections
         self._tasks = tasks
         self._clock = clock
         self._on_gone = on_gone
         self._unread = Unread(engine)
         self._origin = secrets.token_hex(8)
-        self._is_open = not engine.is_shared
         # Read marks that have moved, and other nodes have not been told of.
         self._moved: dict[tuple[str, str], int] = {}
         # Whether all users are to be reviewed, and are being reviewed.
         self._is_review_due = False
         self._is_reviewing = False
-
-    async def open(self) -> None:
-        """Listen to what other nodes tell, if there may be any.
-
-        Raises:
-            EngineError: it cannot be done now.
-        """
-        if not self._is_open:
-            await self._engine.subscribe(CHANNEL)
-            self._is_open = True
+        for kind in ("added", "removed", "muted", "read"):
+            notices.on(kind, functools.partial(self._hear, kind))
 
     # What users do
 
@@ -279,10 +272,10 @@ class Follows:
 
     def _pass_on(self, kind: str, notice: Notice) -> None:
         if self._engine.is_shared:
-            self._engine.cast(CHANNEL, kind, encode(notice))
+            self._notices.tell(kind, encode(notice))
 
-    def heard(self, kind: str, data: bytes) -> None:
-        """Take what a node tells on the channel, this one's own notices among it."""
+    def _hear(self, kind: str, data: bytes) -> None:
+        """Take what a node tells, this one's own notices among it."""
         try:
             notice = decode_notice(data)
         except msgspec.DecodeError:

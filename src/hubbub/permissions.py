@@ -33,6 +33,7 @@ VERBS = {
     Act.PRESENCE: "see who is in",
     Act.CREATE: "make",
     Act.MANAGE: "manage",
+    Act.INVITE: "let others sign up from",
 }
 
 
@@ -70,6 +71,14 @@ class Permissions:
         """Refuse (`forbidden`) to who is no admin what concerns the whole server; no rule and no policy is asked."""
         if self._ledger.role_of(client.user) is not Role.ADMIN or self._ledger.is_blocked(client.user):
             raise Refused(ErrorCode.FORBIDDEN, "this is for admins")
+
+    def may_invite(self, user: str, role: Role) -> bool:
+        """Whether a user may let others sign up with a role; for more than a member's one has to be an admin."""
+        ledger = self._ledger
+        if ledger.is_blocked(user):
+            return False
+        own = ledger.role_of(user)
+        return own is Role.ADMIN or (role is not Role.ADMIN and bool(self._rules.rights(user, own, None) & Act.INVITE))
 
     def may(self, client: Client, act: Act, room: str | None) -> bool:
         """Whether a client may do something in a room."""

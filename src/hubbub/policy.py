@@ -14,6 +14,7 @@ __all__ = [
     "Places",
     "Rate",
     "RateLimit",
+    "check_chosen_password",
     "check_key",
     "check_password",
     "check_text",
@@ -34,6 +35,9 @@ CREDIT = 16
 CREDIT_S = 16.0
 
 MAX_PASSWORD_CHARS = 1024
+# Of a password that a user chooses, by itself, for an account that is there or by a link: what the operator sets may be
+# shorter, and is the operator's to answer for.
+MIN_CHOSEN_CHARS = 8
 
 # A key is a name like a UUID, and is remembered for a while.
 MAX_KEY_CHARS = 128
@@ -52,6 +56,14 @@ def check_password(password: str) -> None:
     """Refuse (`bad_payload`) what is not a password."""
     if not 1 <= len(password) <= MAX_PASSWORD_CHARS:
         raise Refused(ErrorCode.BAD_PAYLOAD, f"a password has 1 to {MAX_PASSWORD_CHARS} characters")
+
+
+def check_chosen_password(password: str) -> None:
+    """Refuse (`bad_payload`) what a user may not choose for a password."""
+    if not MIN_CHOSEN_CHARS <= len(password) <= MAX_PASSWORD_CHARS:
+        raise Refused(
+            ErrorCode.BAD_PAYLOAD, f"a new password has {MIN_CHOSEN_CHARS} to {MAX_PASSWORD_CHARS} characters"
+        )
 
 
 def check_text(text: str, longest: int) -> None:

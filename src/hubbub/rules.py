@@ -22,7 +22,7 @@ ACTS = {act.name.lower(): act for act in Act}
 ALL_ACTS = sum(Act)
 BY_ROLE: dict[Role, int] = {
     Role.ADMIN: ALL_ACTS,
-    Role.MEMBER: ALL_ACTS & ~Act.MANAGE,
+    Role.MEMBER: ALL_ACTS & ~Act.MANAGE & ~Act.INVITE,
     Role.GUEST: Act.JOIN | Act.READ | Act.PRESENCE,
 }
 
@@ -35,7 +35,7 @@ class Rule:
         rooms: names of rooms; `*` in one stands for any characters.
         roles: the roles that it is about.
         users: the users that it is about; everybody, without users and roles.
-        may: what they may do (`join`, `read`, `post`, `presence`, `create`, `manage`), and nothing else.
+        may: what they may do (`join`, `read`, `post`, `presence`, `create`, `manage`, `invite`), and nothing else.
     """
 
     rooms: tuple[str, ...] = ()
@@ -89,6 +89,8 @@ class ReadRule:
         self.rights = sum({read_act(word, where) for word in rule.may})
         if self.rights & ~Act.MANAGE and not self.rights & Act.JOIN:
             raise ConfigError(f"{where}: who may `{rule.may[0]}` has to `join` first; add it to `may`")
+        if self.rights & Act.INVITE and not self.is_everywhere:
+            raise ConfigError(f'{where}: `invite` is about the server, and not about rooms; give it with rooms = ["*"]')
 
     def is_about(self, user: str, role: Role) -> bool:
         return self._is_for_all or role in self._roles or user in self._users

@@ -216,7 +216,7 @@ class Server:
         try:
             try:
                 await self._prepare_accounts()
-                await self._core.refresh_access()
+                await self._core.open()
             except EngineError as error:
                 raise ConfigError(f"--engine {shown_url(self._settings.engine_url)}: {error}") from None
             failed = None

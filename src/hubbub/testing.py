@@ -271,7 +271,7 @@ async def at_work(
     hub = hub or Hub()
     core = put_to_work(hub, engine, replace(Settings(), **settings), clock, clock, audit)
     await engine.open(core.listener)
-    await core.refresh_access()
+    await core.open()
     running = asyncio.get_running_loop().create_task(core.run())
     try:
         yield Stage(hub, core, engine, clock)

@@ -384,7 +384,7 @@ async def test_a_page_connects_to_its_own_server_alone(monkeypatch: pytest.Monke
 async def test_the_server_as_a_whole_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
     async with office(monkeypatch) as here:
         answer = await here.ask("OPTIONS", "*")
-        assert answer == Response(204, headers={"Allow": "GET, HEAD, POST, OPTIONS"})
+        assert answer == Response(204, headers={"Allow": "GET, HEAD, POST, DELETE, OPTIONS"})
 
 
 @pytest.mark.parametrize("wrong", [{"username": "Not A Name"}, {"username": "a" * 33}, {"password": ""}])

@@ -85,7 +85,8 @@ def test_no_pattern_takes_long() -> None:
 
 def test_without_rules_the_role_decides() -> None:
     rules = Rules()
-    assert can(rules, "percy", "any", Role.ADMIN) == {"join", "read", "post", "presence", "create", "manage"}
+    everything = {"join", "read", "post", "presence", "create", "manage", "invite"}
+    assert can(rules, "percy", "any", Role.ADMIN) == everything
     assert can(rules, "percy", "any") == {"join", "read", "post", "presence", "create"}
     assert can(rules, "percy", "any", Role.GUEST) == {"join", "read", "presence"}
 

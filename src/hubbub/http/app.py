@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Protocol, TypeVar
+from collections.abc import Iterable
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from hubbub.accounts import Accounts
 from hubbub.core import Core
-from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
+from hubbub.http.answers import NO_STORE, HttpError, Route, as_http, error_response, read_body, secret, unavailable
 from hubbub.http.cookies import Cookies
+from hubbub.http.grants import Grants
 from hubbub.http.pages import Page
+from hubbub.http.people import PeopleRoutes
 from hubbub.http.site import Site
 from hubbub.otp import OneTimePasswords
-from hubbub.policy import is_loopback, retry_after
+from hubbub.policy import is_loopback
 from hubbub.ration import Ration
 from hubbub.settings import Settings
-from hubbub.wire.denial import Denied
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
@@ -28,14 +29,11 @@ __all__ = ["App", "security_headers"]
 
 log = structlog.get_logger("hubbub.http")
 
-Route = Callable[[Request], Awaitable[Response]]
-
 LOOK = ("GET", "HEAD")
 # Warnings of requests for a WebSocket that a proxy has made ordinary ones.
 STRIPPED_LINES, STRIPPED_EVERY_S = 5, 10.0
 TEXT = "text/plain; charset=utf-8"
 PASSED_ON = frozenset({"forwarded", "via", "x-forwarded-for", "x-real-ip"})
-NO_STORE = {"Cache-Control": "no-store"}
 
 # `{}` are the digests of the styles in pages.
 CSP = (
@@ -46,8 +44,6 @@ CSP = (
 # certificate: a browser that trusts it keeps the rule for all of localhost, where other servers speak plain HTTP.
 HSTS_S = 365 * 24 * 3600
 HSTS_LOCAL_S = 300
-
-STATUS: dict[str, int] = {ErrorCode.FORBIDDEN: 403, ErrorCode.RATE_LIMITED: 429, ErrorCode.UNAVAILABLE: 503}
 
 
 class Entrance(Protocol):
@@ -70,20 +66,20 @@ class Countings(Protocol):
         ...
 
 
-class Credentials(msgspec.Struct):
+class NameAndPassword(msgspec.Struct):
     """A name and a password."""
 
     username: str
     password: str
 
 
-class LoginBody(Credentials):
+class LoginBody(NameAndPassword):
     """The body of a login; `remember` asks for a cookie in place of a token that scripts can read."""
 
     remember: bool = False
 
 
-class FirstAccount(Credentials):
+class FirstAccount(NameAndPassword):
     """The body of the first account's making."""
 
     secret: str
@@ -91,19 +87,6 @@ class FirstAccount(Credentials):
 
 decode_credentials = msgspec.json.Decoder(LoginBody).decode
 decode_setup = msgspec.json.Decoder(FirstAccount).decode
-
-T = TypeVar("T")
-
-
-class HttpError(Exception):
-    """A request is answered with an error."""
-
-    def __init__(self, status: int, code: str, message: str, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status, code, message)
-        self.status = status
-        self.code = code
-        self.message = message
-        self.headers = headers or {}
 
 
 def security_headers(settings: Settings, styles: Iterable[str] = ()) -> bytes:
@@ -145,8 +128,9 @@ class App:
         self._accounts = accounts
         self._otps = otps
         self._settings = settings
-        self._pages = Origins(settings, core.now)
         self._cookies = Cookies(settings, accounts.session_ttl_s)
+        self._grants = Grants(accounts, self._cookies, core.audit)
+        self._pages = Origins(settings, core.now)
         self._stripped = Ration(STRIPPED_LINES, STRIPPED_EVERY_S)
         # What is not listed cannot be read by a page of another origin, nor sent for by it.
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
@@ -160,6 +144,7 @@ class App:
             "/readyz": dict.fromkeys(LOOK, self._readyz),
             "/ws": dict.fromkeys((*LOOK, "POST"), self._no_upgrade),
         }
+        self._routes |= PeopleRoutes(core, accounts, self._grants, self._pages).routes
         if settings.metrics != "off":
             self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
 
@@ -176,8 +161,8 @@ class App:
 
     def _find(self, request: Request) -> Route:
         if request.path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
-            return lambda _request: options({"Allow": "GET, HEAD, POST, OPTIONS"})
-        routes = self._routes.get(request.path)
+            return lambda _request: options({"Allow": "GET, HEAD, POST, DELETE, OPTIONS"})
+        routes = self._routes.get(request.path) or self._routes.get(f"{request.path.rpartition('/')[0]}/*")
         if routes is None and (page := self._site.find(request.path)) is not None:
             routes = dict.fromkeys(LOOK, page_route(page))
         if routes is None:
@@ -197,7 +182,8 @@ class App:
         if origin.lower() in self._origins:
             headers["Access-Control-Allow-Origin"] = origin
             if "Allow" in headers:
-                headers["Access-Control-Allow-Methods"] = "GET, POST"
+                has_delete = "DELETE" in headers["Allow"]
+                headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE" if has_delete else "GET, POST"
                 headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
         return msgspec.structs.replace(response, headers=headers)
 
@@ -214,7 +200,7 @@ class App:
                 name,
                 credentials.password,
                 address=request.address,
-                token=self._token_of(request),
+                token=self._grants.token_of(request),
                 is_wanted=request.is_wanted,
             )
         except (Refused, EngineError) as error:
@@ -267,42 +253,22 @@ class App:
     async def _another_otp(self, request: Request) -> Response:
         self._refuse_while_closed()
         self._pages.check(request)
-        grant = await self._bearer(request)
+        grant = await self._grants.of(request)
         self._accounts.recognize(grant.user, request.address)
         return secret({"otp": await self._otps.issue(grant)})
 
     async def _log_out(self, request: Request) -> Response:
         self._pages.check(request)
-        grant = await self._bearer(request)
+        grant = await self._grants.of(request)
         await self._accounts.log_out(grant)
         log.info("logout", user=grant.user, address=request.address)
         self._core.audit.note("logout", actor=grant.user, address=request.address, outcome="ok")
-        return Response(204, headers=self._without_cookie(request))
+        return Response(204, headers=self._grants.without_cookie(request))
 
     def _refuse_while_closed(self) -> None:
         """There is no use in a one-time password of a server that is going away."""
         if self._core.is_closed:
             raise unavailable("the server is restarting")
-
-    async def _bearer(self, request: Request) -> Grant:
-        """Who the request's token stands for."""
-        token = self._token_of(request)
-        grant = await self._accounts.grant_of(token) if token else None
-        if grant is None:
-            self._core.audit.refuse(request.path, actor="", address=request.address, outcome="unauthorized")
-            message = "no valid token: log in, and send Authorization: Bearer <token>"
-            headers = {"WWW-Authenticate": "Bearer", **self._without_cookie(request)}
-            raise HttpError(401, "unauthorized", message, headers)
-        return grant
-
-    def _token_of(self, request: Request) -> str:
-        """The token that a request bears (RFC 6750 section 2.1), or has in the cookie of a page of ours."""
-        return bearer_token(request) or self._cookies.token_of(request)
-
-    def _without_cookie(self, request: Request) -> dict[str, str]:
-        """What takes back the cookie that a request has brought, which is of no more use."""
-        is_brought = not bearer_token(request) and self._cookies.token_of(request)
-        return {"Set-Cookie": self._cookies.clear(request)} if is_brought else {}
 
     # What an operator, a load balancer or a lost client asks
 
@@ -341,12 +307,6 @@ def is_from_here(request: Request) -> bool:
     return is_loopback(request.address) and not PASSED_ON & request.headers.keys()
 
 
-def bearer_token(request: Request) -> str:
-    """The token that a request bears (RFC 6750 section 2.1); empty without one."""
-    scheme, _, token = (request.header("authorization") or "").partition(" ")
-    return token.strip() if scheme.lower() == "bearer" else ""
-
-
 async def healthz(_request: Request) -> Response:
     """An answer, which is all that is asked for: whether the process is alive."""
     return Response(200, b"ok", TEXT)
@@ -364,44 +324,3 @@ def page_route(page: Page) -> Route:
         return page.answer(request)
 
     return show
-
-
-def secret(answer: dict[str, object], headers: dict[str, str] | None = None) -> Response:
-    """An answer that no cache may keep."""
-    return Response(200, encode(answer), headers={**NO_STORE, **(headers or {})})
-
-
-def read_body(body: bytes, decode: Callable[[bytes], T], example: str) -> T:
-    """Read a JSON body."""
-    try:
-        return decode(body)
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise HttpError(400, "bad_request", f"{error}; send {example}") from None
-
-
-def error_response(error: HttpError) -> Response:
-    """An error as the protocol page wants it."""
-    body = encode({"error": {"code": error.code, "message": error.message}})
-    return Response(error.status, body, headers={**NO_STORE, **error.headers})
-
-
-def as_http(error: Exception, request: Request) -> HttpError:
-    """An error as HTTP says it."""
-    if isinstance(error, HttpError):
-        return error
-    if isinstance(error, Refused):
-        headers = {} if error.retry_after is None else {"Retry-After": retry_after(error.retry_after)}
-        return HttpError(STATUS.get(error.code, 400), error.code, error.message, headers)
-    if isinstance(error, Denied):
-        headers = dict(header.split(": ", 1) for header in error.headers)
-        return HttpError(error.status.value, error.code, error.message, headers)
-    if isinstance(error, EngineError):
-        return unavailable(str(error))
-    # Our fault: the details are for the log, not for the client.
-    log.error("request failed", path=request.path, exc_info=error)
-    return HttpError(500, "internal", "the server failed; its log says why")
-
-
-def unavailable(message: str) -> HttpError:
-    """Shared state is out of reach, or the server is going away: worth another try."""
-    return HttpError(503, "unavailable", message, {"Retry-After": "5"})

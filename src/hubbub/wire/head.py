@@ -35,10 +35,10 @@ MAX_BODY = 8 * 1024
 # Bytes of a request line besides its target: a method, two spaces, a version and CRLF, with room to spare.
 MAX_AROUND_TARGET = 64
 
-IMPLEMENTED = frozenset({b"GET", b"HEAD", b"POST", b"OPTIONS"})
+IMPLEMENTED = frozenset({b"GET", b"HEAD", b"POST", b"DELETE", b"OPTIONS"})
 # These exist, and no resource here has them: 405 with what it has.  All else is unknown here: 501 (RFC 9110 section
 # 9.1).  CONNECT asks for a proxy.
-KNOWN = IMPLEMENTED | {b"PUT", b"DELETE", b"TRACE", b"PATCH"}
+KNOWN = IMPLEMENTED | {b"PUT", b"TRACE", b"PATCH"}
 # RFC 9110 section 5.6.2; the version is any digits, so that another one is told from what is no HTTP.
 TOKEN_CHARACTERS = rb"!#$%&'*+.^_`|~0-9A-Za-z-"
 REQUEST_LINE = re.compile(rb"([%b]+) ([!-~]+) HTTP/([0-9]+)\.([0-9]+)\r\n" % TOKEN_CHARACTERS)

@@ -1,0 +1,52 @@
+"""Who a request over HTTP is from."""
+
+from __future__ import annotations
+
+from hubbub.accounts import Accounts
+from hubbub.audit import Audit
+from hubbub.engine import Grant
+from hubbub.http.answers import HttpError
+from hubbub.http.cookies import Cookies
+from hubbub.wire.request import Request
+
+__all__ = ["Grants", "bearer_token"]
+
+
+class Grants:
+    """Finds out who a request is from, by its bearer token, or by the cookie of a page of the server's own."""
+
+    def __init__(self, accounts: Accounts, cookies: Cookies, audit: Audit) -> None:
+        self._accounts = accounts
+        self._cookies = cookies
+        self._audit = audit
+
+    async def of(self, request: Request) -> Grant:
+        """Who the request's token stands for.
+
+        Raises:
+            HttpError: 401 without one, or with one that is dead.
+            EngineError: it cannot be told.
+        """
+        token = self.token_of(request)
+        grant = await self._accounts.grant_of(token) if token else None
+        if grant is None:
+            self._audit.refuse(request.path, actor="", address=request.address, outcome="unauthorized")
+            message = "no valid token: log in, and send Authorization: Bearer <token>"
+            headers = {"WWW-Authenticate": "Bearer", **self.without_cookie(request)}
+            raise HttpError(401, "unauthorized", message, headers)
+        return grant
+
+    def token_of(self, request: Request) -> str:
+        """The token that a request bears, or has in the cookie of a page of ours; empty without one."""
+        return bearer_token(request) or self._cookies.token_of(request)
+
+    def without_cookie(self, request: Request) -> dict[str, str]:
+        """The header that takes back the cookie that a request has brought, which is of no more use."""
+        is_brought = not bearer_token(request) and self._cookies.token_of(request)
+        return {"Set-Cookie": self._cookies.clear(request)} if is_brought else {}
+
+
+def bearer_token(request: Request) -> str:
+    """The token that a request bears (RFC 6750 section 2.1); empty without one."""
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
