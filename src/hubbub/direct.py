@@ -69,7 +69,7 @@ class DirectMessages:
         except BaseException as error:  # the server stops, or the users cannot be told
             del self._held[room]
             for posting in held:
-                posting.settle(NotKept(str(error)))
+                posting.settle(NotKept(f"its two users cannot be told of it: {error}"))
             if not isinstance(error, EngineError):
                 raise
             return

@@ -50,6 +50,7 @@ class Directory:
         # All accounts, as of a version of what the ledger knows: each new one makes another.
         self._users: Sequence[str] = ()
         self._users_as_of = -1
+        self._loading = asyncio.Lock()
 
     # Rooms
 
@@ -110,9 +111,10 @@ class Directory:
         """
         if self._ledger.role_of(client.user) is Role.GUEST:
             raise Refused(ErrorCode.FORBIDDEN, "guests may not list users; name a room that you may see who is in")
-        version = self._ledger.access.version
-        if self._users_as_of != version:
-            self._users, self._users_as_of = await self._engine.accounts(), version
+        async with self._loading:
+            version = self._ledger.access.version
+            if self._users_as_of != version:
+                self._users, self._users_as_of = await self._engine.accounts(), version
         users = self._users
         first = max(bisect_right(users, after), bisect_left(users, prefix))
         return users_as_listed(users[first : first + limit + 1], prefix, limit)

@@ -1,4 +1,4 @@
-"""The rooms that users follow: how they stand for a user, and what all connections of the user are told of them.
+"""The rooms that users follow, and what all connections of a user are told of them.
 
 A connection is told of its user's rooms whether it is in them or not.  What happens on one node reaches the others by
 one channel of the bus for all users; like whatever the log does not keep, it may be missed there, and the next
@@ -7,7 +7,6 @@ one channel of the bus for all users; like whatever the log does not keep, it ma
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import secrets
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
@@ -15,20 +14,18 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Seque
 import msgspec
 import structlog
 
-from hubbub.acts import Act
 from hubbub.budgets import Use, spend
 from hubbub.client import Participant
 from hubbub.connections import Connections
-from hubbub.engine import MAX_FOLLOWED, Engine, Followed, Following, RoomOutline
+from hubbub.engine import MAX_FOLLOWED, Engine, Followed, Following
+from hubbub.entries import Entries
 from hubbub.errors import EngineError, ErrorCode, Refused
-from hubbub.events import encode, rfc3339
-from hubbub.feeding import LOG_FACTOR
+from hubbub.events import encode
 from hubbub.ledger import Affected
 from hubbub.notices import Notices
 from hubbub.permissions import Permissions
 from hubbub.rooms import Rooms
 from hubbub.tasks import Tasks
-from hubbub.unread import Unread, count_unread
 
 __all__ = ["Follows"]
 
@@ -39,9 +36,6 @@ PAGE = 500
 
 # A connection whose user follows rooms counts like more of them: one that follows 500 may open one a second.
 OPENINGS_A_ROOM = 0.2
-
-# Rooms whose ends are read at once for one user.
-AT_ONCE = 16
 
 
 class Notice(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -91,7 +85,7 @@ class Follows:
         self._tasks = tasks
         self._clock = clock
         self._on_gone = on_gone
-        self._unread = Unread(engine)
+        self._entries = Entries(engine, rooms, permissions)
         self._origin = secrets.token_hex(8)
         # Read marks that have moved, and other nodes have not been told of.
         self._moved: dict[tuple[str, str], int] = {}
@@ -110,16 +104,16 @@ class Follows:
             Refused: as for entering the room; `conflict` where the user follows too many.
             EngineError: it could not be kept.
         """
-        room, title = await self._rooms.check_entry(client, name)
+        room = (await self._rooms.check_entry(client, name)).identity
         outcome = await self._engine.follow(client.user, room)
         if outcome is Following.TOO_MANY:
             raise Refused(ErrorCode.CONFLICT, f"you follow {MAX_FOLLOWED} rooms, the most; unfollow one first")
         if outcome is Following.ADDED:
             self._added([client.user], room, but=client)
-        entry = await self._entry_of(client, room, title)
-        if entry is None:  # what was allowed before the waits is not any more
+        found = await self._entries.of(client, await self._follow_of(client.user, room))
+        if not found:  # what was allowed before the waits is not any more, or another connection has unfollowed it
             raise Refused(ErrorCode.FORBIDDEN, f"you may not enter the room {room[:80]!r}")
-        return entry
+        return found[0]
 
     async def unfollow(self, client: Participant, room: str) -> None:
         """Have a client's user follow a room no more.
@@ -156,7 +150,7 @@ class Follows:
         for start in range(0, len(moved), PAGE):
             self._pass_on("read", Notice(self._origin, marks=moved[start : start + PAGE]))
 
-    # How rooms stand for a user
+    # What a user follows
 
     async def entries(self, client: Participant) -> bytes:
         """The rooms that a client's user follows and may enter, as a JSON array.
@@ -168,60 +162,13 @@ class Follows:
         if not followed:
             return b"[]"
         spend(client.purses, Use.OPENINGS, len(followed) * OPENINGS_A_ROOM, self._clock())
-        found = b"[%b]" % b",".join(await self._entries(client, followed))
+        found = b"[%b]" % b",".join(await self._entries.of(client, followed))
         self._rooms.charge(client, len(found))
         return found
 
-    async def _entries(self, client: Participant, followed: Sequence[Followed], title: str = "") -> list[bytes]:
-        """The entries of those rooms that a client may enter.
-
-        Args:
-            title: of a room whose name was not written before.
-        """
-        rights_in = self._permissions.entry_rights
-        outlines: dict[str, RoomOutline] = {}
-        asked = [each.room for each in followed if rights_in(client, each.room)]
-        known = {room: outline for room in asked if (outline := self._rooms.outline(room)) is not None}
-        unknown = [room for room in asked if room not in known]
-        if unknown:
-            outlines = await self._engine.outlines(unknown)
-            await self._read_ends(client, [each for each in followed if each.room in outlines], outlines)
-        # From here on nothing waits: what is allowed now counts.
-        found = []
-        for each in followed:
-            outline = self._rooms.outline(each.room) or outlines.get(each.room)
-            rights = rights_in(client, each.room)
-            if rights and outline is not None:
-                read = min(each.read, outline.seq)
-                unread = self._count(each.room, outline, client.user, read) if rights & Act.READ else 0
-                is_joined = each.room in client.joined
-                found.append(entry(each, outline, title, read=read, unread=unread, is_joined=is_joined))
-        return found
-
-    async def _read_ends(
-        self, client: Participant, followed: Sequence[Followed], outlines: dict[str, RoomOutline]
-    ) -> None:
-        """Read what is needed to count the unread messages of rooms, some at a time; the client's account pays."""
-        for start in range(0, len(followed), AT_ONCE):
-            some = followed[start : start + AT_ONCE]
-            sizes = await asyncio.gather(
-                *(self._unread.prepare(each.room, outlines[each.room], each.read) for each in some)
-            )
-            self._rooms.charge(client, sum(sizes) * LOG_FACTOR)
-
-    def _count(self, room: str, outline: RoomOutline, user: str, read: int) -> int:
-        live = self._rooms.find(room)
-        if live is not None and live.is_filled:
-            return count_unread(live.recent.after(read), user)
-        return self._unread.count(room, outline, user, read)
-
-    async def _entry_of(self, client: Participant, room: str, title: str = "") -> bytes | None:
-        """A room's entry for a client whose user follows it; None where it does not, or may not enter the room."""
-        for each in await self._engine.followed(client.user):
-            if each.room == room:
-                found = await self._entries(client, [each], title)
-                return found[0] if found else None
-        return None
+    async def _follow_of(self, user: str, room: str) -> list[Followed]:
+        """A room, if a user follows it."""
+        return [each for each in await self._engine.followed(user) if each.room == room]
 
     # Telling users' connections
 
@@ -240,14 +187,19 @@ class Follows:
 
     async def _tell_entry(self, user: str, room: str, but: Participant | None) -> None:
         """Tell the connections of a user here of a room that it follows."""
+        clients = self._connections.of(user)
+        if not clients:
+            return
+        try:
+            followed = await self._follow_of(user, room)
+            outlines = await self._entries.prepare(clients[0], followed)
+        except EngineError as error:
+            log.warning("a user is not told of a room", user=user, room=room, error=str(error))
+            return
         for client in self._connections.of(user):
-            try:
-                found = await self._entry_of(client, room) if client is not but else None
-            except EngineError as error:
-                log.warning("a user is not told of a room", user=user, room=room, error=str(error))
-                return
-            if found is not None:
-                client.write_text(client.dialect.event("room_added", b'{"entry":%b}' % found))
+            if client is not but:
+                for found in self._entries.compose(client, followed, outlines):
+                    self._write_to(client, "room_added", b'{"entry":%b}' % found)
 
     def tell_removed(self, users: Collection[str], room: str, but: Participant | None = None) -> None:
         """Tell users, on all nodes, that they follow a room no more."""
@@ -266,7 +218,12 @@ class Follows:
     def _write(self, user: str, type_: str, payload: bytes, but: Participant | None) -> None:
         for client in self._connections.of(user):
             if client is not but:
-                client.write_text(client.dialect.event(type_, payload))
+                self._write_to(client, type_, payload)
+
+    def _write_to(self, client: Participant, type_: str, payload: bytes) -> None:
+        """Tell a client something; its account pays, which may have many connections to be told."""
+        client.write_text(client.dialect.event(type_, payload))
+        self._rooms.charge(client, len(payload))
 
     # Between nodes
 
@@ -348,7 +305,7 @@ class Follows:
         for client in self._connections.of(user):
             for room in rooms:
                 if not self._permissions.entry_rights(client, room):
-                    client.write_text(client.dialect.event("room_removed", encode({"room": room})))
+                    self._write_to(client, "room_removed", encode({"room": room}))
 
     async def _pages(self, room: str) -> AsyncIterator[list[str]]:
         """The followers of a room, some at a time."""
@@ -356,24 +313,3 @@ class Follows:
         while users:
             yield users
             users = await self._engine.followers(room, after=users[-1], limit=PAGE)
-
-
-def entry(followed: Followed, outline: RoomOutline, title: str, *, read: int, unread: int, is_joined: bool) -> bytes:
-    """A room as a user is told of it that follows it.
-
-    Args:
-        title: of a room whose name was not written before.
-    """
-    return encode(
-        {
-            "room": followed.room,
-            "title": outline.title or title or followed.room,
-            "epoch": outline.epoch,
-            "seq": outline.seq,
-            "read": read,
-            "unread": unread,
-            "muted": followed.is_muted,
-            "active": rfc3339(outline.sent).decode() if outline.sent else None,
-            "joined": is_joined,
-        }
-    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from array import array
 from collections.abc import Sequence
+from functools import partial
 
 from hubbub.engine import Log, RoomOutline
 from hubbub.events import Message
@@ -85,8 +86,13 @@ class Unread:
             await asyncio.shield(reading)  # what it has read may be older than the outline; `count` makes do with it
             return 0
         reading = self._reading[room, limit] = asyncio.get_running_loop().create_task(self._read(room, limit))
-        reading.add_done_callback(lambda _: self._reading.pop((room, limit), None))
+        reading.add_done_callback(partial(self._end_reading, room, limit))
         return await asyncio.shield(reading)
+
+    def _end_reading(self, room: str, limit: int, reading: asyncio.Task[int]) -> None:
+        del self._reading[room, limit]
+        if not reading.cancelled():
+            reading.exception()  # everyone who waits may have given up
 
     def count(self, room: str, outline: RoomOutline, user: str, read: int) -> int:
         """Messages by others that a user has not read, `MAX_UNREAD` at most; of what `prepare` has read."""

@@ -35,6 +35,7 @@ LAYERS = (
     ("core", "heartbeat"),
     ("admin", "admin_events", "changing", "chat", "dispatch", "following_events", "people", "people_events"),
     ("direct", "directory", "following"),
+    ("entries",),
     ("rooms",),
     ("feeding",),
     ("invitations",),

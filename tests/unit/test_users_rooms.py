@@ -59,7 +59,7 @@ async def test_a_new_room_can_be_followed_before_anything_is_said_in_it() -> Non
     async with at_work() as stage:
         percy = await stage.client("percy")
         entry = await percy.ask("follow", {"room": "Ops"})
-        assert (entry["title"], entry["seq"], entry["active"], entry["unread"]) == ("Ops", 0, None, 0)
+        assert (entry["title"], entry["seq"], entry["active"], entry["unread"]) == ("ops", 0, None, 0)
 
 
 async def test_rooms_are_sorted_and_say_where_the_connection_is() -> None:
