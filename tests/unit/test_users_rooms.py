@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -11,9 +13,13 @@ import pytest
 from heard import refusal, types
 from hubbub import Client, Hub, Refused
 from hubbub.acts import Role
-from hubbub.engine import MAX_FOLLOWED
+from hubbub.budgets import Use, wait_for
+from hubbub.client import Participant
+from hubbub.engine import MAX_FOLLOWED, Draft
+from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError, ErrorCode
-from hubbub.testing import CLASSIC, Guest, Stage, at_work
+from hubbub.following import CHANNEL
+from hubbub.testing import CLASSIC, V1, Clock, Guest, Stage, at_work, in_a_line
 
 pytestmark = pytest.mark.anyio
 
@@ -237,6 +243,10 @@ async def test_a_deleted_message_is_not_unread() -> None:
         await percy.ask("follow", {"room": "ops"})
         await say(annabeth, "ops", 'a text that ends like this: ,"deleted":true}')
         assert await unread(stage, percy) == [1]
+        body = b'{"message":"","edited":{"seq":3,"sent":"2026-11-26T10:39:42.000Z"},"deleted":true}'
+        await stage.engine.append([Draft("ops", "new_message", body, "annabeth")])
+        await stage.engine.append([Draft("ops", "message_deleted", b'{"of":2}', "annabeth")])
+        assert await unread(stage, percy) == [1]
 
 
 async def test_many_who_come_back_at_once_cost_one_read_of_each_room(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,3 +433,184 @@ async def test_who_follows_as_many_rooms_as_may_be_is_written_to_all_the_same() 
         await percy.join("dm:annabeth,percy")
         assert (await percy.ask("send_message", {"message": "psst"}))["seq"] == 1
         assert len(await stage.engine.followed("annabeth")) == MAX_FOLLOWED
+
+
+# Several nodes
+
+
+class SharedEngine(MemoryEngine):
+    """An engine as if it were shared: what is cast is heard by other nodes, too."""
+
+    is_shared = True
+
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(clock=clock, wall=clock)
+        self.others: list[SharedEngine] = []
+        self.said: list[tuple[str, bytes]] = []
+
+    def cast(self, room: str, type_: str, payload: bytes) -> None:
+        super().cast(room, type_, payload)
+        if room == CHANNEL:
+            self.said.append((type_, payload))
+            for other in self.others:
+                super(SharedEngine, other).cast(room, type_, payload)
+
+
+@asynccontextmanager
+async def two_nodes() -> AsyncIterator[tuple[Stage, Stage]]:
+    clock = Clock()
+    engines = [SharedEngine(clock), SharedEngine(clock)]
+    engines[0].others, engines[1].others = [engines[1]], [engines[0]]
+    async with at_work(engine=engines[0], clock=clock) as one, at_work(engine=engines[1], clock=clock) as other:
+        yield one, other
+
+
+async def test_connections_on_another_node_are_told() -> None:
+    async with two_nodes() as (one, other):
+        percy, phone, stranger = (
+            await one.client("percy"),
+            await other.client("percy"),
+            await other.client("annabeth"),
+        )
+        await other.engine.follow("percy", "ops")  # each of these nodes has a vault of its own
+        await percy.ask("follow", {"room": "ops"})
+        await percy.ask("mute", {"room": "ops", "on": True})
+        await percy.ask("unfollow", {"room": "ops"})
+        heard = await phone.hear()
+        assert sorted(types(heard)) == ["room_added", "room_changed", "room_removed"]
+        assert await stranger.hear() == []
+        assert percy.take() == []
+
+
+async def test_read_marks_are_told_to_other_nodes_together() -> None:
+    async with two_nodes() as (one, other):
+        percy, phone = await one.client("percy"), await other.client("percy")
+        annabeth = await one.client("annabeth")
+        for guest in (percy, annabeth):
+            await guest.join("ops")
+        for text in ("one", "two", "three"):
+            await percy.ask("send_message", {"message": text})
+        for guest in (percy, annabeth):
+            for seq in (1, 3, 2):
+                await guest.ask("mark_read", {"seq": seq})
+        engine = one.engine
+        assert isinstance(engine, SharedEngine) and engine.said == []
+        await one.pass_time(0.25)
+        assert [type_ for type_, _ in engine.said] == ["read"]
+        assert [event["payload"] for event in await phone.hear()] == [{"room": "ops", "read": 3}]
+        await one.pass_time(0.25)
+        assert len(engine.said) == 1
+
+
+async def test_a_room_that_is_deleted_on_one_node_is_gone_on_the_other() -> None:
+    async with two_nodes() as (one, other):
+        phone = await other.client("percy")
+        await one.engine.follow("percy", "ops")
+        await one.hub.delete_room("ops")
+        assert [event["payload"] for event in await phone.hear()] == [{"room": "ops"}]
+
+
+async def test_a_notice_that_is_none_is_ignored() -> None:
+    async with two_nodes() as (one, other):
+        phone = await other.client("percy")
+        one.engine.cast(CHANNEL, "added", b"nonsense")
+        one.engine.cast(CHANNEL, "of a later version", b'{"origin":"x","users":["percy"]}')
+        assert await phone.hear() == []
+
+
+async def test_an_engine_of_one_process_is_told_nothing() -> None:
+    async with at_work() as stage:
+        percy = await stage.client("percy")
+        stage.engine.cast = None  # type: ignore[assignment,method-assign]
+        await percy.ask("follow", {"room": "ops"})
+        await percy.ask("unfollow", {"room": "ops"})
+        await stage.pass_time(1)
+        assert CHANNEL not in stage.engine._subscribed  # type: ignore[attr-defined]
+
+
+# What it costs, and what goes wrong
+
+
+async def test_a_room_that_cannot_be_read_keeps_nobody_from_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with at_work() as stage:
+        percy, annabeth = await stage.client("percy"), await stage.client("annabeth")
+        for room in ("broken", "ops", "worn"):
+            await say(annabeth, room, "hi")
+            await percy.ask("follow", {"room": room})
+        outlines, read = stage.engine.outlines, stage.engine.read
+
+        async def some_outlines(rooms: Collection[str]) -> Any:
+            if "broken" in rooms:
+                raise EngineError("damaged")
+            return await outlines(rooms)
+
+        async def some_pages(room: str, **kwargs: Any) -> Any:
+            if room == "worn":
+                raise EngineError("damaged")
+            return await read(room, **kwargs)
+
+        monkeypatch.setattr(stage.engine, "outlines", some_outlines)
+        monkeypatch.setattr(stage.engine, "read", some_pages)
+        stage.core.follows._entries._unread._ends.clear()
+        found = await rooms_of(stage, percy)
+        assert [(entry["room"], entry["unread"]) for entry in found] == [("ops", 1), ("worn", 0)]
+
+
+async def test_who_has_many_connections_pays_for_telling_them() -> None:
+    async with at_work(replay_rate=1.0, replay_burst=2000.0) as stage:
+        guests = [await stage.client("percy") for _ in range(20)]
+        await guests[0].ask("follow", {"room": "ops"})
+        assert await refusal(guests[0], "unfollow", {"room": "ops"}) == "rate_limited"
+
+
+async def test_a_connection_whose_user_follows_many_rooms_counts_as_several() -> None:
+    async with at_work() as stage:
+        percy = await stage.client("percy")
+        for number in range(MAX_FOLLOWED):
+            await stage.engine.follow("percy", f"room {number}")
+        purses = percy._participant.purses
+        opened = 0
+        while not wait_for(purses, Use.OPENINGS, stage.clock()):
+            await stage.core.follows.entries(percy._participant)
+            opened += 1
+        assert 50 <= opened <= 150
+
+
+async def test_the_welcome_comes_before_what_is_told_while_it_is_made() -> None:
+    async with at_work() as stage:
+        phone = await stage.client("percy")
+        await phone.ask("follow", {"room": "ops"})
+        client = Participant("percy", "session", V1, in_a_line)
+        followed = stage.engine.followed
+        telling: list[bool] = []
+
+        async def slowly(user: str) -> Any:
+            if not telling:
+                telling.append(True)
+                stage.core.follows._changed("percy", b'{"room":"ops","muted":true}')
+            return await followed(user)
+
+        stage.engine.followed = slowly  # type: ignore[method-assign]
+        await stage.core.connect(client, b'{"user":"percy"')
+        guest = Guest(stage.core, client)
+        client.attach(guest)
+        welcome, changed = guest.take()
+        assert (welcome["type"], changed["type"]) == ("welcome", "room_changed")
+        assert [entry["room"] for entry in welcome["payload"]["rooms"]] == ["ops"]
+
+
+async def test_a_connection_that_is_refused_is_told_nothing_more() -> None:
+    async with at_work() as stage:
+        await stage.account("percy")
+        followed = stage.engine.followed
+
+        async def block(user: str) -> Any:
+            await stage.hub.block("percy")
+            return await followed(user)
+
+        stage.engine.followed = block  # type: ignore[method-assign]
+        client = Participant("percy", "session", V1, in_a_line)
+        await stage.account("chiron", Role.ADMIN)
+        with pytest.raises(Refused, match="blocked"):
+            await stage.core.connect(client, b'{"user":"percy"')
+        assert "percy" not in stage.core.connections
