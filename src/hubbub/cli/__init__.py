@@ -14,6 +14,7 @@ from cyclopts.config import Env, Toml
 from hubbub.cli import bench, chat, check, cluster, rooms, users
 from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
+from hubbub.cli.invite import invite
 from hubbub.cli.options import Options
 from hubbub.cli.serve import serve_hub
 from hubbub.errors import ConfigError
@@ -45,6 +46,7 @@ def new_app(help_: str = HELP) -> cyclopts.App:
 app = new_app()
 app.command(users.app)
 app.command(rooms.app)
+app.command(invite)
 app.command(backup)
 app.command(restore)
 app.command(doctor)

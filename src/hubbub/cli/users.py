@@ -24,7 +24,7 @@ from hubbub.engine.urls import shown_url, vault_at
 from hubbub.errors import ConfigError, EngineError, Refused
 from hubbub.policy import check_password, check_user_name
 
-__all__ = ["DEFAULTS", "Shared", "accounts", "app", "check"]
+__all__ = ["DEFAULTS", "AccountDesk", "Shared", "accounts", "app", "check"]
 
 HELP = """Add, change, list, block and remove accounts, and give them roles.
 
@@ -192,6 +192,10 @@ class AccountDesk:
     def remove(self, name: str) -> bool:
         """Remove an account; whether there was one."""
         return self._do(self._vault.remove_account(name))
+
+    def do(self, work: Callable[[Vault], Coroutine[Any, Any, T]]) -> T:
+        """Have something done with the vault."""
+        return self._do(work(self._vault))
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
         return self._runner.run(work)
