@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import msgspec
@@ -24,6 +25,8 @@ __all__ = ["NewMessage", "install"]
 
 # More than any room will see, and what every log can count to.
 MAX_SEQ = 1 << 62
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class SendMessage(msgspec.Struct, tag="send_message", frozen=True):
@@ -61,11 +64,12 @@ class LeaveRoom(msgspec.Struct, tag="leave_room", frozen=True):
 
 
 class History(msgspec.Struct, tag="history", frozen=True):
-    """Asks for messages before or after a place in a room; the newest, with neither."""
+    """Asks for messages before or after a place in a room, or sent at a time or later; the newest, with none."""
 
     room: str | None = None
     before: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
     after: Annotated[int, msgspec.Meta(ge=0, le=MAX_SEQ)] | None = None
+    at: Annotated[datetime, msgspec.Meta(tz=True)] | None = None
     limit: Annotated[int, msgspec.Meta(ge=1, le=RECENT)] = HISTORY
 
 
@@ -119,9 +123,12 @@ def install_talking(handlers: Handlers, rooms: Rooms, engine: Engine, settings: 
     @handlers.offer(Act.READ)
     async def history(request: History, client: Participant) -> dict[str, Any]:
         room = rooms.name_of(client, request.room)
-        if request.before is not None and request.after is not None:
-            raise Refused(ErrorCode.BAD_PAYLOAD, "`payload.before` or `payload.after`, not both")
-        page = await engine.read(room, before=request.before, after=request.after, limit=request.limit)
+        after = request.after
+        if sum(place is not None for place in (request.before, after, request.at)) > 1:
+            raise Refused(ErrorCode.BAD_PAYLOAD, "one of `payload.before`, `payload.after` and `payload.at`, no two")
+        if request.at is not None:
+            after = await engine.first_since(room, milliseconds(request.at)) - 1
+        page = await engine.read(room, before=request.before, after=after, limit=request.limit)
         listed = [msgspec.Raw(client.dialect.listed(message)) for message in rooms.changed(room, page.messages)]
         return {"room": room, "epoch": page.head.epoch, "messages": listed, "more": page.more}
 
@@ -178,6 +185,11 @@ def install_presence(handlers: Handlers, rooms: Rooms, follows: Follows, engine:
         if seq and seq <= request.seq:
             follows.note_read(client, room, seq)
         return {"room": room, "seq": seq}
+
+
+def milliseconds(at: datetime) -> int:
+    """A time in milliseconds since 1970, rounded up; 0 for earlier ones."""
+    return max(0, -((EPOCH - at) // timedelta(milliseconds=1)))
 
 
 def join_answer(joined: EnteredRoom) -> msgspec.Raw:

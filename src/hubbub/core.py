@@ -39,6 +39,7 @@ from hubbub.permissions import Permissions
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
 from hubbub.rules import Rules
+from hubbub.search import install_search
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
@@ -175,6 +176,7 @@ class Core:
         directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers)
         install_following(handlers, self.follows, directory, settings)
         install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
+        install_search(handlers, self.rooms, engine, self.permissions, clock)
         install_admin(handlers, self.admin, self.permissions, settings)
         install_people(handlers, self.people)
 

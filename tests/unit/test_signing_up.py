@@ -15,6 +15,7 @@ from hubbub import accounts as accounts_module
 from hubbub.accounts import Accounts
 from hubbub.acts import Role
 from hubbub.http.app import App
+from hubbub.http.site import read_site
 from hubbub.otp import OneTimePasswords
 from hubbub.rules import Rule
 from hubbub.testing import Stage, at_work
@@ -84,7 +85,7 @@ class Desk:
         )
         otps = OneTimePasswords(stage.engine, ttl_s=5, per_account=64, in_all=1000)
         door = Door(stage.core, OtpCredentials(otps), settings)
-        self._app = App(stage.core, self.accounts, otps, settings, door, Countings())
+        self._app = App(stage.core, self.accounts, otps, settings, door, Countings(), read_site())
 
     async def ask(
         self, method: str, path: str, body: object = b"", *, token: str = "", address: str = HERE, **headers: str

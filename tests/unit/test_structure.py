@@ -33,7 +33,7 @@ LAYERS = (
     ("testing",),
     ("hub",),
     ("core", "heartbeat"),
-    ("admin", "admin_events", "changing", "chat", "dispatch", "following_events", "people", "people_events"),
+    ("admin", "admin_events", "changing", "chat", "dispatch", "following_events", "people", "people_events", "search"),
     ("direct", "directory", "following"),
     ("entries",),
     ("rooms",),
@@ -71,6 +71,7 @@ LAYERS = (
         "ration",
         "budgets",
         "tasks",
+        "words",
     ),
     ("acts", "errors"),
 )

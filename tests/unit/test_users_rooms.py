@@ -18,7 +18,7 @@ from hubbub.client import Participant
 from hubbub.engine import MAX_FOLLOWED, Draft
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError, ErrorCode
-from hubbub.following import CHANNEL
+from hubbub.notices import CHANNEL
 from hubbub.testing import CLASSIC, V1, Clock, Guest, Stage, at_work, in_a_line
 
 pytestmark = pytest.mark.anyio
@@ -516,16 +516,6 @@ async def test_a_notice_that_is_none_is_ignored() -> None:
         one.engine.cast(CHANNEL, "added", b"nonsense")
         one.engine.cast(CHANNEL, "of a later version", b'{"origin":"x","users":["percy"]}')
         assert await phone.hear() == []
-
-
-async def test_an_engine_of_one_process_is_told_nothing() -> None:
-    async with at_work() as stage:
-        percy = await stage.client("percy")
-        stage.engine.cast = None  # type: ignore[assignment,method-assign]
-        await percy.ask("follow", {"room": "ops"})
-        await percy.ask("unfollow", {"room": "ops"})
-        await stage.pass_time(1)
-        assert CHANNEL not in stage.engine._subscribed  # type: ignore[attr-defined]
 
 
 # What it costs, and what goes wrong

@@ -18,6 +18,7 @@ from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, W
 from hubbub.engine.amends import Amend
 from hubbub.engine.following import MAX_FOLLOWED, Followed, Following, FollowVault, RoomOutline
 from hubbub.engine.people import NewUser, PeopleVault, Profile, SignUp, SignUpLink
+from hubbub.engine.searching import Hits, Searching, Spot
 from hubbub.errors import KeyConflict, Stale
 from hubbub.events import Message
 
@@ -38,6 +39,7 @@ __all__ = [
     "Following",
     "Grant",
     "Head",
+    "Hits",
     "Listener",
     "Log",
     "NewUser",
@@ -48,8 +50,10 @@ __all__ = [
     "Receipt",
     "Resumed",
     "RoomOutline",
+    "Searching",
     "SignUp",
     "SignUpLink",
+    "Spot",
     "UserList",
     "Vault",
     "WhyNot",
@@ -423,7 +427,7 @@ class Vault(AccessVault, PeopleVault, Protocol):
         ...
 
 
-class Engine(Log, Bus, Attendance, Vault, FollowVault, Protocol):
+class Engine(Log, Bus, Attendance, Vault, FollowVault, Searching, Protocol):
     """One place for all shared state, opened once and closed once."""
 
     @property

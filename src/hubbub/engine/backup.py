@@ -21,6 +21,7 @@ import msgspec
 
 from hubbub.engine.batch import JournalBatch, decode_batch
 from hubbub.engine.disk import sync
+from hubbub.engine.index import remove_index
 from hubbub.engine.journal import journal_files, records_of
 from hubbub.engine.lock import Lock
 from hubbub.engine.logfile import LogFile
@@ -328,6 +329,7 @@ def exchange(path: Path, staged: Path, aside: Path) -> Path | None:
             os.link(path, aside)
         except OSError:  # a filesystem without links
             path.rename(aside)
+    remove_index(path)  # the next server makes one of what the new database has
     for file in belonging:
         with contextlib.suppress(FileNotFoundError):
             file.rename(file.with_name(aside.name + file.name.removeprefix(path.name)))

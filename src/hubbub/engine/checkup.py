@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+from hubbub.engine.index import index_files
 from hubbub.engine.journal import journal_files, read_records
 from hubbub.engine.lock import lock_path, read_run
 from hubbub.engine.logfile import END, LogFile
@@ -177,7 +178,7 @@ def look_at_journal_after(path: Path, folded: int) -> Iterator[Finding]:
 def look_at_files(path: Path) -> Iterator[Finding]:
     """The modes of the files, what was set aside, and the disk."""
     beside = [path, lock_path(path), *(path.with_name(f"{path.name}{end}") for end in ("-wal", "-shm"))]
-    for file in (*beside, *(file for _, file in journal_files(path))):
+    for file in (*beside, *index_files(path), *(file for _, file in journal_files(path))):
         with contextlib.suppress(FileNotFoundError):
             mode = stat.S_IMODE(file.stat().st_mode)
             if mode & 0o077:

@@ -16,7 +16,7 @@ from hubbub.engine.schema import connect_file, transaction
 from hubbub.engine.worker import Worker
 from hubbub.errors import EngineError, NotKept, NotKnown
 
-__all__ = ["PROBE_BYTES", "Database"]
+__all__ = ["DAMAGED", "PROBE_BYTES", "Database", "failure_code"]
 
 log = structlog.get_logger("hubbub.engine")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import structlog
@@ -54,6 +54,8 @@ class Folding:
         appending: who may append to the journal.
         worker: the thread that makes and removes files of the journal.
         log_time: the log's own time, in milliseconds.
+        folded: is told what the table has now, before the tail drops it: the last seqs by the numbers of their rooms,
+            and how many messages there are.
 
     Attributes:
         tail: the messages.
@@ -68,6 +70,7 @@ class Folding:
         appending: Turns,
         worker: Worker,
         log_time: Callable[[], int],
+        folded: Callable[[Mapping[int, int], int], Awaitable[None]],
     ) -> None:
         self._path = path
         self._database = database
@@ -75,6 +78,7 @@ class Folding:
         self._appending = appending
         self._worker = worker
         self._log_time = log_time
+        self._folded = folded
         self._checkpointer = Worker("sqlite-checkpoint")
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
@@ -149,6 +153,7 @@ class Folding:
             except EngineError as error:
                 log.warning("the journal is not folded yet", error=str(error))
                 return False
+            await self._folded(tail.folding_lasts(), tail.folding_count)
             tail.end_fold()
             self._taken = Pending()
             await self._checkpoint()

@@ -43,6 +43,29 @@ INSERT = {
     for size in CHUNKS
 }
 
+# Whether the message in the middle between two seqs, or the next one that is there, was sent before a time.
+IS_EARLIER = """
+    coalesce((
+        SELECT sent < :sent FROM messages
+        WHERE room = (SELECT id FROM place) AND seq BETWEEN (low + high) / 2 AND high - 1 ORDER BY seq LIMIT 1
+    ), 0)
+"""
+# `sent` never goes back in a room, so halving finds the seq; one statement, because the loop is waited for after each.
+FIRST_SINCE = f"""
+    WITH RECURSIVE
+    place (id, first, last) AS (
+        SELECT id, first, coalesce((SELECT max(seq) FROM messages WHERE room = rooms.id), 0) FROM rooms
+        WHERE name = :room
+    ),
+    halves (low, high) AS (
+        SELECT first, max(last + 1, first) FROM place
+        UNION ALL
+        SELECT iif({IS_EARLIER}, (low + high) / 2 + 1, low), iif({IS_EARLIER}, high, (low + high) / 2)
+        FROM halves WHERE low < high
+    )
+    SELECT coalesce(max(low), 1) FROM halves
+"""  # noqa: S608  # ours
+
 
 class JournalGap(Exception):
     """The journal does not go on where the log was."""
@@ -285,6 +308,11 @@ class LogFile:
             else:
                 found = self.newer(number, max(after, first - 1), END, limit)
             return self.last_seq(number, first), found
+
+    def first_since(self, room: str, sent: int) -> int:
+        """The seq of a room's first message here that was sent at a time or later; one past the last for none."""
+        (seq,) = self._connection.execute(FIRST_SINCE, {"room": room, "sent": sent}).fetchone()
+        return int(seq)
 
     def newer(self, number: int, after: int, before: int, limit: int) -> list[Fields]:
         """The oldest messages between two seqs; damaged ones are left out."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import heapq
 import secrets
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from itertools import islice
+from operator import attrgetter
 
 from msgspec.structs import replace
 
@@ -33,8 +35,11 @@ from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.memory_following import MemoryFollowing
 from hubbub.engine.memory_people import MemoryPeople
 from hubbub.engine.otps import Otps
+from hubbub.engine.scanning import scan
+from hubbub.engine.searching import Hits, Spot
 from hubbub.engine.stamp import Keys, LogTime, Position, stamp
 from hubbub.events import Message
+from hubbub.words import Query
 
 __all__ = ["MemoryEngine"]
 
@@ -68,6 +73,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
     """
 
     is_up = True
+    can_search = True
 
     def __init__(
         self, *, clock: Callable[[], float], wall: Callable[[], float], keep: int = 0, keep_s: float = 0
@@ -167,6 +173,19 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
             marks.pop(room, None)
         if room in self._logs:
             self._logs[room].messages.clear()
+
+    async def search(self, query: Query, rooms: Collection[str], before: Spot | None, limit: int) -> Hits:
+        logs = [log for room in rooms if (log := self._logs.get(room)) is not None]
+        for log in logs:
+            self._drop_old(log)
+        return await scan([list(log.messages)[::-1] for log in logs], query, before, limit)
+
+    async def first_since(self, room: str, sent_ms: int) -> int:
+        log = self._logs.get(room)
+        if log is None:
+            return 1
+        self._drop_old(log)
+        return log.seq + 1 - len(log.messages) + bisect_left(log.messages, sent_ms, key=attrgetter("sent"))
 
     # Attendance
 

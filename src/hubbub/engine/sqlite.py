@@ -14,7 +14,9 @@ import asyncio
 import contextlib
 import heapq
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Callable, Collection, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 import structlog
@@ -35,7 +37,9 @@ from hubbub.engine.older import adopt_older
 from hubbub.engine.recovery import recover
 from hubbub.engine.retention import Retention
 from hubbub.engine.schema import advice, connect_file
+from hubbub.engine.searching import Hits, Spot
 from hubbub.engine.sqlite_following import SqliteFollowing, find_names, find_titles
+from hubbub.engine.sqlite_search import SearchIndex
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import Keys, LogTime, Stamped, stamp
 from hubbub.engine.tail import Row
@@ -44,6 +48,7 @@ from hubbub.engine.turns import Turns
 from hubbub.engine.worker import Worker
 from hubbub.errors import ConfigError, EngineError, NotKept, NotKnown
 from hubbub.events import Message
+from hubbub.words import Query
 
 __all__ = ["SqliteEngine"]
 
@@ -113,8 +118,15 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         self._journal_health = Health(self._probe_journal)
         self._lost = ""
         self._looking: asyncio.Task[None] | None = None
+        self._index = SearchIndex(self._path, clock)
         self._folding = Folding(
-            self._path, self._database, self._journal, self._appending, self._journaling, self._log_time
+            self._path,
+            self._database,
+            self._journal,
+            self._appending,
+            self._journaling,
+            self._log_time,
+            self._index.folded,
         )
         self._tail = self._folding.tail
         self._retention = Retention(
@@ -145,6 +157,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
             undo.pop_all()
         self._folding.open(writing, checking)
         self._retention.open(writing, self._reading)
+        self._index.open(self._epoch)
         self._listener = listener
         self._looking = asyncio.get_running_loop().create_task(self._look_for_ever())
 
@@ -174,6 +187,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         await self._retention.close()
         await self._journal_health.close()
         is_folded = await self._folding.close()
+        await self._index.close()
         await asyncio.to_thread(self._journaling.close)
         self._check.close()
         await self._database.close()
@@ -381,6 +395,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         finally:
             self._appending.give()
         await self._retention.clear(room, place)
+        self._index.note_cleared(place.id)
         await self._database.write(drop_room, self._database.writing, room)
 
     # Rooms
@@ -402,6 +417,25 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         new = {room for room in self._folding.new_rooms if room > after and room.startswith(prefix)}
         new.update(await self._database.read(find_names, self._database.reading, prefix, after, limit))
         return heapq.nsmallest(limit, new)
+
+    # Searching
+
+    @property
+    def can_search(self) -> bool:
+        return self._index.can_open
+
+    async def search(self, query: Query, rooms: Collection[str], before: Spot | None, limit: int) -> Hits:
+        return await self._index.search(self._tail, self._places, query, rooms, before, limit)
+
+    async def first_since(self, room: str, sent_ms: int) -> int:
+        if room in self._tail and self._tail.rows(room)[0].sent < sent_ms:
+            rows = self._tail.rows(room)
+            index = bisect_left(rows, sent_ms, key=attrgetter("sent"))
+            return rows[index].seq if index < len(rows) else self._tail.last(room) + 1
+        found = await self._database.read(self._reading.first_since, room, sent_ms)
+        if room in self._places:
+            return max(min(found, self._places[room].kept + 1), self._places[room].first)
+        return found
 
     # The files
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 __all__ = ["Row", "Tail"]
@@ -60,6 +60,10 @@ class Tail:
         self.count += len(rows)
         for row in rows:
             self.size += len(row.body)
+
+    def rows(self, room: str) -> Sequence[Row]:
+        """All of a room's messages here, oldest first."""
+        return self._rooms[room]
 
     def first(self, room: str) -> int:
         """The seq of a room's oldest message here."""
@@ -121,6 +125,10 @@ class Tail:
                     portion = []
         if portion:
             yield portion
+
+    def folding_lasts(self) -> dict[int, int]:
+        """The last seqs that the fold takes, by the numbers of their rooms; trimmed rooms are left out."""
+        return {rows[0].room: self._folding[room] for room, rows in self._rooms.items() if room in self._folding}
 
     def end_fold(self) -> None:
         """Drop what the fold took: the table has it."""

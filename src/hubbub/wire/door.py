@@ -21,6 +21,7 @@ from hubbub.errors import EngineError, Refused
 from hubbub.events import encode
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import Places, Rate, RateLimit, is_loopback, network_of, retry_after
+from hubbub.search import features
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.frames import text_frame
@@ -87,7 +88,7 @@ class Door:
         self._settings = settings
         self._origins = Origins(settings, core.now)
         self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
-        self._welcome = encode(welcome(settings))[1:-1]
+        self._welcome = encode(welcome(settings, features(core.engine)))[1:-1]
 
     def take_place(self, address: str) -> None:
         """Take a place for a client that may come in.
@@ -194,7 +195,7 @@ def has_name(request: Request) -> bool:
     return "name=" in request.query and "name" in request.query_fields()
 
 
-def welcome(settings: Settings) -> dict[str, object]:
+def welcome(settings: Settings, features: list[str]) -> dict[str, object]:
     """What the first frame tells every v1 client, whoever it is."""
     return {
         "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
@@ -205,6 +206,7 @@ def welcome(settings: Settings) -> dict[str, object]:
             "client_rate": settings.client_rate,
             "client_burst": settings.client_burst,
         },
+        "features": features,
     }
 
 

@@ -25,8 +25,10 @@ from hubbub.engine.redis.masters import Masters, forget
 from hubbub.engine.redis.reading import Reading
 from hubbub.engine.redis.servers import Servers
 from hubbub.engine.redis.trimming import Trimming
+from hubbub.engine.searching import Hits, Spot
 from hubbub.errors import EngineError, NotKept, NotKnown
 from hubbub.tasks import Tasks
+from hubbub.words import Query
 
 __all__ = ["RedisLog"]
 
@@ -54,6 +56,7 @@ class RedisLog(ABC):
     """
 
     is_shared = True
+    can_search = False
 
     def __init__(
         self,
@@ -179,6 +182,12 @@ class RedisLog(ABC):
 
     async def resume(self, room: str, since: Head, limit: int) -> Resumed:
         return await self._reading.resume(room, since, limit)
+
+    async def first_since(self, room: str, sent_ms: int) -> int:
+        return await self._reading.first_since(room, sent_ms)
+
+    async def search(self, query: Query, rooms: Collection[str], before: Spot | None, limit: int) -> Hits:
+        raise EngineError("messages on Redis are not indexed")
 
     async def head(self, room: str) -> Head:
         generation, seq = await self._reading.place(room)

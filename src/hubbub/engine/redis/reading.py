@@ -24,6 +24,7 @@ READ_S = 5.0
 READ = load("read")
 HEADS = load("heads")
 OUTLINES = load("outlines")
+SINCE = load("since")
 
 Element = tuple[int, str | None, str, bytes]  # sent, sender, type, body
 
@@ -132,6 +133,16 @@ class Reading:
         generation = since.epoch if since.epoch.isascii() and since.epoch.isdigit() else ""
         found = await self._read(room, "resume", min(since.seq, 1 << 53), limit, generation)
         return Resumed(page_of(found), is_recovered=found.is_resumed)
+
+    async def first_since(self, room: str, sent_ms: int) -> int:
+        """As the log promises it."""
+        partition = self._keys.partition_of(room)
+        keys = (
+            self._keys.in_partition(partition, "f"),
+            self._keys.of_room("p", room),
+            self._keys.of_room("l", room),
+        )
+        return int(await self._run(partition, SINCE, keys, [self._cutoff_ms(), sent_ms]))
 
     async def _read(self, room: str, direction: str, seq: int, limit: int, generation: str) -> ReadPage:
         partition = self._keys.partition_of(room)

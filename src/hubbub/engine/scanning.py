@@ -1,0 +1,62 @@
+"""Looking for words in messages that are in memory, a little at a time: the loop goes on in between."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Iterable
+
+import msgspec
+
+from hubbub.engine.searching import Hits, Spot
+from hubbub.events import Message
+from hubbub.words import Query
+
+__all__ = ["MOST_SCANNED", "SEARCHED", "scan"]
+
+# The type of events that are searched.
+SEARCHED = "new_message"
+
+# Messages that one search looks at, and how many in one turn of the loop: half a millisecond.
+MOST_SCANNED = 20_000
+AT_ONCE = 64
+
+
+class Text(msgspec.Struct):
+    """What is read of a message."""
+
+    message: str = ""
+
+
+decode_text = msgspec.json.Decoder(Text).decode
+
+
+async def scan(rooms: Iterable[Iterable[Message]], query: Query, before: Spot | None, limit: int) -> Hits:
+    """Look for words in messages, the newest first.
+
+    Args:
+        rooms: the messages of each room, newest first; they must not change meanwhile.
+    """
+    found: list[Message] = []
+    newest_first = heapq.merge(*rooms, key=spot_of, reverse=True)
+    for count, message in enumerate(newest_first, 1):
+        if (before is None or spot_of(message) < before) and has(message, query):
+            found.append(message)
+        if len(found) == limit or count == MOST_SCANNED:
+            return Hits(found, spot_of(message))
+        if count % AT_ONCE == 0:
+            await asyncio.sleep(0)
+    return Hits(found, None)
+
+
+def spot_of(message: Message) -> Spot:
+    return Spot(message.sent, message.room, message.seq)
+
+
+def has(message: Message, query: Query) -> bool:
+    if message.type != SEARCHED:
+        return False
+    try:
+        return query.finds(decode_text(message.body).message)
+    except msgspec.DecodeError:
+        return False
