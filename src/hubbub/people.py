@@ -116,7 +116,8 @@ class People:
         Raises:
             EngineError: it cannot be read.
         """
-        return (await self.names([user])).get(user, user)
+        profile = (await self._engine.profiles((user,))).get(user)
+        return user if profile is None else profile.name or user
 
     # Changing
 

@@ -86,7 +86,7 @@ NOW = {
         json_read=2,
         json_written=6,
         garbage=0,
-        way_in=1845,
+        way_in=2065,
         idle_blocks=17,
         idle_bytes=1686,
     ),

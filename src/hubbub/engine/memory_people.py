@@ -37,13 +37,12 @@ class MemoryPeople:
     # Names
 
     async def profiles(self, users: Collection[str]) -> dict[str, Profile]:
-        accounts = [self._accounts[user] for user in users if user in self._accounts]
-        return {
-            account.user: Profile(
-                account.user, self._names.get(account.user, ""), account.role, self._since.get(account.user)
-            )
-            for account in accounts
-        }
+        found = {}
+        for user in users:
+            account = self._accounts.get(user)
+            if account is not None:
+                found[user] = Profile(user, self._names.get(user, ""), account.role, self._since.get(user))
+        return found
 
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:
         if user not in self._accounts:

@@ -143,9 +143,9 @@ class Door:
         dialect, subprotocol = dialect_of(request.tokens("sec-websocket-protocol"))
         try:
             grant = await self._credentials.grant(request)
-            name = await self._core.people.name_of(grant.user) if dialect.is_greeted else ""
             client = self._new_client(grant, dialect, request)
-            await self._core.connect(client, self._greeting(grant.user, name) if dialect.is_greeted else b"")
+            greeting = await self._greeting(grant.user) if dialect.is_greeted else b""
+            await self._core.connect(client, greeting)
         except EngineError as error:
             raise unavailable(str(error)) from None
         except Refused as refused:
@@ -182,8 +182,9 @@ class Door:
             raise unavailable("this account or address opens too many connections", retry_after(wait))
         return purses
 
-    def _greeting(self, user: str, name: str) -> bytes:
+    async def _greeting(self, user: str) -> bytes:
         """The payload of a welcome, without the rooms that end it."""
+        name = await self._core.people.name_of(user)
         role = self._core.ledger.role_of(user).encode()
         session = secrets.token_hex(8).encode()
         head = b'{"user":%b,"name":%b,"role":"%b","session":"%b",' % (encode(user), encode(name), role, session)
