@@ -15,7 +15,7 @@ NEWER := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
 	| sort -u -k1,1 | cut -d' ' -f2)
 
-.PHONY: help serve test check lint fast fuzz conformance comparison chromium redis toolchain clean
+.PHONY: help serve test check lint fast fuzz conformance comparison chromium redis node toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -23,7 +23,7 @@ help: ## list these
 serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 9000" passes more
 	@$(BIN)/hubbub serve --demo $(ARGS)
 
-test: .venv/installed-deploy chromium redis toolchain lint ## everything: lint, types, all tests, conformance
+test: .venv/installed-deploy chromium redis node toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q -n auto $(ALONE)
 	@$(BIN)/pytest -q $(OTHERS)
 	@for python in $(NEWER); do $(MAKE) --no-print-directory fast PYTHON="$$python" || exit 1; done
@@ -113,3 +113,17 @@ redis:
 	else \
 		echo "The tests of the Redis engine need redis-server; on Debian: apt-get install redis-server"; exit 1; \
 	fi
+
+# The JavaScript client runs in Node 20 and later. Debian 12 has 18, with whose npm a later one is fetched; where it is
+# kept is what tests/clients/node.py looks into.
+node:
+	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then exit; fi; \
+	if ! command -v npm >/dev/null; then \
+		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; \
+		else \
+			echo "The tests of the JavaScript client need Node 20 and npm; on Debian: apt-get install nodejs npm"; exit 1; \
+		fi; \
+	fi; \
+	node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+		npm install --silent --no-save --prefix "$${HUBBUB_NPM:-$$HOME/.cache/hubbub-tests/npm}" node@22

@@ -21,6 +21,7 @@ class Killable:
 
     Attributes:
         port: where it listens.
+        engine: the URL of its engine.
         now: the process that serves at the moment.
     """
 
@@ -28,7 +29,8 @@ class Killable:
         self._folder = folder
         self._program = program
         self.port = free_port()
-        self._args = ("--engine", engine or f"sqlite:///{folder}/log.db", "--port", str(self.port), *args)
+        self.engine = engine or f"sqlite:///{folder}/log.db"
+        self._args = ("--engine", self.engine, "--port", str(self.port), *args)
         self._running = ExitStack()
         self.ws_url = f"ws://127.0.0.1:{self.port}/ws"
         self.now: ServerProcess

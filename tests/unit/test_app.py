@@ -576,6 +576,7 @@ async def test_a_page_of_a_listed_origin_may_ask_and_read(monkeypatch: pytest.Mo
             "Allow": "POST, OPTIONS",
             "Vary": "Origin",
             "Access-Control-Allow-Origin": LISTED,
+            "Access-Control-Expose-Headers": "Retry-After",
             "Access-Control-Allow-Methods": "GET, POST",
             "Access-Control-Allow-Headers": "Authorization, Content-Type",
         }

@@ -154,9 +154,8 @@ class App:
             response = await self._find(request)(request)
         except Exception as error:
             response = error_response(as_http(error, request))
-        origin = request.headers.get("origin")
-        if origin is not None and self._origins:
-            response = self._for_origin(response, origin[0])
+        if self._origins:
+            response = self._for_origin(response, request.headers.get("origin", ("",))[0])
         return response
 
     def _find(self, request: Request) -> Route:
@@ -181,6 +180,7 @@ class App:
         headers = {**response.headers, "Vary": f"{varies}, Origin" if varies else "Origin"}
         if origin.lower() in self._origins:
             headers["Access-Control-Allow-Origin"] = origin
+            headers["Access-Control-Expose-Headers"] = "Retry-After"
             if "Allow" in headers:
                 has_delete = "DELETE" in headers["Allow"]
                 headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE" if has_delete else "GET, POST"

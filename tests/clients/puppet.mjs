@@ -1,0 +1,55 @@
+// The JavaScript client on strings: a command in each line of standard input, answers and events in lines of output.
+
+const [module, url] = process.argv.slice(2);
+const { Hubbub } = await import(module);
+
+const chat = new Hubbub(url);
+const write = (line) => process.stdout.write(`${JSON.stringify(line)}\n`);
+
+chat.on("message", ({ room, seq, from, text, type }) => write({ event: "message", room, seq, from, text, type }));
+chat.on("gap", (gap) => write({ event: "gap", ...gap }));
+chat.on("state", ({ state }) => state !== "closed" && write({ event: state }));
+chat.on("removed", ({ room, code }) => write({ event: "removed", room, code }));
+chat.on("read", (read) => write({ event: "read", ...read }));
+chat.on("typing", ({ room }) => write({ event: "typing", room, users: [...chat.rooms.get(room).typing] }));
+chat.on("members", ({ room }) => write({ event: "members", room, users: [...chat.rooms.get(room).members].sort() }));
+chat.on("signal", ({ type, payload }) => write({ event: "signal", type, payload }));
+chat.on("closed", ({ code }) => write({ event: "closed", code }));
+chat.on("changed", ({ room, seq, text, deleted = false, reactions }) =>
+  write({ event: "changed", room, seq, text, deleted, reactions }),
+);
+
+const shown = ({ messages, ...rest }) => ({ ...rest, texts: messages.map(({ text }) => text) });
+
+const does = {
+  sign_in: ({ user, password }) => chat.signIn(user, password),
+  join: async ({ room, history }) => shown(await chat.join(room, { history })),
+  leave: ({ room }) => chat.leave(room),
+  send: ({ room, text, key }) => chat.send(room, text, key ? { key } : {}).done,
+  history: async ({ room, ...where }) => shown(await chat.history(room, where)),
+  presence: async ({ room }) => (await chat.request("presence", { room })).members,
+  typing: ({ room, on }) => chat.typing(room, on),
+  mark_read: ({ room, seq }) => chat.markRead(room, seq),
+  edit: ({ room, seq, text }) => chat.edit(room, seq, text),
+  delete: ({ room, seq }) => chat.delete(room, seq),
+  react: ({ room, seq, emoji, on }) => chat.react(room, seq, emoji, on),
+  request: ({ type, payload }) => chat.request(type, payload),
+  close: () => chat.signOut(),
+};
+
+async function obey({ id, do: name, ...rest }) {
+  try {
+    write({ id, result: (await does[name](rest)) ?? null });
+  } catch (error) {
+    write({ id, error: error.code ?? String(error) });
+  }
+}
+
+let rest = "";
+process.stdin.on("data", (data) => {
+  const lines = (rest + data).split("\n");
+  rest = lines.pop();
+  for (const line of lines) obey(JSON.parse(line));
+});
+process.stdin.on("end", () => process.exit(0));
+write({ event: "ready" });
