@@ -10,11 +10,18 @@ from msgspec.structs import replace
 
 from contract.told import Restart, Told
 from hubbub.acts import Role
+from hubbub.cluster.redis import RedisServer
 from hubbub.engine import Account, Engine, Grant, NewUser, Profile, SignUp, SignUpLink, WhyNot, people, sqlite_people
 from hubbub.engine import memory_people as memory
+from hubbub.engine.local import Silent
 from hubbub.engine.redis import people as redis_people
+from hubbub.engine.redis.engine import make_redis_engine
+from hubbub.engine.redis.keys import VAULT_SLOT
+from hubbub.engine.redis.target import parse
 from hubbub.looks import key_of_user, keys_of
 from hubbub.testing import Clock
+from redis_nodes import new_prefix
+from redis_servers import needs_redis
 from walls import DAY_S, Wall
 
 pytestmark = pytest.mark.anyio
@@ -242,3 +249,25 @@ async def test_only_so_many_links_are_kept(engine: Engine, clock: Clock, monkeyp
     assert await put(5, "anna") is WhyNot.TOO_MANY
     clock.go(1000)
     assert await put(6, "percy") is None
+
+
+@needs_redis
+async def test_accounts_that_redis_has_from_an_earlier_version_look_like_their_names(
+    redis_single: RedisServer, clock: Clock
+) -> None:
+    target = parse(f"{redis_single.url}?prefix={new_prefix()}")
+    engine = await make_redis_engine(target, clock=clock)
+    await engine.open(Silent())
+    try:
+        await with_accounts(engine, "anna", "percy")
+        calls = engine._calls
+        keys = calls.servers.keys
+        # As that version has left it: accounts alone.
+        connection = await calls.servers.open(await calls.servers.master(VAULT_SLOT))
+        await connection.send_command("DEL", keys.of_vault("lk"), keys.of_vault("sn"))
+        await connection.read_response()
+        await connection.disconnect()
+        assert await set_name(engine, "percy", "ANNA") is False
+        assert await engine.profiles(["anna"]) == {"anna": Profile("anna")}
+    finally:
+        await engine.close()
