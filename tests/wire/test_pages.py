@@ -90,7 +90,7 @@ def test_an_odd_accept_encoding_gets_the_page_as_it_is(server: ServerProcess, co
 def test_all_that_the_page_loads_is_there_to_be_kept(server: ServerProcess) -> None:
     paths = loaded(server)
     kept = [path for path in paths if path.startswith("/v/")]
-    assert len(kept) > 10
+    assert any("/whole/" in path for path in kept)
     for path in kept:
         answer = get(server, path, "gzip")
         assert answer.status == 200

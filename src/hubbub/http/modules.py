@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections.abc import Callable, Iterator, Mapping
 
-__all__ = ["imported", "needed", "with_specifiers", "without_comments"]
+__all__ = ["imported", "needed", "with_specifiers", "without_comments", "without_indentation"]
 
 # `import "x"`, `import ... from "x"` and `export ... from "x"`, over several lines too.
 STATEMENT = re.compile(r"""^[ \t]*(?:import|export)\b(?:[^"';]*?\bfrom)?[ \t]*(["'])([^"'\n]+)\1""", re.MULTILINE)
@@ -58,12 +58,20 @@ def with_specifiers(code: str, change: Callable[[str], str]) -> str:
 
 
 def without_comments(code: str) -> str:
-    """A module without the comments and the indentation of whole lines; each line keeps its number.
+    """A module without the comments that fill whole lines; each line keeps its number.
 
     A line may be part of a text only where one goes over several lines: such a module stays as it is.
     """
     bare = BLOCK_COMMENT.sub(lambda comment: "\n" * comment[0].count("\n"), code)
     bare = LINE_COMMENT.sub("", bare)
-    if any(line.count("`") % 2 or line.endswith("\\") for line in bare.splitlines()):
-        return code
-    return INDENT.sub("", bare)
+    return bare if is_by_lines(bare) else code
+
+
+def without_indentation(code: str) -> str:
+    """A module without the indentation of its lines, under the same condition."""
+    return INDENT.sub("", code) if is_by_lines(code) else code
+
+
+def is_by_lines(code: str) -> bool:
+    """Whether no text of a module goes over several lines, as far as can be told."""
+    return not any(line.count("`") % 2 or line.endswith("\\") for line in code.splitlines())

@@ -1,8 +1,9 @@
 """The pages and their files, read once at start: few requests, few bytes, and none for what a browser has.
 
-A page comes with its styles in it, so that it can be painted when it is there, and names all modules that it needs, so
-that no chain of imports has to be followed.  What it loads is named by a path that begins with a digest of all files:
-a browser keeps it for as long as nothing has changed, and asks for nothing.  Relative imports stay within such a path.
+A page comes with its styles in it, so that it can be painted when it is there, and its modules are joined to one.
+Where they cannot be, it names all that it needs, so that no chain of imports has to be followed.  What it loads is
+named by a path that begins with a digest of all files: a browser keeps it for as long as nothing has changed, and asks
+for nothing.  Relative imports stay within such a path.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from hubbub.http.modules import needed, resolve, with_specifiers, without_comments
-from hubbub.http.pages import KEPT, REVALIDATED, Page, make_page
+from hubbub.http.joining import joined
+from hubbub.http.modules import needed, resolve, with_specifiers, without_comments, without_indentation
+from hubbub.http.pages import KEPT, Page, make_page
 from hubbub.http.styles import inlined, is_alone
 
 __all__ = ["Site", "read_files", "read_site", "style_source"]
@@ -35,6 +37,8 @@ MEDIA_TYPES = {
 
 VERSIONED = re.compile(r"/v/([0-9a-f]{16})(/.*)")
 UNREAD = "0" * 16
+# A module with all that it needs is below this path.
+WHOLE = "/whole"
 
 TAG = re.compile(r"<(link|script|img)\b[^>]*>")
 ATTRIBUTE = re.compile(r'([a-z-]+)="([^"]*)"')
@@ -95,6 +99,7 @@ def read_site(files: Mapping[str, bytes] | None = None) -> Site:
         files = read_files()
     loaded = {path: content for path, content in files.items() if not path.endswith((".html", ".webmanifest"))}
     modules = {path: without_comments(content.decode()) for path, content in loaded.items() if path.endswith(".js")}
+    loaded |= joined_entries(files, modules)
     version = version_of({path: versioned(path, loaded, modules, UNREAD) for path in loaded})
     pages: dict[str, Page] = {}
     styles: list[str] = []
@@ -106,13 +111,25 @@ def read_site(files: Mapping[str, bytes] | None = None) -> Site:
             styles += [style_source(style)] if style else []
         elif path.endswith(".webmanifest"):
             pages[f"/{Path(path).name}"] = make_page(content, media_type)
-        else:
-            pages[path] = make_page(content, media_type, REVALIDATED)
+    pages |= {path: make_page(content, MEDIA_TYPES[Path(path).suffix]) for path, content in loaded.items()}
     kept = {
         path: make_page(versioned(path, loaded, modules, version), MEDIA_TYPES[Path(path).suffix], KEPT)
         for path in loaded
     }
     return Site(version, pages, kept, styles)
+
+
+def joined_entries(files: Mapping[str, bytes], modules: Mapping[str, str]) -> dict[str, bytes]:
+    """The modules that pages begin with, each joined with all that it needs, under a path of its own."""
+    found = {}
+    for path, content in files.items():
+        for _, attributes in tags(content.decode()) if path.endswith(".html") else ():
+            entry = attributes.get("src", "")
+            if attributes.get("type") == "module" and entry in modules:
+                whole = joined(entry, modules)
+                if whole is not None:
+                    found[WHOLE + entry] = whole.encode()
+    return found
 
 
 def home_of(path: str) -> str:
@@ -138,7 +155,7 @@ def versioned(path: str, loaded: Mapping[str, bytes], modules: Mapping[str, str]
         known = specifier.startswith("/") and resolve(specifier, path) in modules
         return f"/v/{version}{specifier}" if known else specifier
 
-    return with_specifiers(modules[path], below).encode()
+    return with_specifiers(without_indentation(modules[path]), below).encode()
 
 
 def style_source(style: str) -> str:
@@ -156,7 +173,9 @@ def dressed(page: str, loaded: Mapping[str, bytes], modules: Mapping[str, str], 
             sheets.append(inlined(loaded[path].decode(), path))
             page = re.sub(LINE.format(re.escape(tag)), "", page, count=1)
         entry = attributes.get("src", "")
-        if attributes.get("type") == "module" and entry in modules:
+        if attributes.get("type") == "module" and WHOLE + entry in loaded:
+            page = page.replace(tag, tag.replace(f'"{entry}"', f'"{WHOLE}{entry}"'))
+        elif attributes.get("type") == "module" and entry in modules:
             preloads |= dict.fromkeys(needed(entry, modules))
     page = with_versions(page, loaded, version)
     style = "".join(sheets)
