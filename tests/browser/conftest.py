@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -13,16 +12,8 @@ from people import Person
 from playwright.sync_api import Browser, expect, sync_playwright
 from restartable import RestartableServer
 
-CHROMIUM = os.environ.get("HUBBUB_CHROMIUM", "/usr/bin/chromium")
-CHROMIUM_ARGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from chromium import CHROMIUM, CHROMIUM_ARGS
+
 # Generous: it is reached only where something is broken, or the machine very busy.
 EXPECT_MS = 20_000
 

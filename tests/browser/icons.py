@@ -9,9 +9,10 @@ from pathlib import Path
 # Run as a script, only this file's own folder is searched.
 sys.path.append(str(Path(__file__).parent.parent))
 
-from conftest import CHROMIUM, CHROMIUM_ARGS
 from PIL import Image
 from playwright.sync_api import Page, sync_playwright
+
+from chromium import CHROMIUM, CHROMIUM_ARGS
 
 WEB = Path(__file__).parents[2] / "src" / "hubbub" / "web"
 BACKGROUND = "#0b6b5d"

@@ -9,10 +9,10 @@ from pathlib import Path
 # Run as a script, only this file's own folder is searched.
 sys.path.append(str(Path(__file__).parent.parent))
 
-from conftest import CHROMIUM, CHROMIUM_ARGS
 from people import Person
 from playwright.sync_api import Browser, sync_playwright
 
+from chromium import CHROMIUM, CHROMIUM_ARGS
 from servers import running
 
 TALK = [

@@ -18,8 +18,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 
-from browser.conftest import CHROMIUM, CHROMIUM_ARGS
 from chaos.killable import Killable
+from chromium import CHROMIUM, CHROMIUM_ARGS
 from clients.conftest import FLAGS
 from clients.node import node_command, npm, tool
 from clients.strings import ROOT, Strings
