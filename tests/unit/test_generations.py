@@ -327,7 +327,7 @@ class KilledError(Exception):
         (LogFile, "recover"),
         (Journal, "make"),
         (LogFile, "put_token"),
-        (LogFile, "checkpoint"),
+        (LogFile, "truncate"),
         (Remains, "remove"),
         (lock.Lock, "note_open"),
     ],

@@ -16,10 +16,6 @@ def entry(room: str = "a", at: int = 0) -> KeyEntry:
     return KeyEntry(room, "percy", "k", 1, 99, at, digest_of("new_message", b"{}"))
 
 
-def no_body(_room: str, _seq: int) -> None:
-    return
-
-
 class Places(dict[str, Position]):
     def __missing__(self, room: str) -> Position:
         place = self[room] = Position()
@@ -28,7 +24,7 @@ class Places(dict[str, Position]):
 
 def test_each_draft_gets_the_next_seq_of_its_room() -> None:
     places = Places(a=Position(7))
-    stamped = stamp([draft("a"), draft("b"), draft("a")], places.__getitem__, Keys(), no_body, now=1000, at=0)
+    stamped = stamp([draft("a"), draft("b"), draft("a")], places.__getitem__, Keys(), {}, now=1000, at=0)
     assert stamped.outcomes == [Receipt(8, 1000), Receipt(1, 1000), Receipt(9, 1000)]
     assert {room: [each.seq for each in fresh] for room, fresh in stamped.fresh.items()} == {"a": [8, 9], "b": [1]}
     assert (places["a"].seq, places["b"].seq) == (9, 1)
@@ -36,19 +32,19 @@ def test_each_draft_gets_the_next_seq_of_its_room() -> None:
 
 def test_sent_never_goes_back_in_a_room() -> None:
     places = Places(a=Position(7, sent=5000))
-    stamped = stamp([draft("a"), draft("b"), draft("a")], places.__getitem__, Keys(), no_body, now=1000, at=0)
+    stamped = stamp([draft("a"), draft("b"), draft("a")], places.__getitem__, Keys(), {}, now=1000, at=0)
     assert stamped.outcomes == [Receipt(8, 5000), Receipt(1, 1000), Receipt(9, 5000)]
     assert {room: [each.sent for each in fresh] for room, fresh in stamped.fresh.items()} == {
         "a": [5000, 5000],
         "b": [1000],
     }
-    assert stamp([draft("a")], places.__getitem__, Keys(), no_body, now=5001, at=0).outcomes == [Receipt(10, 5001)]
+    assert stamp([draft("a")], places.__getitem__, Keys(), {}, now=5001, at=0).outcomes == [Receipt(10, 5001)]
 
 
 def test_a_known_key_adds_nothing() -> None:
     places, keys = Places(), Keys()
-    stamp([draft(key="k")], places.__getitem__, keys, no_body, now=1000, at=0)
-    stamped = stamp([draft(key="k")], places.__getitem__, keys, no_body, now=2000, at=1000)
+    stamp([draft(key="k")], places.__getitem__, keys, {}, now=1000, at=0)
+    stamped = stamp([draft(key="k")], places.__getitem__, keys, {}, now=2000, at=1000)
     assert stamped.outcomes == [Receipt(1, 1000, repeated=True)]
     assert stamped.fresh == {}
     assert stamped.keys == {}
@@ -59,7 +55,7 @@ def test_a_known_key_with_another_body_or_type_is_a_conflict_and_the_rest_is_kep
     places, keys = Places(), Keys()
     other_type = Draft("a", "notice", b"{}", "percy", "k")
     batch = [draft(key="k"), draft(key="k", body=b'{"a":1}'), other_type, draft(), draft(key="k")]
-    stamped = stamp(batch, places.__getitem__, keys, no_body, now=1000, at=0)
+    stamped = stamp(batch, places.__getitem__, keys, {}, now=1000, at=0)
     conflict = ("k", 1)
     assert plain(stamped.outcomes) == [
         Receipt(1, 1000),
@@ -73,19 +69,19 @@ def test_a_known_key_with_another_body_or_type_is_a_conflict_and_the_rest_is_kep
 
 def test_a_batch_that_is_undone_leaves_no_seq_no_key_and_no_time() -> None:
     places, keys = Places(a=Position(7)), Keys()
-    stamp([draft(key="before")], places.__getitem__, keys, no_body, now=1000, at=0)
+    stamp([draft(key="before")], places.__getitem__, keys, {}, now=1000, at=0)
     batch = [draft(key="before"), draft(key="k"), draft(), draft("b", key="k")]
-    undone = stamp(batch, places.__getitem__, keys, no_body, now=9000, at=0)
+    undone = stamp(batch, places.__getitem__, keys, {}, now=9000, at=0)
     undone.undo(places.__getitem__, keys)
     assert (places["a"].seq, places["b"].seq, len(keys)) == (8, 0, 1)
     assert (places["a"].sent, places["b"].sent) == (1000, 0)
-    again = stamp([draft(key="before"), draft(key="k")], places.__getitem__, keys, no_body, now=2000, at=0)
+    again = stamp([draft(key="before"), draft(key="k")], places.__getitem__, keys, {}, now=2000, at=0)
     assert again.outcomes == [Receipt(8, 1000, repeated=True), Receipt(9, 2000)]
 
 
 def test_the_entry_of_a_key_is_all_that_another_process_needs() -> None:
     keys = Keys()
-    stamped = stamp([draft(), draft(key="k")], Places().__getitem__, keys, no_body, now=1000, at=7)
+    stamped = stamp([draft(), draft(key="k")], Places().__getitem__, keys, {}, now=1000, at=7)
     assert list(stamped.keys.items()) == [
         (("a", 2), KeyEntry("a", "percy", "k", 2, 1000, 7, digest_of("new_message", b"{}")))
     ]
@@ -94,7 +90,7 @@ def test_the_entry_of_a_key_is_all_that_another_process_needs() -> None:
     for each in keys:
         another.add(each)
     again = [draft(key="k"), draft(key="k", body=b'{"a":1}')]
-    outcomes = stamp(again, Places().__getitem__, another, no_body, now=1000, at=8).outcomes
+    outcomes = stamp(again, Places().__getitem__, another, {}, now=1000, at=8).outcomes
     assert plain(outcomes) == [Receipt(2, 1000, repeated=True), ("k", 2)]
 
 
@@ -105,7 +101,7 @@ def test_keys_past_the_window_are_not_held() -> None:
     assert len(keys) == 100
     keys.forget(DEDUPE_WINDOW_MS + 49)
     assert len(keys) == 50
-    stamp([], Places().__getitem__, keys, no_body, now=0, at=DEDUPE_WINDOW_MS + 99)
+    stamp([], Places().__getitem__, keys, {}, now=0, at=DEDUPE_WINDOW_MS + 99)
     assert len(keys) == 0
 
 

@@ -216,6 +216,7 @@ def finish(copy: Path, path: Path, journal: list[JournalData]) -> None:
     """
     with contextlib.closing(sqlite3.connect(copy, isolation_level=None)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
+        connection.execute("PRAGMA secure_delete = ON")  # what its journal has amended is not to be found in it
         connection.execute("PRAGMA journal_mode = DELETE")  # so that no other file belongs to it
         connection.execute("PRAGMA journal_mode = MEMORY")
         damage = connection.execute("PRAGMA quick_check(1)").fetchone()[0]

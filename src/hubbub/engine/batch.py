@@ -8,7 +8,7 @@ import msgspec
 
 from hubbub.engine.tail import Row
 
-__all__ = ["GenerationEnd", "JournalBatch", "KeyRow", "decode_batch", "encode_batch"]
+__all__ = ["AmendRow", "GenerationEnd", "JournalBatch", "KeyRow", "decode_batch", "encode_batch"]
 
 
 class GenerationEnd(NamedTuple):
@@ -31,13 +31,23 @@ class KeyRow(NamedTuple):
     digest: int | None
 
 
+class AmendRow(NamedTuple):
+    """A body that takes the place of a message's; `by` is the seq of the event that has done it."""
+
+    room: int
+    seq: int
+    by: int
+    body: bytes
+
+
 class JournalBatch(NamedTuple):
-    """What the journal keeps of a batch: rooms that are new, ends of generations, messages, keys."""
+    """What the journal keeps of a batch: rooms that are new, ends of generations, messages, keys, amendments."""
 
     rooms: list[tuple[int, str]]
     ends: list[GenerationEnd]
     rows: list[Row]
     keys: list[KeyRow]
+    amends: tuple[AmendRow, ...] = ()
 
 
 encode_batch = msgspec.msgpack.Encoder().encode

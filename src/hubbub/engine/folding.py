@@ -15,8 +15,9 @@ from hubbub.engine.database import Database
 from hubbub.engine.disk import sync
 from hubbub.engine.journal import Journal
 from hubbub.engine.logfile import LogFile, RoomPlace
+from hubbub.engine.overlay import Overlay
 from hubbub.engine.stamp import DEDUPE_WINDOW_MS
-from hubbub.engine.tail import Tail
+from hubbub.engine.tail import Row, Tail
 from hubbub.engine.turns import Turns
 from hubbub.engine.worker import Worker
 from hubbub.errors import EngineError
@@ -29,6 +30,12 @@ log = structlog.get_logger("hubbub.engine")
 FOLD_MESSAGES = 4096
 FOLD_BYTES = 1 << 20
 FOLD_ROWS = 256
+
+# Amendments to a transaction; each is a search for its message.
+FOLD_AMENDS = 64
+
+# From an amendment until the journal is folded, and between two tries.
+ERASE_PAUSE_S = 1.0
 
 # After a fold that failed.
 FOLD_RETRY_S = 2.0
@@ -58,6 +65,7 @@ class Folding:
             and how many messages there are.
 
     Attributes:
+        overlay: what amends them, and those in the table.
         tail: the messages.
         unfiled: places whose `first` is not in the file yet, by their number.
     """
@@ -82,8 +90,12 @@ class Folding:
         self._checkpointer = Worker("sqlite-checkpoint")
         self._turn = asyncio.Lock()
         self._running: asyncio.Task[None] | None = None
+        # Whether files still have what was amended, and what sees to it.
+        self._is_to_erase = False
+        self._erasing: asyncio.Task[None] | None = None
         self._pending = Pending()
         self._taken = Pending()
+        self.overlay = Overlay()
         self.tail = Tail()
         self.unfiled: dict[int, RoomPlace] = {}
 
@@ -94,9 +106,10 @@ class Folding:
 
     async def close(self) -> bool:
         """Fold all there is; whether it could be done."""
-        if self._running is not None:
-            self._running.cancel()
-            await asyncio.gather(self._running, return_exceptions=True)
+        for task in (self._running, self._erasing):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
         is_done = True
         while is_done and (self.tail.count or self.tail.is_folding):
             is_done = await self.fold()
@@ -113,12 +126,17 @@ class Folding:
             self._pending.ends += batch.ends
         if batch.keys:
             self._pending.keys += batch.keys
+        if batch.amends:
+            self.tail.size += sum(len(row.body) for row in batch.amends)
+            self._is_to_erase = True
+            if self._erasing is None:
+                self._erasing = asyncio.get_running_loop().create_task(self._erase())
         if self._running is None and self._is_due():
             self._running = asyncio.get_running_loop().create_task(self._fold_while_due())
 
     def has(self, room: str) -> bool:
         """Whether anything of a room is in the journal alone."""
-        return room in self.tail or self.is_new(room)
+        return room in self.tail or room in self.overlay or self.is_new(room)
 
     def is_new(self, room: str) -> bool:
         """Whether a room is in the journal alone, number and name."""
@@ -155,6 +173,7 @@ class Folding:
                 return False
             await self._folded(tail.folding_lasts(), tail.folding_count)
             tail.end_fold()
+            self.overlay.end_fold()
             self._taken = Pending()
             await self._checkpoint()
             return True
@@ -175,6 +194,7 @@ class Folding:
                 raise
         journal.turn_to(file)
         self.tail.begin_fold()
+        self.overlay.begin_fold()
         self._taken, self._pending = self._pending, Pending()
         self._appending.give()
         return True
@@ -185,8 +205,12 @@ class Folding:
             await write(writing.insert_rooms, [(number, room) for room, number in taken.rooms.items()])
         # A vault's write may pass after each portion.  With more portions for more messages, batches would outrun it.
         rows = max(FOLD_ROWS, self.tail.folding_count * FOLD_ROWS // FOLD_MESSAGES)
+        amends = self.overlay.folding
+        bodies = {(row.room, row.seq): row.body for row in amends}
         for portion in self.tail.portions(rows):
-            await write(writing.insert, portion)
+            await write(writing.insert, amended(portion, bodies) if bodies else portion)
+        for start in range(0, len(amends), FOLD_AMENDS):
+            await write(writing.amend, amends[start : start + FOLD_AMENDS])
         firsts = [(number, place.first) for number, place in self.unfiled.items()]
         oldest_key = self._log_time() - DEDUPE_WINDOW_MS
         keys = [key for key in taken.keys if key[0] >= oldest_key]
@@ -199,10 +223,24 @@ class Folding:
         try:
             await self._checkpointer.do(sync_wal, self._path)
             await self._checkpointer.do(self._checking.checkpoint)
+            if self._is_to_erase and await self._checkpointer.do(self._checking.truncate):
+                self._is_to_erase = bool(self.overlay.count)
         except (OSError, sqlite3.Error) as error:
             log.warning("no checkpoint", error=str(error))
         else:
             await self._worker.do(self._journal.remove_retired)
+
+    async def _erase(self) -> None:
+        """See to it that what was amended is in no file any more: soon, but not for each amendment by itself."""
+        try:
+            while self._is_to_erase:
+                await asyncio.sleep(ERASE_PAUSE_S)
+                if self.tail.count or self.tail.is_folding:
+                    await self.fold()
+                else:  # somebody was reading what was before
+                    await self._checkpoint()
+        finally:
+            self._erasing = None
 
     def _is_due(self) -> bool:
         return self.tail.is_folding or self.tail.count >= FOLD_MESSAGES or self.tail.size >= FOLD_BYTES
@@ -214,6 +252,11 @@ class Folding:
                     await asyncio.sleep(FOLD_RETRY_S)  # what has failed may be mended then
         finally:
             self._running = None
+
+
+def amended(rows: list[Row], bodies: Mapping[tuple[int, int], bytes]) -> list[Row]:
+    """Messages with the bodies that have taken the place of theirs: the table never gets those before."""
+    return [row._replace(body=bodies[row.room, row.seq]) if (row.room, row.seq) in bodies else row for row in rows]
 
 
 def sync_wal(path: Path) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import structlog
 
-from hubbub.engine.batch import GenerationEnd, JournalBatch, KeyRow
+from hubbub.engine.batch import AmendRow, GenerationEnd, JournalBatch, KeyRow
 from hubbub.engine.damage import crc_of, decode_loosely, is_good
 from hubbub.engine.schema import FIRST_GENERATION, snapshot, transaction
 from hubbub.engine.stamp import KeyEntry, Position
@@ -26,6 +26,9 @@ CHUNKS = (256, 64, 16, 4, 1)
 
 # A trim deletes this many rows, then lets the log go on.
 TRIM_ROWS = 500
+
+# How long a checkpoint waits for readers; writers wait meanwhile.
+TRUNCATE_MS = 50
 
 # Generations whose ends are known.  A place of an earlier one is not recovered.
 MOST_GENERATIONS = 16
@@ -174,6 +177,26 @@ class LogFile:
         replace = f"INSERT OR REPLACE INTO messages ({COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?)"  # noqa: S608  # marks only
         self._connection.executemany(replace, [(*row, crc_of(*row[1:])) for row in rows])
 
+    def amend(self, rows: Sequence[AmendRow]) -> None:
+        """Give messages of the table other bodies; those that are not there are left out.
+
+        This and `insert` are where a fold changes what the table says.
+        """
+        with transaction(self._connection):
+            self.amend_rows(rows)
+
+    def amend_rows(self, rows: Iterable[AmendRow]) -> None:
+        """The same, within a transaction."""
+        execute = self._connection.execute
+        for room, seq, _, body in rows:
+            found = execute(
+                "SELECT sent, sender, type FROM messages WHERE room = ? AND seq = ?", (room, seq)
+            ).fetchone()
+            if found is not None:
+                sent, sender, type_ = found
+                crc = crc_of(seq, sent, sender, type_, body)
+                execute("UPDATE messages SET body = ?, crc = ? WHERE room = ? AND seq = ?", (body, crc, room, seq))
+
     def end_fold(
         self,
         folded: int,
@@ -205,6 +228,15 @@ class LogFile:
         """Copy SQLite's write-ahead log into the file; others may write meanwhile.  It waits for the disk."""
         self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
+    def truncate(self) -> bool:
+        """Do the same, and empty SQLite's write-ahead log; whether it is empty.
+
+        It is not where somebody reads an earlier state, such as a backup.
+        """
+        self._connection.execute(f"PRAGMA busy_timeout = {TRUNCATE_MS}")
+        (is_busy, _, _) = self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        return not is_busy
+
     def recover(self, batches: Iterable[JournalBatch], folded: int, *, is_same: bool = False) -> bool:
         """Copy to the table what an earlier process has left in the journal, up to its file with the number `folded`.
 
@@ -221,6 +253,7 @@ class LogFile:
             firsts = dict(self._connection.execute("SELECT id, first FROM rooms"))
             lasts: dict[int, int] = {}
             highest: dict[int, int] = {}
+            amends: list[AmendRow] = []
             is_whole = True
             for batch in batches:
                 if not self._is_next(batch, firsts, lasts):
@@ -232,11 +265,16 @@ class LogFile:
                 self._connection.executemany("INSERT OR IGNORE INTO ends VALUES (?, ?, ?)", batch.ends)
                 # A batch whose seqs were taken back, because the disk had not confirmed it, may be in front of the one
                 # that got them.  Its keys are not those of the other's messages.
+                # Nor does what it has amended count.
                 again = [(row.room, row.seq) for row in batch.rows if row.seq <= highest.get(row.room, 0)]
+                taken_back = set(again)
+                amends = [row for row in amends if (row.room, row.by) not in taken_back]
+                amends += batch.amends
                 self._connection.executemany("DELETE FROM keys WHERE room = ? AND seq = ?", again)
                 self._connection.executemany("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", batch.keys)
                 highest.update((row.room, row.seq) for row in batch.rows)
                 self.replace_rows([row for row in batch.rows if row.seq >= firsts.get(row.room, 1)])
+            self.amend_rows(amends)
             self.put_fact("folded", str(folded))
         return is_whole
 

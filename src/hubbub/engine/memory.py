@@ -37,7 +37,7 @@ from hubbub.engine.memory_people import MemoryPeople
 from hubbub.engine.otps import Otps
 from hubbub.engine.scanning import scan
 from hubbub.engine.searching import Hits, Spot
-from hubbub.engine.stamp import Keys, LogTime, Position, stamp
+from hubbub.engine.stamp import Keys, LogTime, Position, amends_of, stamp
 from hubbub.events import Message
 from hubbub.words import Query
 
@@ -110,7 +110,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
 
     async def append(self, batch: Sequence[Draft]) -> list[Outcome]:
         now, at = int(self._wall() * 1000), self._log_time()
-        stamped = stamp(batch, self._log, self._keys, self._body, now=now, at=at)
+        stamped = stamp(batch, self._log, self._keys, self._bodies(batch), now=now, at=at)
         for (room, seq), (_, body) in stamped.amended.items():
             log = self._logs[room]
             index = seq - log.first
@@ -120,11 +120,17 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
         self._deliver(stamped.fresh)
         return stamped.outcomes
 
-    def _body(self, room: str, seq: int) -> bytes | None:
-        log = self._logs.get(room)
-        if log is None or not log.first <= seq < log.first + len(log.messages):
-            return None
-        return log.messages[seq - log.first].body
+    def _bodies(self, batch: Sequence[Draft]) -> dict[tuple[str, int], bytes]:
+        """What a batch amends, as it is now."""
+        bodies: dict[tuple[str, int], bytes] = {}
+        if not any(map(amends_of, batch)):
+            return bodies
+        for draft in batch:
+            for amend in draft.amends:
+                log = self._log(draft.room)
+                if log.first <= amend.seq < log.first + len(log.messages):
+                    bodies[draft.room, amend.seq] = log.messages[amend.seq - log.first].body
+        return bodies
 
     def _log(self, room: str) -> RoomLog:
         log = self._logs.get(room)

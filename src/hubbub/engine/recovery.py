@@ -72,7 +72,7 @@ def recover(path: Path, lock: Lock, file: LogFile, journal: Journal) -> str:
         file.begin_generation()
     token = secrets.token_hex(8)
     file.put_token(token, before=BEFORE.format(lock.previous.token, boot) if lock.previous is not None else "")
-    file.checkpoint()
+    file.truncate()  # with what was amended, the text before it goes
     sync_wal(path)
     found.remove()
     lock.note_open(token)

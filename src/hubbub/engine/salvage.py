@@ -238,6 +238,7 @@ def write_all(source: sqlite3.Connection, target: sqlite3.Connection, journal: l
             many("INSERT OR IGNORE INTO ends VALUES (?, ?, ?)", batch.ends)
             many("INSERT OR IGNORE INTO keys VALUES (?, ?, ?, ?, ?, ?, ?)", batch.keys)
             file.replace_rows([row for row in batch.rows if row.seq >= rooms.get(row.room, ("", 1))[1]])
+            file.amend_rows(batch.amends)
         folded = journal[-1].number if journal else folded_of(source)
         file.put_fact("folded", str(folded))
         write_facts(target)

@@ -12,7 +12,7 @@ from hubbub.engine.searching import Hits, Spot
 from hubbub.events import Message
 from hubbub.words import Query
 
-__all__ = ["MOST_SCANNED", "SEARCHED", "scan"]
+__all__ = ["MOST_SCANNED", "SEARCHED", "has", "scan"]
 
 # The type of events that are searched.
 SEARCHED = "new_message"
@@ -54,6 +54,7 @@ def spot_of(message: Message) -> Spot:
 
 
 def has(message: Message, query: Query) -> bool:
+    """Whether a message has what is looked for."""
     if message.type != SEARCHED:
         return False
     try:

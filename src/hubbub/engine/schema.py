@@ -112,6 +112,7 @@ def connect_file(path: Path, *, durability: str = "normal") -> sqlite3.Connectio
         with contextlib.ExitStack() as undo:
             connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
             undo.callback(connection.close)
+            connection.execute("PRAGMA secure_delete = ON")  # what is deleted is overwritten, not only forgotten
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute(f"PRAGMA journal_size_limit = {MOST_IDLE_WAL_BYTES}")
             connection.execute(f"PRAGMA synchronous = {'FULL' if durability == 'full' else 'NORMAL'}")

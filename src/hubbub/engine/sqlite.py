@@ -23,7 +23,7 @@ import structlog
 
 from hubbub.age import Age
 from hubbub.engine import Draft, Head, Listener, Outcome, Page, Resumed, RoomOutline
-from hubbub.engine.batch import GenerationEnd, JournalBatch, KeyRow, encode_batch
+from hubbub.engine.batch import AmendRow, GenerationEnd, JournalBatch, KeyRow, encode_batch
 from hubbub.engine.database import PROBE_BYTES, Database
 from hubbub.engine.disk import DiskPace
 from hubbub.engine.folding import Folding
@@ -41,7 +41,7 @@ from hubbub.engine.searching import Hits, Spot
 from hubbub.engine.sqlite_following import SqliteFollowing, find_names, find_titles
 from hubbub.engine.sqlite_search import SearchIndex
 from hubbub.engine.sqlite_vault import SqliteVault
-from hubbub.engine.stamp import Keys, LogTime, Stamped, stamp
+from hubbub.engine.stamp import Keys, LogTime, Stamped, amends_of, stamp
 from hubbub.engine.tail import Row
 from hubbub.engine.titles import drop_room, find_title, put_title, rename_old_rooms
 from hubbub.engine.turns import Turns
@@ -129,6 +129,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
             self._index.folded,
         )
         self._tail = self._folding.tail
+        self._overlay = self._folding.overlay
         self._retention = Retention(
             self._database, self._folding, self._places, Age(keep_s, clock=clock, wall=wall), keep=keep
         )
@@ -219,8 +220,11 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
             unknown = {draft.room for draft in batch if draft.room not in self._places}
             if unknown:
                 await self._find_places(unknown)
+            bodies: dict[tuple[str, int], bytes] = {}
+            if any(map(amends_of, batch)):
+                await self._find_bodies(batch, bodies)
             now, at = int(self._wall() * 1000), self._log_time()
-            stamped = stamp(batch, self._places.__getitem__, self._keys, lambda _room, _seq: None, now=now, at=at)
+            stamped = stamp(batch, self._places.__getitem__, self._keys, bodies, now=now, at=at)
             if stamped.fresh:
                 await self._keep(stamped)
             return stamped.outcomes
@@ -287,6 +291,11 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
                 batch.ends.append(GenerationEnd(number, generation, messages[0].seq - 1))
             for each in messages:
                 rows.append(make_row((number, each.seq, each.sent, each.sender, each.type, each.body)))
+        if stamped.amended:
+            amends = [
+                AmendRow(self._places[room].id, seq, by, body) for (room, seq), (by, body) in stamped.amended.items()
+            ]
+            batch = batch._replace(amends=tuple(amends))
         for entry in stamped.keys.values():
             number = self._places[entry.room].id
             row = KeyRow(entry.at, number, entry.seq, entry.sent, entry.sender, entry.key, entry.digest)
@@ -308,8 +317,20 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
             self._tail.add(room, batch.rows[start:stop])
             start = stop
             self._retention.note(room, place)
+        for (room, _), row in zip(stamped.amended, batch.amends, strict=True):
+            self._overlay.add(room, row)
         self._folding.add(batch)
         self._deliver(stamped.fresh)
+
+    async def _find_bodies(self, batch: Sequence[Draft], bodies: dict[tuple[str, int], bytes]) -> None:
+        """Find what a batch amends as it is now; only a batch changes it, and this one has its turn."""
+        for draft in batch:
+            for amend in draft.amends:
+                try:
+                    page = await self.read(draft.room, after=amend.seq - 1, limit=1)
+                except EngineError as error:
+                    raise NotKept(str(error)) from error
+                bodies.update({(draft.room, message.seq): message.body for message in page.messages})
 
     async def _find_places(self, rooms: set[str]) -> None:
         try:
@@ -329,6 +350,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
             del self._places[room]
 
     async def read(self, room: str, *, after: int | None = None, before: int | None = None, limit: int) -> Page:
+        below = self._overlay.of(room)  # a fold may end while the table is read
         end = END if before is None else before
         if room in self._tail:
             last = self._tail.last(room)
@@ -336,6 +358,8 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         else:
             last, found = await self._database.read(self._reading.page, room, after, end, limit + 1)
         wanted = found[:limit] if after is not None else found[max(0, len(found) - limit) :]
+        if room in self._overlay or below:
+            wanted = self._overlay.over(wanted, below, self._overlay.of(room))
         messages = [Message(room, *fields) for fields in wanted]
         return Page(Head(self._epoch, last), messages, more=len(found) > limit)
 
@@ -425,7 +449,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         return self._index.can_open
 
     async def search(self, query: Query, rooms: Collection[str], before: Spot | None, limit: int) -> Hits:
-        return await self._index.search(self._tail, self._places, query, rooms, before, limit)
+        return await self._index.search(self._tail, self._overlay, self._places, query, rooms, before, limit)
 
     async def first_since(self, room: str, sent_ms: int) -> int:
         if room in self._tail and self._tail.rows(room)[0].sent < sent_ms:

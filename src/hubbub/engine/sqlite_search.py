@@ -14,11 +14,14 @@ from pathlib import Path
 from typing import TypeVar
 
 import structlog
+from msgspec.structs import replace
 
+from hubbub.engine.batch import AmendRow
 from hubbub.engine.database import DAMAGED, failure_code
 from hubbub.engine.index import SLICE, Backlog, Index, IndexReader, remove_index
 from hubbub.engine.logfile import END, RoomPlace
-from hubbub.engine.scanning import scan
+from hubbub.engine.overlay import Overlay
+from hubbub.engine.scanning import has, scan
 from hubbub.engine.searching import Hits, Spot
 from hubbub.engine.tail import Row, Tail
 from hubbub.engine.worker import Worker
@@ -228,6 +231,7 @@ class SearchIndex:
     async def search(
         self,
         tail: Tail,
+        overlay: Overlay,
         places: Mapping[str, RoomPlace],
         query: Query,
         rooms: Collection[str],
@@ -242,7 +246,8 @@ class SearchIndex:
         if not self.is_open:
             raise EngineError("the index is not open" + " yet" * self.can_open)
         stops = {room: tail.first(room) if room in tail else END for room in rooms}
-        newest = [newest_first(room, list(tail.rows(room))) for room in rooms if room in tail]
+        over = {room: overlay.of(room) for room in rooms}
+        newest = [newest_first(room, tail.rows(room), over[room]) for room in rooms if room in tail]
         found = await scan(newest, query, before, limit)
         if found.next is not None:
             return found
@@ -254,6 +259,9 @@ class SearchIndex:
         except sqlite3.Error as error:
             raise EngineError(str(error)) from error
         kept = [each for each in messages if each.room not in places or each.seq >= places[each.room].first]
+        # What is about to be changed in the table was found by the words that it had.
+        present = [as_it_is(each, over[each.room], overlay.of(each.room)) for each in kept]
+        kept = [each for each in present if has(each, query)]
         return Hits(found.messages + kept, end, bool(self._behind), spent_s)
 
 
@@ -266,10 +274,18 @@ def moments(backlog: Sequence[Backlog]) -> list[int]:
     return [oldest + (newest - oldest) * step // steps for step in range(1, steps)]
 
 
-def newest_first(room: str, rows: list[Row]) -> Iterator[Message]:
-    """A room's messages in the tail, the newest first."""
-    for row in reversed(rows):
-        yield Message(room, *row[1:])
+def newest_first(room: str, rows: Sequence[Row], over: Mapping[int, AmendRow]) -> Iterator[Message]:
+    """A room's messages in the tail as they are now, the newest first."""
+    present = Overlay.over([row[1:] for row in rows], over)
+    return (Message(room, *fields) for fields in reversed(present))
+
+
+def as_it_is(message: Message, *layers: Mapping[int, AmendRow]) -> Message:
+    """A message of the table, with what lies over it; of several layers, the last one is on top."""
+    for layer in layers:
+        if message.seq in layer:
+            message = replace(message, body=layer[message.seq].body)
+    return message
 
 
 def has_fts5() -> bool:
