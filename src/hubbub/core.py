@@ -173,7 +173,7 @@ class Core:
         self.listener = Listening(self.rooms, self._notices, self.end_session)
         self.people = People(engine, self._notices, self.rooms, self.connections.of, self._tasks, clock)
         chat.install(handlers, self.rooms, self.follows, engine, settings)
-        directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers)
+        directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers, self._notices)
         install_following(handlers, self.follows, directory, settings)
         install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
         install_search(handlers, self.rooms, engine, self.permissions, clock)

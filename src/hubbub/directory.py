@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from bisect import bisect_left, bisect_right
+from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
+
+import msgspec
 
 from hubbub.acts import Act, Role
 from hubbub.client import Participant
@@ -14,7 +16,9 @@ from hubbub.errors import ErrorCode, Refused
 from hubbub.events import rfc3339
 from hubbub.handlers import Handlers
 from hubbub.ledger import Ledger
-from hubbub.naming import DM
+from hubbub.naming import DM, fold
+from hubbub.notices import Notices
+from hubbub.people import PROFILE_CHANGED
 from hubbub.permissions import Permissions
 from hubbub.rooms import Rooms
 
@@ -24,6 +28,9 @@ __all__ = ["Directory"]
 # rooms that the client may not enter.
 NAMES = 1000
 NAME_BYTES = 64
+
+# Accounts whose display names are read at once.
+PROFILES = 500
 
 # Comes after every room of two users, and before the next other one.
 AFTER_DMS = DM + "\U0010ffff"
@@ -36,11 +43,24 @@ class DirectoryPage(NamedTuple):
     next: str | None
 
 
+class ShownName(NamedTuple):
+    """A display name, and its words as they are looked for."""
+
+    name: str
+    words: tuple[str, ...]
+
+
 class Directory:
     """Answers who and what there is.  An answer tells nothing of what a client may not enter, not even that it is."""
 
     def __init__(
-        self, engine: Engine, rooms: Rooms, permissions: Permissions, ledger: Ledger, handlers: Handlers
+        self,
+        engine: Engine,
+        rooms: Rooms,
+        permissions: Permissions,
+        ledger: Ledger,
+        handlers: Handlers,
+        notices: Notices,
     ) -> None:
         self._engine = engine
         self._rooms = rooms
@@ -51,6 +71,10 @@ class Directory:
         self._users: Sequence[str] = ()
         self._users_as_of = -1
         self._loading = asyncio.Lock()
+        # How those are shown that have said so, and those of them that have done so while all are read.
+        self._names: dict[str, ShownName] = {}
+        self._renamed: dict[str, str] = {}
+        notices.on(PROFILE_CHANGED, self._hear_name)
 
     # Rooms
 
@@ -103,7 +127,7 @@ class Directory:
     # Users
 
     async def users(self, client: Participant, prefix: str, after: str, limit: int) -> DirectoryPage:
-        """Accounts whose names begin with a prefix.
+        """Accounts whose names, or a word of the names that they are shown by, begin with a prefix.
 
         Raises:
             Refused: `forbidden` for guests.
@@ -111,13 +135,17 @@ class Directory:
         """
         if self._ledger.role_of(client.user) is Role.GUEST:
             raise Refused(ErrorCode.FORBIDDEN, "guests may not list users; name a room that you may see who is in")
-        async with self._loading:
-            version = self._ledger.access.version
-            if self._users_as_of != version:
-                self._users, self._users_as_of = await self._engine.accounts(), version
+        await self._load()
         users = self._users
-        first = max(bisect_right(users, after), bisect_left(users, prefix))
-        return users_as_listed(users[first : first + limit + 1], prefix, limit)
+        place = bisect_right(users, after)
+        found: list[str] = []
+        while place < len(users) and len(found) <= limit:
+            looked_at = users[place : place + NAMES]
+            place += NAMES
+            self._rooms.charge(client, len(looked_at) * NAME_BYTES)
+            found += [user for user in looked_at if self._begins(user, prefix)]
+            await asyncio.sleep(0)
+        return self._page(found, limit)
 
     async def followers(self, client: Participant, room: str, prefix: str, after: str, limit: int) -> DirectoryPage:
         """Followers of a room, whose names begin with a prefix.
@@ -127,13 +155,89 @@ class Directory:
             EngineError: they cannot be read.
         """
         self._check_presence(client, room)
-        found = await self._engine.followers(room, after=max(after, just_before(prefix)), limit=limit + 1)
+        await self._load()
+        found: list[str] = []
+        while len(found) <= limit:
+            looked_at = await self._engine.followers(room, after=after, limit=NAMES if prefix else limit + 1)
+            if not looked_at:
+                break
+            after = looked_at[-1]
+            self._rooms.charge(client, len(looked_at) * NAME_BYTES)
+            found += [user for user in looked_at if self._begins(user, prefix)]
         self._check_presence(client, room)  # it may have changed since
-        return users_as_listed(found, prefix, limit)
+        return self._page(found, limit)
 
     def _check_presence(self, client: Participant, room: str) -> None:
         if not self._permissions.rights_in(client, room) & Act.PRESENCE:
             raise Refused(ErrorCode.FORBIDDEN, f"you may not see who is in the room {room[:80]!r}")
+
+    def _begins(self, user: str, prefix: str) -> bool:
+        """Whether a user's name, or a word of the name that it is shown by, begins with a prefix."""
+        if user.startswith(prefix):
+            return True
+        shown = self._names.get(user)
+        return shown is not None and any(word.startswith(prefix) for word in shown.words)
+
+    def _page(self, found: Sequence[str], limit: int) -> DirectoryPage:
+        listed: list[dict[str, object]] = []
+        for user in found[:limit]:
+            shown = self._names.get(user)
+            listed.append({"user": user, "name": user if shown is None else shown.name})
+        return DirectoryPage(listed, found[limit - 1] if len(found) > limit else None)
+
+    # What is known of users
+
+    async def _load(self) -> None:
+        """Have all accounts, and how they are shown, as the ledger knows them.
+
+        Raises:
+            EngineError: they cannot be read.
+        """
+        async with self._loading:
+            version = self._ledger.access.version
+            if self._users_as_of == version:
+                return
+            users = await self._engine.accounts()
+            self._renamed = {}
+            names: dict[str, ShownName] = {}
+            for start in range(0, len(users), PROFILES):
+                profiles = await self._engine.profiles(users[start : start + PROFILES])
+                names.update((user, shown(found.name)) for user, found in profiles.items() if found.name)
+            self._users, self._names, self._users_as_of = users, names, version
+            for user, name in self._renamed.items():
+                self._note_name(user, name)
+
+    def _hear_name(self, payload: bytes) -> None:
+        """Take note of a changed name; one that is read at the same moment may still be the old one."""
+        try:
+            renamed = decode_renamed(payload)
+        except msgspec.DecodeError:
+            return  # a node of another version
+        self._renamed[renamed.user] = renamed.name
+        self._note_name(renamed.user, renamed.name)
+        if not self._loading.locked():
+            self._renamed.clear()
+
+    def _note_name(self, user: str, name: str) -> None:
+        if name == user:
+            self._names.pop(user, None)
+        else:
+            self._names[user] = shown(name)
+
+
+class Renamed(msgspec.Struct):
+    """What is needed of the notice of a changed name."""
+
+    user: str
+    name: str
+
+
+decode_renamed = msgspec.json.Decoder(Renamed).decode
+
+
+def shown(name: str) -> ShownName:
+    """A display name, ready to be looked for by the beginnings of its words."""
+    return ShownName(name, tuple(fold(name).split()))
 
 
 def room_as_listed(room: str, outline: RoomOutline, members: int, *, is_followed: bool) -> dict[str, object]:
@@ -146,15 +250,3 @@ def room_as_listed(room: str, outline: RoomOutline, members: int, *, is_followed
         "active": rfc3339(outline.sent).decode(),
         "followed": is_followed,
     }
-
-
-def users_as_listed(users: Sequence[str], prefix: str, limit: int) -> DirectoryPage:
-    """The first of some sorted users whose names begin with a prefix."""
-    fitting = [user for user in users if user.startswith(prefix)]
-    found: list[dict[str, object]] = [{"user": user, "name": user} for user in fitting[:limit]]
-    return DirectoryPage(found, fitting[limit - 1] if len(fitting) > limit else None)
-
-
-def just_before(prefix: str) -> str:
-    """A name that comes before all that begin with a prefix of user names, and after all before those."""
-    return f"{prefix[:-1]}{chr(ord(prefix[-1]) - 1)}\U0010ffff" if prefix else ""

@@ -10,7 +10,8 @@ from hubbub.client import Participant
 from hubbub.directory import Directory, DirectoryPage
 from hubbub.following import Follows
 from hubbub.handlers import Handlers
-from hubbub.naming import check_room_name, fold_prefix, is_user_name
+from hubbub.naming import check_room_name, fold_prefix
+from hubbub.people import MAX_DISPLAY_NAME
 from hubbub.settings import Settings
 
 __all__ = ["install_following"]
@@ -90,9 +91,7 @@ def install_following(handlers: Handlers, follows: Follows, directory: Directory
 
     @handlers.offer(None)
     async def list_users(request: ListUsers, client: Participant) -> dict[str, Any]:
-        prefix = request.prefix.casefold()
-        if prefix and not is_user_name(prefix):
-            return answer("users", DirectoryPage([], None))
+        prefix = fold_prefix(request.prefix, MAX_DISPLAY_NAME)
         if request.of_room is None:
             return answer("users", await directory.users(client, prefix, request.after, request.limit))
         room = identity(request.of_room)

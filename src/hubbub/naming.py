@@ -119,13 +119,13 @@ def fold(name: str) -> str:
 
 
 def fold_prefix(prefix: str, longest: int) -> str:
-    """What the identities of rooms begin with whose names begin with a prefix.  It takes linear time.
+    """What the folded forms of names begin with that begin with a prefix.  It takes linear time.
 
     Raises:
         Refused: `bad_payload` for what no name can begin with.
     """
     if len(prefix) > (longest or len(prefix)) or has_long_run_of_marks(prefix):
-        raise Refused(ErrorCode.BAD_PAYLOAD, f"no room's name begins with {prefix[:80]!r} - at `payload.prefix`")
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"no name begins with {prefix[:80]!r} - at `payload.prefix`")
     return fold(prefix)
 
 

@@ -28,7 +28,7 @@ class Notices:
     def __init__(self, bus: Bus, hear_room: Callable[[str, str, bytes], None]) -> None:
         self._bus = bus
         self._hear_room = hear_room
-        self._by_type: dict[str, Hear] = {}
+        self._by_type: dict[str, list[Hear]] = {}
 
     async def open(self) -> None:
         """Begin to hear of it.
@@ -40,7 +40,7 @@ class Notices:
 
     def on(self, type_: str, hear: Hear) -> None:
         """Have a function called with the payload of each notice of a type."""
-        self._by_type[type_] = hear
+        self._by_type.setdefault(type_, []).append(hear)
 
     def tell(self, type_: str, payload: bytes) -> None:
         """Tell every process; some may miss it, and nobody waits for it."""
@@ -50,5 +50,6 @@ class Notices:
         """Take what the bus tells (`engine.Listener.heard`)."""
         if room != CHANNEL:
             self._hear_room(room, type_, payload)
-        elif type_ in self._by_type:
-            self._by_type[type_](payload)
+        else:
+            for hear in self._by_type.get(type_, ()):
+                hear(payload)

@@ -21,7 +21,7 @@ from hubbub.presence import MAX_ANNOUNCED
 from hubbub.rooms import Rooms
 from hubbub.tasks import Tasks
 
-__all__ = ["MAX_DISPLAY_NAME", "People", "shown_name"]
+__all__ = ["MAX_DISPLAY_NAME", "PROFILE_CHANGED", "People", "shown_name"]
 
 # Characters of a display name.
 MAX_DISPLAY_NAME = 64

@@ -210,3 +210,22 @@ async def test_followers_of_a_room_that_may_not_be_entered_are_not_listed() -> N
         await stage.hub.close_room("closed")
         for room in ("secret", "secret absent", "closed", "dm:annabeth,grover"):
             assert await refusal(percy, "list_users", {"room": room}) == "forbidden"
+
+
+async def test_users_are_found_by_each_word_of_the_name_that_they_are_shown_by() -> None:
+    async with at_work() as stage:
+        percy = await stage.client("percy", role=Role.MEMBER)
+        annabeth = await stage.client("annabeth", role=Role.MEMBER)
+        await make_users(stage, "grover")
+        assert await users(percy, prefix="cha") == []
+        await annabeth.ask("set_profile", {"name": "Annabeth Chase"})
+        assert (await percy.ask("list_users", {"prefix": "CHA"}))["users"] == [
+            {"user": "annabeth", "name": "Annabeth Chase"}
+        ]
+        await make_users(stage, "chariclo")  # all are read anew
+        assert await users(percy, prefix="cha") == ["annabeth", "chariclo"]
+        await annabeth.ask("follow", {"room": "ops"})
+        assert await users(percy, room="ops", prefix="chase") == ["annabeth"]
+        await annabeth.ask("set_profile", {"name": ""})
+        assert await users(percy, prefix="cha") == ["chariclo"]
+        assert await users(percy, room="ops", prefix="cha") == []
