@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from engines import opened
-from hubbub.engine import Account, Draft, Head
+from hubbub.engine import Account, Draft, Followed, Head
 from hubbub.engine.backup import restore
 from hubbub.engine.checkup import Finding, examine
 from hubbub.engine.journal import FILE_HEAD
@@ -118,6 +118,15 @@ async def test_damaged_messages_are_named_and_left_out_of_what_is_saved(log: Pat
         assert (await engine.resume("general", Head(before.epoch, 2000), 10)).is_recovered
         assert await engine.read_mark("general", "percy") == 7
         assert await engine.accounts() == ["percy"]
+
+
+async def test_what_users_follow_is_saved(log: Path, tmp_path: Path) -> None:
+    async with opened(log) as engine:
+        await engine.follow("percy", "general")
+        await engine.mute("percy", "general", is_muted=True)
+    save(log, tmp_path / "saved.db")
+    async with opened(tmp_path / "saved.db") as engine:
+        assert await engine.followed("percy") == [Followed("general", True, 7)]
 
 
 async def test_what_is_on_pages_that_cannot_be_read_is_left_out_and_all_else_saved(log: Path, tmp_path: Path) -> None:
