@@ -243,11 +243,12 @@ class Accounts:
         """
         check_user_name(user, self._max_user_name)
         check_chosen_password(password)
-        keys = {key_of_user(user), *(keys_of(name) if name else ())}
         async with self._checking(self._newcomer(address, is_wanted)) as checked:
             link = await self._vault.link(digest(secret))
             outcome = SignUp.NO_LINK
             if link is not None and may_use(link):
+                # What a name looks like is looked for once it may matter: it takes long, for some names.
+                keys = {key_of_user(user), *(keys_of(name) if name else ())}
                 new = NewUser(user, await self._hash(password), name, keys)
                 outcome = await self._vault.sign_up(digest(secret), new)
             # Names that are taken count, too: this is no place to ask which accounts there are.

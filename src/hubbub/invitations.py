@@ -76,8 +76,11 @@ class Invitations:
         """The open links that a user may see and end: all, for an admin, and its own.
 
         Raises:
+            Refused: `forbidden` for who may not invite; its own links are not good any more.
             EngineError: they cannot be read.
         """
+        if not self._permissions.may_invite(user, Role.MEMBER):
+            raise Refused(ErrorCode.FORBIDDEN, "you may not invite")
         is_admin = self._permissions.may_invite(user, Role.ADMIN)
         return [link for link in await self._vault.links() if is_admin or link.by == user]
 
@@ -85,6 +88,7 @@ class Invitations:
         """End an open link that a user may see; None where there is none by that id.
 
         Raises:
+            Refused: `forbidden` for who may not invite.
             EngineError: it could not be ended.
         """
         for link in await self.seen_by(user):

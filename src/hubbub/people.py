@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 import msgspec
 
 from hubbub.acts import Act
-from hubbub.budgets import Allowance, Bucket
+from hubbub.budgets import Allowance, Bucket, Use, spend
 from hubbub.client import Participant
 from hubbub.dialect import Dialect
 from hubbub.engine import Engine, Profile
@@ -30,6 +30,9 @@ MAX_DISPLAY_NAME = 64
 CHANGES = Allowance(1 / 30, 5)
 # Users whose changes are remembered; beyond that the oldest is forgotten.
 MAX_REMEMBERED = 50_000
+
+# What a user that is looked for counts for, in bytes sent.
+LOOK_BYTES = 128
 
 # Rooms of a user whose members are told, and how many in one turn of the loop, of `MAX_ANNOUNCED` members each.
 MAX_TOLD_ROOMS = 512
@@ -101,12 +104,16 @@ class People:
             raise Refused(ErrorCode.BAD_PAYLOAD, f"there is no account {user[:40]!r} - at `payload.user`")
         return found[user]
 
-    async def names(self, users: Collection[str]) -> dict[str, str]:
+    async def names(self, client: Participant, users: Collection[str]) -> dict[str, str]:
         """How users are shown; those without an account are left out.
+
+        Args:
+            client: who asks, and pays for what is looked for, besides what is found.
 
         Raises:
             EngineError: it cannot be read.
         """
+        spend(client.purses, Use.SENT, len(users) * LOOK_BYTES, self._clock())
         found = await self._engine.profiles(set(users))
         return {user: shown_name(profile) for user, profile in sorted(found.items())}
 

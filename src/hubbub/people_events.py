@@ -48,8 +48,8 @@ def install_people(handlers: Handlers, people: People) -> None:
         return told(await people.set_name(client, request.name))
 
     @handlers.offer(None)
-    async def profiles(request: GetProfiles) -> dict[str, Any]:
-        return {"names": await people.names(request.users)}
+    async def profiles(request: GetProfiles, client: Participant) -> dict[str, Any]:
+        return {"names": await people.names(client, request.users)}
 
 
 def told(profile: Profile) -> dict[str, Any]:

@@ -65,6 +65,15 @@ async def test_many_are_asked_about_at_once_and_strangers_are_left_out() -> None
             await percy.ask("profiles", {"users": ["percy"] * 201})
 
 
+async def test_who_asks_for_many_pays_for_those_that_are_not_there_too() -> None:
+    async with at_work(replay_rate=1000, replay_burst=20_000) as stage:
+        percy = await guest(stage, "percy")
+        strangers = [f"stranger{number}" for number in range(200)]
+        await percy.ask("profiles", {"users": strangers})
+        with pytest.raises(Refused, match="rate_limited"):
+            await percy.ask("profiles", {"users": strangers})
+
+
 @pytest.mark.parametrize(
     "name",
     [" percy", "a  b", "a" * 65, "a\u200bb", "a\nb", "<b>", "p\u0435rcy", "a" + "\u0301" * 31, "...", "\u202eevil"],

@@ -200,7 +200,8 @@ async def test_only_admins_and_whom_a_rule_lets_may_invite(monkeypatch: pytest.M
         admin, member = await here.log_in("anna", Role.ADMIN), await here.log_in("percy")
         guest = await here.log_in("gus", Role.GUEST)
         for token in (member, guest):
-            refused(await here.ask("POST", "/invitations", {}, token=token), 403, "forbidden")
+            for method, path in (("POST", "/invitations"), ("GET", "/invitations"), ("DELETE", "/invitations/1")):
+                refused(await here.ask(method, path, token=token), 403, "forbidden")
         refused(await here.ask("POST", "/invitations", {}), 401, "unauthorized")
         for role in Role:
             assert await here.invite(admin, role=role)
@@ -365,8 +366,9 @@ async def test_no_password_is_hashed_without_a_good_invitation(monkeypatch: pyte
     async with desk(monkeypatch) as here:
         await here.log_in("anna", Role.ADMIN)
         before = len(QuickHasher.hashed)
+        monkeypatch.setattr(accounts_module, "keys_of", None)  # nor is it worked out what a name looks like
         for _ in range(5):
-            refused(await here.sign_up("unknown", "carl"), 403, "forbidden")
+            refused(await here.sign_up("unknown", "carl", name="Carl C"), 403, "forbidden")
         assert len(QuickHasher.hashed) == before
 
 

@@ -10,6 +10,7 @@ from hubbub.acts import Role
 from hubbub.engine import NewUser, Profile, SignUp, SignUpLink, WhyNot
 from hubbub.engine.people import MAX_LINKS, MAX_LINKS_OF_USER
 from hubbub.engine.redis.access import RedisAccess
+from hubbub.engine.redis.calls import QUICK_S
 from hubbub.events import encode
 
 __all__ = ["RedisPeople"]
@@ -38,7 +39,7 @@ class RedisPeople(RedisAccess):
 
     async def profiles(self, users: Collection[str]) -> dict[str, Profile]:
         found = {}
-        for user, name, standing, since in await self._run("profiles", *users):
+        for user, name, standing, since in await self._run("profiles", *users, within_s=QUICK_S):
             role = Role(standing.decode().rstrip("!"))
             profile = Profile(user.decode(), name.decode(), role, None if since is None else int(since))
             found[profile.user] = profile
@@ -50,7 +51,9 @@ class RedisPeople(RedisAccess):
 
     async def change_password(self, user: str, old_hash: str, new_hash: str, keep: str) -> bool:
         what = user, old_hash, new_hash, keep
-        is_done, ended = await self._run("change_password", *self._telling, *what, is_repeatable=False)
+        is_done, ended = await self._run(
+            "change_password", *self._telling, *what, is_repeatable=False, within_s=QUICK_S
+        )
         self._end(ended)
         return bool(is_done)
 
@@ -67,7 +70,7 @@ class RedisPeople(RedisAccess):
         return sorted(found, key=lambda link: (link.left_s, link.id))
 
     async def link(self, secret: str) -> SignUpLink | None:
-        found = self._links_in(await self._run("links", secret))
+        found = self._links_in(await self._run("links", secret, within_s=QUICK_S))
         return found[0] if found else None
 
     async def drop_link(self, id_: str) -> bool:
@@ -76,7 +79,7 @@ class RedisPeople(RedisAccess):
 
     async def sign_up(self, secret: str, new: NewUser) -> SignUp:
         what = secret, new.user, new.password_hash, new.name, *new.keys
-        [outcome] = await self._run("sign_up", *what, is_repeatable=False)
+        [outcome] = await self._run("sign_up", *what, is_repeatable=False, within_s=QUICK_S)
         return SignUp[outcome.decode()]
 
     def _links_in(self, answer: Sequence[bytes]) -> list[SignUpLink]:
