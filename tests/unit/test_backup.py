@@ -16,7 +16,8 @@ from typing import Any
 import pytest
 
 from engines import opened
-from hubbub.engine import Account, Draft, Grant, Head, Receipt, backup
+from hubbub.acts import Role
+from hubbub.engine import Account, Draft, Grant, Head, Receipt, SignUpLink, backup
 from hubbub.engine.backup import back_up, restore
 from hubbub.engine.journal import Journal
 from hubbub.engine.schema import MIGRATIONS
@@ -52,6 +53,8 @@ async def test_a_backup_of_a_log_in_use_has_all_of_it_in_one_file(tmp_path: Path
         await say(engine, "in a room of the journal", room="new")
         await engine.put_account(Account("percy", "hash"))
         await engine.put_session(Grant("percy", "session"), 1000)
+        await engine.set_name("percy", "P", ("p",))
+        await engine.put_link("secret", SignUpLink("first", "percy", Role.MEMBER, 1, 1000))
         await engine.mark_read("general", "percy", 2)
         back_up(tmp_path / "log.db", copies / "one.db")
         await say(engine, "later")
@@ -62,6 +65,8 @@ async def test_a_backup_of_a_log_in_use_has_all_of_it_in_one_file(tmp_path: Path
         assert await said(engine, "new") == ["in a room of the journal"]
         assert await engine.accounts() == ["percy"]
         assert await engine.session("session") is None
+        assert (await engine.profiles(["percy"]))["percy"].name == "P"
+        assert await engine.links() == []  # it may have been used up since
         assert await engine.read_mark("general", "percy") == 2
         (again,) = await engine.append(
             [Draft("general", "new_message", b'{"message":"in the journal"}', "percy", "k1")]
