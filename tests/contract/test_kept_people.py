@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
@@ -19,7 +20,7 @@ from hubbub.engine.redis.engine import make_redis_engine
 from hubbub.engine.redis.keys import VAULT_SLOT
 from hubbub.engine.redis.target import parse
 from hubbub.looks import key_of_user, keys_of
-from hubbub.testing import Clock
+from hubbub.testing import Clock, Guest, at_work
 from redis_nodes import new_prefix
 from redis_servers import needs_redis
 from walls import DAY_S, Wall
@@ -271,3 +272,42 @@ async def test_accounts_that_redis_has_from_an_earlier_version_look_like_their_n
         assert await engine.profiles(["anna"]) == {"anna": Profile("anna")}
     finally:
         await engine.close()
+
+
+@needs_redis
+async def test_a_changed_name_is_told_on_every_node_to_each_connection_once(
+    redis_single: RedisServer, clock: Clock
+) -> None:
+    target = parse(f"{redis_single.url}?prefix={new_prefix()}")
+    engines = [await make_redis_engine(target, clock=clock) for _ in range(2)]
+    async with at_work(engine=engines[0], clock=clock) as here, at_work(engine=engines[1], clock=clock) as there:
+        await here.account("percy")
+        percy, again = await here.client("percy"), await there.client("percy")
+        anna, bea = await there.client("anna"), await here.client("bea")
+        for client in (percy, anna):
+            await client.join("ops")
+        for client in (again, anna, bea):
+            await client.join("lunch")
+        await percy.ask("set_profile", {"name": "P"})
+        for client in (percy, again, anna, bea):
+            assert await name_told(client) == {"user": "percy", "name": "P"}
+        # What is said now comes after all that there was to tell.
+        await bea.ask("send_message", {"room": "lunch", "message": "hi"})
+        assert await events_until(anna, "new_message") == []
+
+
+async def name_told(client: Guest) -> object:
+    """What a client is told of a name, as soon as it is."""
+    return (await events_until(client, "profile_changed", is_with=True))[-1]["payload"]
+
+
+async def events_until(client: Guest, type_: str, *, is_with: bool = False) -> list[dict[str, Any]]:
+    """The changes of names that a client hears until an event of a type; that one too, where it is asked for."""
+    heard: list[dict[str, Any]] = []
+    async with asyncio.timeout(20):
+        while True:
+            for event in client.take():
+                if event["type"] == type_:
+                    return [*heard, event] if is_with else heard
+                heard += [event] if event["type"] == "profile_changed" else []
+            await asyncio.sleep(0)
