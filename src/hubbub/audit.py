@@ -17,11 +17,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
+import msgspec
 import structlog
 
 from hubbub.events import encode, rfc3339
 
-__all__ = ["Audit", "AuditFile", "Refusals", "append_line", "audit_line"]
+__all__ = ["Audit", "AuditFile", "Refusals", "append_line", "audit_line", "read_newest"]
 
 log = structlog.get_logger("hubbub.audit")
 
@@ -42,6 +43,11 @@ REFUSALS_S = 60.0
 OTHERS = ("(anything)", "(others)")
 
 CLOSE_S = 2.0
+
+# What is read of a file by who asks for its newest lines.
+MOST_READ_BYTES = 128 << 10
+
+decode_line = msgspec.json.Decoder(dict[str, object]).decode
 
 
 class Audit(Protocol):
@@ -104,6 +110,27 @@ def open_file(path: Path) -> int:
     """Open the file to append to, made readable by its owner alone."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+
+
+def read_newest(path: Path, limit: int) -> list[dict[str, object]]:
+    """The newest lines of an audit log, as far as its end has them, the newest first.  It waits for the disk.
+
+    None where there is no file, or it cannot be read; what is no line of ours is left out.
+    """
+    try:
+        with path.open("rb") as file:
+            start = max(0, file.seek(0, os.SEEK_END) - MOST_READ_BYTES)
+            file.seek(start)
+            lines = file.read(MOST_READ_BYTES).split(b"\n")
+    except OSError:
+        return []
+    found: list[dict[str, object]] = []
+    for line in reversed(lines[1:] if start else lines):
+        with contextlib.suppress(msgspec.DecodeError):
+            found.append(decode_line(line))
+        if len(found) == limit:
+            break
+    return found
 
 
 class Refusals:

@@ -33,6 +33,7 @@ from hubbub.following_events import install_following
 from hubbub.handlers import Handlers, call_hooks
 from hubbub.ledger import Ledger
 from hubbub.notices import Notices
+from hubbub.oversight import Oversight, install_oversight
 from hubbub.people import People
 from hubbub.people_events import install_people
 from hubbub.permissions import Permissions
@@ -116,6 +117,7 @@ class Core:
         ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
         people: how users are shown.
+        oversight: what admins are shown.
         permissions: who may do what.
         state: how near the end it is.
         now, wall: the clocks, as given.
@@ -177,6 +179,8 @@ class Core:
         install_following(handlers, self.follows, directory, settings)
         install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
         install_search(handlers, self.rooms, engine, self.permissions, clock)
+        self.oversight = Oversight(engine, self.ledger, directory, self.clients, settings.audit_path)
+        install_oversight(handlers, self.oversight, self.permissions)
         install_admin(handlers, self.admin, self.permissions, settings)
         install_people(handlers, self.people)
 

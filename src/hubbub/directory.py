@@ -22,7 +22,7 @@ from hubbub.people import PROFILE_CHANGED
 from hubbub.permissions import Permissions
 from hubbub.rooms import Rooms
 
-__all__ = ["Directory"]
+__all__ = ["AFTER_DMS", "Directory"]
 
 # Names that are looked at between two turns of the loop, and what each of them counts, in bytes sent: most may be of
 # rooms that the client may not enter.

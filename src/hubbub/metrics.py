@@ -34,6 +34,7 @@ from prometheus_client.registry import Collector
 from hubbub.core import Core, ServiceState
 from hubbub.counts import CLOSES, CODES, DENIALS, DIALECTS, SECONDS, SIZES, Buckets, EngineCounts
 from hubbub.ration import Ration
+from hubbub.samples import EVERY_S
 from hubbub.tallies import VARIABLE, Shown, Tallies, Tally
 
 __all__ = ["TABLE", "MetricEntry", "MetricKind", "Metrics", "folder_of"]
@@ -231,6 +232,13 @@ class Metrics:
             tallies.write(shown(self.tally()))
         except OSError as error:
             self._complain("metrics are not shown to the other processes", error)
+
+    async def sample(self, wall: Callable[[], float]) -> None:
+        """Note for ever, every few seconds, how all processes did: admins are shown the last hour."""
+        samples = self._core.oversight.samples
+        while True:
+            samples.note(int(wall() * 1000), self._clock(), self._all())
+            await asyncio.sleep(EVERY_S)
 
     async def watch_loop(self) -> None:
         """Note for ever how late the loop is."""

@@ -278,6 +278,7 @@ class Server:
     def _background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the server does."""
         work = [self._core.run(), expire(self._core), end_dead_sessions(self._core), self._tidy_memory()]
+        work.append(self._metrics.sample(time.time))
         if self._settings.metrics != "off":
             work += self._metrics.background()
         if self._wheel is not None:
