@@ -138,7 +138,7 @@ async def test_changes_of_what_is_not_in_the_index_are_forgotten(path: Path) -> 
 async def test_a_file_that_was_there_before_the_index_is_indexed_behind(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search_module, "PORTION", 3)
+    monkeypatch.setattr(search_module, "PORTION", 3 * search_module.ROOMS_AT_ONCE)
     async with opened(path) as engine:
         for room in ("ops", "lunch"):
             await say(engine, room, *["hello"] * 10)
@@ -281,7 +281,8 @@ async def test_an_index_that_was_made_room_by_room_is_searched_in_order_all_the_
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(index_module, "SLICE", 5)
-    monkeypatch.setattr(search_module, "PORTION", 4)
+    monkeypatch.setattr(search_module, "PORTION", 4 * search_module.ROOMS_AT_ONCE)
+    monkeypatch.setattr(search_module, "ROOMS_AT_ONCE", 2)
     clock = Clock()
     async with opened(path, clock) as engine:
         places = await fill(engine, clock)

@@ -188,22 +188,29 @@ class Index:
             self._index_ranges()
         return connection.execute("SELECT 1 FROM changed LIMIT 1").fetchone() is not None
 
-    def add_some(self, room: int, limit: int, until: int) -> bool:
-        """Index some messages of a room, the oldest that are not indexed; whether it has more.
+    def add_some(self, rooms: Sequence[int], limit: int, until: int) -> list[int]:
+        """Index some messages of each of some rooms, the oldest that are not indexed; the rooms that have more.
 
         Args:
+            limit: messages of a room.
             until: in milliseconds since 1970; what was sent then or later is left for another time.
         """
         seqs = """
-            SELECT json_array(max(seq) FILTER (WHERE sent < :until), count(*) FILTER (WHERE sent < :until)) FROM (
-                SELECT seq, sent FROM log.messages WHERE room = :room
-                AND seq > coalesce((SELECT seq FROM places WHERE room = :room), 0) ORDER BY seq LIMIT :limit
-            )
+            SELECT json_group_array(json_array(value, (
+                SELECT max(seq) FROM (
+                    SELECT seq, sent FROM log.messages WHERE room = value
+                    AND seq > coalesce((SELECT seq FROM places WHERE room = value), 0) ORDER BY seq LIMIT :limit
+                ) WHERE sent < :until
+            ), (
+                SELECT count(*) FROM (
+                    SELECT seq, sent FROM log.messages WHERE room = value
+                    AND seq > coalesce((SELECT seq FROM places WHERE room = value), 0) ORDER BY seq LIMIT :limit
+                ) WHERE sent < :until
+            ))) FROM json_each(:rooms)
         """
-        last, count = self._ask(seqs, {"room": room, "limit": limit, "until": until})
-        if count:
-            self.add({room: last})
-        return bool(count == limit)
+        found = self._ask(seqs, {"rooms": encode(rooms).decode(), "limit": limit, "until": until})
+        self.add({room: last for room, last, count in found if count})
+        return [room for room, _, count in found if count == limit]
 
     def _index_ranges(self) -> None:
         execute = self._connection.execute

@@ -35,8 +35,9 @@ log = structlog.get_logger("hubbub.engine")
 
 T = TypeVar("T")
 
-# Messages that are indexed at once of those that were there before the index.
-PORTION = 2048
+# Messages that are indexed at once of those that were there before the index, and of how many rooms.
+PORTION = 4096
+ROOMS_AT_ONCE = 16
 
 # Times at which what was there before the index is parted.  At each of them all its rooms are looked at.
 MOST_STEPS = 64
@@ -45,7 +46,7 @@ MOST_STEPS = 64
 MOST_AT_ONCE = 16_384
 
 # After each piece of work that is in no hurry the thread rests for so many times as long as the piece took.
-REST = 2.0
+REST = 1.0
 
 # After a piece that failed, and between looks at what retention has deleted.
 RETRY_S = 10.0
@@ -198,15 +199,20 @@ class SearchIndex:
         backlog = await self._do(self._index.behind)
         self._behind.update({each.room: False for each in backlog})
         for moment in moments(backlog):
-            for each in backlog:
-                while await self._at_leisure(self._index.add_some, each.room, PORTION, moment):
-                    pass
-        for room in list(self._behind):
-            has_more = True
-            while has_more or self._behind[room]:
-                self._behind[room] = False
-                has_more = await self._at_leisure(self._index.add_some, room, PORTION, END)
-            del self._behind[room]
+            await self._add_all([each.room for each in backlog], moment)
+        while rooms := list(self._behind):
+            self._behind.update(dict.fromkeys(rooms, False))
+            await self._add_all(rooms, END)
+            for room in rooms:
+                if not self._behind[room]:
+                    del self._behind[room]
+
+    async def _add_all(self, rooms: Sequence[int], until: int) -> None:
+        """Index all that was sent in some rooms before a time."""
+        for some in batched(rooms, ROOMS_AT_ONCE):
+            left = some
+            while left:
+                left = await self._at_leisure(self._index.add_some, left, PORTION // ROOMS_AT_ONCE, until)
 
     async def _at_leisure(self, work: Callable[..., T], *args: object) -> T:
         began = self._clock()
@@ -263,6 +269,12 @@ class SearchIndex:
         present = [as_it_is(each, over[each.room], overlay.of(each.room)) for each in kept]
         kept = [each for each in present if has(each, query)]
         return Hits(found.messages + kept, end, bool(self._behind), spent_s)
+
+
+def batched(rooms: Sequence[int], count: int) -> Iterator[list[int]]:
+    """Some rooms at a time."""
+    for start in range(0, len(rooms), count):
+        yield list(rooms[start : start + count])
 
 
 def moments(backlog: Sequence[Backlog]) -> list[int]:
