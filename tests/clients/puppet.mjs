@@ -10,6 +10,7 @@ chat.on("message", ({ room, seq, from, text, type }) => write({ event: "message"
 chat.on("gap", (gap) => write({ event: "gap", ...gap }));
 chat.on("state", ({ state }) => state !== "closed" && write({ event: state }));
 chat.on("removed", ({ room, code }) => write({ event: "removed", room, code }));
+chat.on("rooms", () => write({ event: "rooms", rooms: [...chat.rooms.keys()].sort() }));
 chat.on("read", (read) => write({ event: "read", ...read }));
 chat.on("typing", ({ room }) => write({ event: "typing", room, users: [...chat.rooms.get(room).typing] }));
 chat.on("members", ({ room }) => write({ event: "members", room, users: [...chat.rooms.get(room).members].sort() }));
@@ -34,6 +35,9 @@ const does = {
   delete: ({ room, seq }) => chat.delete(room, seq),
   react: ({ room, seq, emoji, on }) => chat.react(room, seq, emoji, on),
   request: ({ type, payload }) => chat.request(type, payload),
+  follow: async ({ room }) => (await chat.follow(room)).room,
+  unfollow: ({ room }) => chat.unfollow(room),
+  rooms: () => [...chat.rooms.values()].map(({ room, state, unread, mentions, read }) => ({ room, state, unread, mentions, read })),
   close: () => chat.signOut(),
 };
 

@@ -15,6 +15,9 @@ export { HubbubError, Outgoing, Room, react };
 
 const HISTORY = 50;
 
+// Who is remembered after signing out while the server could not be told.
+const LEFT = "-";
+
 // Asking for these twice is the same as asking once.
 const REPEATABLE = new Set(
   "follow unfollow mute list_rooms list_users search profile profiles set_profile presence history".split(" "),
@@ -164,7 +167,8 @@ export class Hubbub {
    */
   async resumeSession() {
     const user = this.#remembers ? this.#remember() : null;
-    if (!user) return false;
+    if (user === LEFT) this.#leave().catch(() => {});
+    if (!user || user === LEFT) return false;
     await this.#begin(user);
     return this.state !== "closed";
   }
@@ -173,8 +177,18 @@ export class Hubbub {
   async signOut() {
     this.#outbox.clear();
     this.#end(new HubbubError("closed", "The user has signed out."));
+    await this.#leave();
+  }
+
+  // The cookie outlives a server that cannot be told; the next page tells it.
+  async #leave() {
+    if (this.#remembers) this.#remember(LEFT);
+    this.#user = LEFT;
+    await this.#session.signOut().catch((error) => {
+      if (error.status !== 401) throw error; // it was over already
+    });
     this.#remember("");
-    await this.#session.signOut();
+    this.#user = "";
   }
 
   /** Leave without ending the session: a page does that when it is closed. */

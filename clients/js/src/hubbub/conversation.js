@@ -181,7 +181,9 @@ export class Conversation {
     const page = await this.ask("history", { room: fold(name), ...where }, "repeatable", fold(name));
     const seqs = sorted(page.messages).map(({ seq }) => seq);
     const messages = this.#listed(page);
-    for (const { seq, reactions = [] } of messages) this.rooms.get(page.room)?.keep(seq, reactions);
+    for (const { seq, deleted, reactions = [] } of messages) {
+      this.rooms.get(page.room)?.keep(seq, deleted ? "deleted" : reactions);
+    }
     return { messages, more: page.more === true, first: seqs[0] ?? 0, last: seqs.at(-1) ?? 0 };
   }
 
@@ -524,10 +526,12 @@ export class Conversation {
    * @param {Payload} payload
    */
   #change(room, type, payload) {
-    const changed = changeOf(type, payload, room.room, room.reactionsOf(payload.of));
+    const known = room.reactionsOf(payload.of);
+    // What was deleted stays so: this is of the time before, and comes late.
+    const changed = known === "deleted" ? null : changeOf(type, payload, room.room, known);
     if (!changed) return;
-    if (changed.reactions) room.keep(changed.seq, changed.reactions);
     if (changed.deleted) room.unsee(changed.seq);
+    else if (changed.reactions) room.keep(changed.seq, changed.reactions);
     this.tell("changed", changed);
   }
 

@@ -293,12 +293,18 @@ export class Line {
     this.#listening?.abort();
     this.#listening = new AbortController();
     const { signal } = this.#listening;
-    const wake = () => (this.#isOpen ? this.#doubt(DOUBT_MS) : this.retryNow());
+    const wake = () => this.#wake();
     globalThis.addEventListener?.("online", wake, { signal });
     globalThis.addEventListener?.("offline", () => this.#networkGone(), { signal });
     // After sleep, or on the way back to a page that was put aside, the line may be dead without a word.
     globalThis.addEventListener?.("pageshow", wake, { signal });
     globalThis.document?.addEventListener("visibilitychange", () => document.hidden || wake(), { signal });
+  }
+
+  // All the clients of an office have their network back in the same instant.
+  #wake() {
+    if (this.#isOpen) this.#doubt(DOUBT_MS);
+    else if (this.state === "offline") this.#arm(Math.random() * PAUSE_MS, () => this.#connect());
   }
 
   // The server may be on this machine, where no network is needed: whether it is gone is known when it does not answer.

@@ -60,14 +60,15 @@ export function messageOf({ type = "new_message", ...payload }, room, user, isLi
  */
 export function changeOf(type, { seq, from, sent, of, message, emoji, on }, room, reactions) {
   const changed = { room, seq: of, change: { type, from } };
-  if (type === "message_deleted") return { ...changed, text: "", deleted: true, reactions: [] };
-  if (type === "message_edited") return message === undefined ? null : { ...changed, text: message, edited: { seq, sent } };
+  const edited = { seq, sent };
+  if (type === "message_deleted") return { ...changed, text: "", deleted: true, edited, reactions: [] };
+  if (type === "message_edited") return message === undefined ? null : { ...changed, text: message, edited };
   const change = { type, from, emoji, on };
   return reactions ? { ...changed, change, reactions: react(reactions, emoji, from, on) } : { ...changed, change };
 }
 
 /**
- * The reactions of a message after one more, or one less; the same again for one that is there already.
+ * The reactions of a message after one more, or one less, sorted as the server sorts them.
  * @param {Reaction[]} reactions
  * @param {string} emoji
  * @param {string} user
@@ -75,8 +76,9 @@ export function changeOf(type, { seq, from, sent, of, message, emoji, on }, room
  * @returns {Reaction[]}
  */
 export function react(reactions, emoji, user, on) {
+  const others = reactions.filter((each) => each.emoji !== emoji);
   const users = (reactions.find((each) => each.emoji === emoji)?.users ?? []).filter((other) => other !== user);
-  const mended = { emoji, users: on ? [...users, user] : users };
-  if (!reactions.some((each) => each.emoji === emoji)) return on ? [...reactions, mended] : reactions;
-  return reactions.map((each) => (each.emoji === emoji ? mended : each)).filter((each) => each.users.length > 0);
+  if (on) users.push(user);
+  if (users.length > 0) others.push({ emoji, users: users.sort() });
+  return others.sort((one, other) => (one.emoji < other.emoji ? -1 : 1));
 }

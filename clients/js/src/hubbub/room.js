@@ -35,7 +35,7 @@ export class Room extends Cursor {
   /** @type {{seq: number, isMention: boolean}[]} */
   #heard = [];
   #heardFrom = Infinity;
-  /** @type {Map<number, Reaction[]>} */
+  /** @type {Map<number, Reaction[] | "deleted">} */
   #seen = new Map();
 
   /** @param {string} room */
@@ -89,7 +89,7 @@ export class Room extends Cursor {
    * @param {RegExp} mention
    */
   #see({ seq, type, text, sent, isOwn, deleted, reactions = [] }, mention) {
-    this.keep(seq, reactions);
+    this.keep(seq, deleted ? "deleted" : reactions);
     if (type !== "new_message" || deleted) return;
     if (sent > this.active) this.active = sent;
     if (isOwn || seq <= this.read || this.#heard.some((each) => each.seq === seq)) return;
@@ -120,6 +120,7 @@ export class Room extends Cursor {
 
   /** @param {number} seq of a message that was deleted */
   unsee(seq) {
+    this.keep(seq, "deleted");
     const before = this.#heard.length;
     this.#heard = this.#heard.filter((each) => each.seq !== seq);
     this.#tally(this.unread - (before - this.#heard.length));
@@ -129,7 +130,7 @@ export class Room extends Cursor {
 
   /**
    * @param {number} seq
-   * @param {Reaction[]} reactions
+   * @param {Reaction[] | "deleted"} reactions
    */
   keep(seq, reactions) {
     this.#seen.delete(seq);
@@ -139,7 +140,7 @@ export class Room extends Cursor {
 
   /**
    * @param {number} seq
-   * @returns {Reaction[] | null} null where that is not known
+   * @returns {Reaction[] | "deleted" | null} null where that is not known
    */
   reactionsOf(seq) {
     return this.#seen.get(seq) ?? null;
