@@ -242,7 +242,7 @@ APP = """
 import { Hubbub } from "/package/src/hubbub.js";
 window.told = [];
 window.chat = new Hubbub(SERVER);
-for (const type of ["message", "gap", "state", "closed"]) chat.on(type, (event) => told.push({ type, ...event }));
+for (const type of ["message", "gap", "state", "closed"]) chat.on(type, (event) => told.push({ ...event, type }));
 window.ready = chat.signIn("percy", "123").then(() => chat.join("lunch"));
 """
 
