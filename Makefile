@@ -117,7 +117,7 @@ redis:
 # The JavaScript client runs in Node 20 and later. Debian 12 has 18, with whose npm a later one is fetched; where it is
 # kept is what tests/clients/node.py looks into.
 node:
-	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20)' 2>/dev/null; then exit; fi; \
+	@if command -v npm >/dev/null && node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' 2>/dev/null; then exit; fi; \
 	if ! command -v npm >/dev/null; then \
 		if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 			apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends nodejs npm >/dev/null; \
@@ -125,5 +125,5 @@ node:
 			echo "The tests of the JavaScript client need Node 20 and npm; on Debian: apt-get install nodejs npm"; exit 1; \
 		fi; \
 	fi; \
-	node -e 'process.exit(parseInt(process.versions.node) < 20)' || \
+	node -e 'process.exit(parseInt(process.versions.node) < 20 ? 1 : 0)' || \
 		npm install --silent --no-save --prefix "$${HUBBUB_NPM:-$$HOME/.cache/hubbub-tests/npm}" node@22
