@@ -24,7 +24,7 @@ from hubbub.engine.redis.masters import Masters
 from hubbub.engine.redis.steady import SteadyTime
 from hubbub.engine.stamp import digest_of
 from hubbub.engine.turns import Turns
-from hubbub.errors import KeyConflict, NotKept, NotKnown
+from hubbub.errors import KeyConflict, NotKept, NotKnown, Stale
 
 __all__ = ["Kept", "PartitionLane"]
 
@@ -248,6 +248,7 @@ class PartitionLane:
             of_rooms += (self._keys.of_room("c", each.room), len(each.drafts))
             of_rooms += map(key_of, each.drafts)
             of_rooms += map(tail_of, each.drafts)
+        of_rooms += amends_of(part)
 
         def args(identity: bytes) -> Sequence[Part]:
             now = self._now() if self._now is not None else b""
@@ -329,6 +330,8 @@ def parts_of(drafts: Sequence[Draft]) -> Iterable[list[RoomDrafts]]:
         of_room.indices.append(index)
         count += 1
         size += len(draft.body)
+        if draft.amends:
+            size += sum(len(amend.expected) + len(amend.body) for amend in draft.amends)
     if by_room:
         yield list(by_room.values())
 
@@ -346,8 +349,21 @@ def key_of(draft: Draft) -> bytes:
     return blake2b(name, digest_size=16).digest() + digest_of(draft.type, draft.body).to_bytes(4)
 
 
+def amends_of(part: Sequence[RoomDrafts]) -> Iterator[Part]:
+    """What the drafts of a call amend, as its script takes it."""
+    for number, of_room in enumerate(part, 1):
+        for place, draft in enumerate(of_room.drafts, 1):
+            if draft.amends:
+                yield from (number, place, len(draft.amends))
+                for amend in draft.amends:
+                    yield from (amend.seq, amend.expected, amend.body)
+                    yield from (0, b"") if amend.rest is None else (1, amend.rest)
+
+
 def repeated(draft: Draft, seq: int, sent: int, digest: int) -> Outcome:
-    """What a draft gets whose key is known."""
+    """What a draft gets whose key is known, or that amends what is not as expected."""
+    if not seq:
+        return Stale(draft.amends[0].seq)
     if digest != digest_of(draft.type, draft.body):
         return KeyConflict(draft.key or "", seq)
     return Receipt(seq, sent, repeated=True)

@@ -1,12 +1,14 @@
 #!lua
--- with generation
+-- with generation amend
 -- Appends a batch of one partition to its rooms' logs, all or nothing, and publishes it.
 -- A node numbers its batches; one that is repeated is answered as it was the first time.
 -- KEYS: f d0 d1 names, then p l for each room
 -- ARGV: node, number, identity, now, log time, messages kept, publish command;
 --       then for each room: channel, n, n keys (16 bytes and 4 of the message's digest; empty for none), n packed tails
+--       then for each draft that amends: its room's place from 1, its own, n, then n times seq, expected body, body,
+--       1 where the event's place comes in between, the rest
 -- Returns log time and generation, then for each room: last seq before, sent, size of its repeats, its repeats
---       (the draft's place from 0, seq, sent, digest).
+--       (the draft's place from 0, seq, sent, digest; a seq of 0 is no repeat: what the draft amends was not as expected).
 local WINDOW_MS = 300000
 local MOST_OVER = 64
 
@@ -45,6 +47,7 @@ for _ = 5, #KEYS, 2 do
   end
   i = i + 2 + 2 * count
 end
+local amends = amends_from(ARGV, i)
 local known = {}
 if #keys > 0 then
   if redis.call('HGET', newer, 'w') ~= digits(window) then
@@ -73,9 +76,12 @@ for k = 5, #KEYS, 2 do
   for j = 1, count do
     local key = ARGV[i + 1 + j]
     local id = string.sub(key, 1, 16)
+    local of_draft = next(amends) and amends[digits(k / 2 - 1) .. ' ' .. digits(j)]
     if key ~= '' and known[id] then
       local value = known[id]
       repeats[#repeats + 1] = struct.pack('>I4', j - 1) .. string.sub(value, 1, 16) .. string.sub(value, 25, 28)
+    elseif of_draft and not amend(l, before, of_draft, before + #fresh + 1, sent) then
+      repeats[#repeats + 1] = struct.pack('>I4I8I8I4', j - 1, 0, 0, 0)
     else
       fresh[#fresh + 1] = head .. ARGV[i + 1 + count + j]
       if key ~= '' then
