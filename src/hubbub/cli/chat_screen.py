@@ -16,7 +16,9 @@ from textual.widgets import Input, OptionList, RichLog, Static
 from textual.widgets.option_list import Option
 
 from hubbub.errors import HubbubError
+from hubbub.events import CHANGES
 from hubbub.sdk import (
+    Changed,
     Connection,
     Gap,
     Heard,
@@ -24,11 +26,7 @@ from hubbub.sdk import (
     MemberLeft,
     Members,
     Message,
-    Offline,
-    Online,
-    Read,
     RoomLost,
-    Signal,
     Typing,
 )
 
@@ -45,6 +43,10 @@ HELP = (
     "/join ROOM    enter a room",
     "/leave        leave this one",
     "/older        earlier messages",
+    "/edit TEXT    gives your last message here another text; /edit 12 TEXT: the message 12",
+    "/delete       takes your last message here back; /delete 12: the message 12",
+    "/react EMOJI  reacts to the last message here, or takes that back; /react 12 EMOJI: to the message 12",
+    "/numbers      shows the messages' numbers, or hides them",
     "/quit         or Ctrl+Q",
     "//text        says /text",
     "Ctrl+N, Ctrl+P: the next room, the previous one; PageUp, PageDown: scroll",
@@ -58,11 +60,31 @@ class RoomView:
 
     def __init__(self, name: str) -> None:
         self.name = name
-        self.lines: deque[Text] = deque(maxlen=MAX_LINES)
+        # Messages, and lines of our own.
+        self.lines: deque[Message | Text] = deque(maxlen=MAX_LINES)
         self.members: set[str] = set()
         self.typing: set[str] = set()
         self.unread = 0
         self.oldest: int | None = None
+
+    def change(self, change: Changed) -> bool:
+        """Apply a change to the message that it is about; whether that is here."""
+        for index, line in enumerate(self.lines):
+            if isinstance(line, Message) and line.seq == change.of:
+                self.lines[index] = change.apply_to(line)
+                return True
+        return False
+
+    def find(self, seq: int) -> Message | None:
+        """A message by its number."""
+        return next((line for line in self.lines if isinstance(line, Message) and line.seq == seq), None)
+
+    def last(self, sender: str | None) -> Message | None:
+        """The newest message, of a sender or of anybody, that was not deleted."""
+        for line in reversed(self.lines):
+            if isinstance(line, Message) and not line.deleted and sender in (None, line.sender):
+                return line
+        return None
 
 
 class ChatScreen(App[str]):
@@ -94,6 +116,7 @@ class ChatScreen(App[str]):
         self._rooms: dict[str, RoomView] = {}
         self._current: RoomView | None = None
         self._typed_at = 0.0
+        self._shows_numbers = False
 
     def compose(self) -> ComposeResult:
         with Horizontal():
@@ -126,6 +149,8 @@ class ChatScreen(App[str]):
         match item:
             case Message(room=room):
                 self.show_message(item)
+            case Changed():
+                self.show_change(item)
             case Gap():
                 self.show_gap(item)
             case MemberJoined(room=room, user=user) if room in self._rooms:
@@ -138,8 +163,8 @@ class ChatScreen(App[str]):
                 (self._rooms[room].typing.add if is_on else self._rooms[room].typing.discard)(user)
             case RoomLost(room=room, message=message):
                 self.note(room, f"-- you are no longer in this room: {message} --")
-            case Online() | Offline() | Read() | Signal() | MemberJoined() | MemberLeft() | Members() | Typing():
-                pass
+            case _:
+                pass  # nothing of it is drawn but whether there is a connection
         self.draw_sides()
 
     def show_message(self, message: Message) -> None:
@@ -149,7 +174,13 @@ class ChatScreen(App[str]):
         view.typing.discard(message.sender or "")
         if view is not self._current:
             view.unread += 1
-        self.add_line(view, line_of(message))
+        self.add_line(view, message)
+
+    def show_change(self, change: Changed) -> None:
+        """Draw a message that has changed, if it is still among the lines."""
+        view = self._rooms.get(change.room)
+        if view is not None and view.change(change) and view is self._current:
+            self.show_room(view)
 
     def show_gap(self, gap: Gap) -> None:
         view = self._rooms.get(gap.room)
@@ -165,10 +196,13 @@ class ChatScreen(App[str]):
         if view is not None:
             self.add_line(view, Text(printable(text), style="dim"))
 
-    def add_line(self, view: RoomView, line: Text) -> None:
+    def add_line(self, view: RoomView, line: Message | Text) -> None:
         view.lines.append(line)
         if view is self._current:
-            self.query_one(RichLog).write(line)
+            self.query_one(RichLog).write(self.drawn(line))
+
+    def drawn(self, line: Message | Text) -> Text:
+        return line if isinstance(line, Text) else line_of(line, is_numbered=self._shows_numbers)
 
     # Drawing
 
@@ -178,7 +212,7 @@ class ChatScreen(App[str]):
         log = self.query_one(RichLog)
         log.clear()
         for line in view.lines:
-            log.write(line)
+            log.write(self.drawn(line))
         self.draw_sides()
 
     def draw_sides(self) -> None:
@@ -240,6 +274,11 @@ class ChatScreen(App[str]):
                 self.leave(argument)
             case "older" if self._current:
                 self.fetch_older(self._current)
+            case "edit" | "delete" | "react" if self._current:
+                self.change(self._current, name, argument)
+            case "numbers" if self._current:
+                self._shows_numbers = not self._shows_numbers
+                self.show_room(self._current)
             case "quit":
                 self.exit()
             case "help":
@@ -247,6 +286,27 @@ class ChatScreen(App[str]):
                     self.tell(line)
             case _:
                 self.tell(f"there is no /{name} like this; /help lists what there is")
+
+    @work
+    async def change(self, view: RoomView, what: str, argument: str) -> None:
+        """Edit or delete a message, or react to it: one that is named by its number, or the last that it may be."""
+        number, _, rest = argument.partition(" ")
+        is_named = number.isascii() and number.isdigit() and (what == "delete" or bool(rest))
+        message = view.find(int(number)) if is_named else view.last(None if what == "react" else self._chat.user)
+        text = rest.strip() if is_named else argument
+        if message is None or (what != "delete" and not text):
+            self.tell("there is no such message, or nothing to make of it; /help says how")
+            return
+        try:
+            if what == "edit":
+                await self._chat.edit(view.name, message.seq, text)
+            elif what == "delete":
+                await self._chat.delete(view.name, message.seq)
+            else:
+                is_there = self._chat.user in message.reactions.get(text, ())
+                await self._chat.react(view.name, message.seq, text, not is_there)
+        except HubbubError as error:
+            self.tell(f"-- not done: {error} --")
 
     def tell(self, text: str) -> None:
         """Say something to the user alone."""
@@ -267,7 +327,7 @@ class ChatScreen(App[str]):
         view = self._rooms.get(joined.room)
         if view is None:
             view = self._rooms[joined.room] = RoomView(joined.room)
-            view.lines.extend(line_of(message) for message in joined.messages)
+            view.lines.extend(message for message in joined.messages if message.type not in CHANGES)
             view.oldest = joined.messages[0].seq if joined.messages else None
         view.members = set(joined.members)
         self.show_room(view)
@@ -304,7 +364,8 @@ class ChatScreen(App[str]):
         view.oldest = page.messages[0].seq if page.messages and page.more else None
         later = list(view.lines)
         view.lines.clear()
-        view.lines.extend([*map(line_of, page.messages), *later][-MAX_LINES:])
+        older = [message for message in page.messages if message.type not in CHANGES]
+        view.lines.extend([*older, *later][-MAX_LINES:])
         if view is self._current:
             self.show_room(view)
             self.query_one(RichLog).scroll_home(animate=False)
@@ -328,13 +389,22 @@ def room_label(view: RoomView) -> Text:
     return Text(printable(view.name) + unread, style="bold" if view.unread else "")
 
 
-def line_of(message: Message) -> Text:
-    """A message as a line: when, who, what."""
+def line_of(message: Message, *, is_numbered: bool = False) -> Text:
+    """A message as a line: when, who, what, and what was made of it."""
     what = message.text or f"[{message.type}] {msgspec.json.encode(message.payload).decode()}"
+    if message.deleted:
+        what = "(deleted)"
+    elif message.edited is not None:
+        what += " (edited)"
+    for emoji, users in message.reactions.items():
+        what += f"  {emoji} {len(users)}"
     sender = message.sender or "-"
     color = COLORS[sum(sender.encode()) % len(COLORS)]
     return Text.assemble(
-        (f"{message.sent.astimezone():%H:%M} ", "dim"), (printable(sender), color), f": {printable(what)}"
+        (f"{message.seq} " if is_numbered else "", "dim"),
+        (f"{message.sent.astimezone():%H:%M} ", "dim"),
+        (printable(sender), color),
+        f": {printable(what)}",
     )
 
 

@@ -3,6 +3,7 @@
 from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.client import Connection, connect
 from hubbub.sdk.messages import (
+    Changed,
     Gap,
     Heard,
     Joined,
@@ -13,15 +14,21 @@ from hubbub.sdk.messages import (
     Offline,
     Online,
     Page,
+    ProfileChanged,
     Read,
     Receipt,
+    RoomAdded,
+    RoomChanged,
+    RoomEntry,
     RoomLost,
+    RoomRemoved,
     Signal,
     Typing,
 )
 
 __all__ = [
     "Backoff",
+    "Changed",
     "Connection",
     "Gap",
     "Heard",
@@ -33,9 +40,14 @@ __all__ = [
     "Offline",
     "Online",
     "Page",
+    "ProfileChanged",
     "Read",
     "Receipt",
+    "RoomAdded",
+    "RoomChanged",
+    "RoomEntry",
     "RoomLost",
+    "RoomRemoved",
     "Signal",
     "Typing",
     "connect",

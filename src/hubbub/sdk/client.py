@@ -17,15 +17,16 @@ from types import TracebackType
 from typing import Any, Self, TypeVar, overload
 
 from hubbub.errors import ErrorCode, HubbubError, Rejected
+from hubbub.events import CHANGES
 from hubbub.naming import fold
 from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.conversation import FLEETING_EVENTS, Conversation
 from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.keeper import OPEN_S, Keeper
-from hubbub.sdk.messages import Gap, Heard, Joined, Message, Page, Receipt, Signal
+from hubbub.sdk.messages import Changed, Gap, Heard, Joined, Message, Page, Receipt, RoomEntry, Signal
 from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
-from hubbub.sdk.reading import Present, read_entered, read_page, read_payload, read_present
+from hubbub.sdk.reading import Present, read_changed, read_entered, read_page, read_payload, read_present
 from hubbub.sdk.rooms import Membership, RoomCursor
 from hubbub.sdk.session import Login, ServerAddress
 from hubbub.sdk.uplink import now
@@ -43,7 +44,7 @@ MAX_UNACKED = 1000
 HISTORY = 50
 
 # The names of events on the wire, for `on`.
-NAMES: dict[object, object] = {"gap": Gap}
+NAMES: dict[object, object] = {"gap": Gap, **dict.fromkeys(CHANGES, Changed)}
 NAMES.update(FLEETING_EVENTS)
 
 
@@ -182,8 +183,10 @@ class Connection:
 
     async def _next(self) -> Heard | None:
         item = await self._inbox.get()
-        if isinstance(item, Gap):
-            self._call_back(Gap, item)
+        if isinstance(item, Message) and item.type in CHANGES:
+            item = read_changed(item)
+        if isinstance(item, Gap | Changed):
+            self._call_back(type(item), item)
         return item
 
     @overload
@@ -199,7 +202,7 @@ class Connection:
             kind: a type such as `Typing`, or the type that an event of the application's own has on the wire, which
                 comes as a `Signal`.
             callback: a plain function, which must not block: it is called while reading, before the next frame.
-                That of a `Gap` is called when the iterator comes to the place where messages are missing.
+                That of a `Gap`, or of `Changed`, is called when the iterator comes to its place among the messages.
 
         Raises:
             TypeError: it is a coroutine function; iterate over `events()` to await something.
@@ -234,6 +237,38 @@ class Connection:
         """
         payload = {"room": fold(room), "message": text, "key": str(uuid.uuid4()) if key is None else key}
         return read_payload(await self._ask("send_message", payload, Kind.KEYED), Receipt)
+
+    async def edit(self, room: str, seq: int, text: str, *, key: str | None = None) -> Receipt:
+        """Give a message of this user another text; returns when the server has kept that.
+
+        Args:
+            key: as for `send`.
+        """
+        return await self._change("edit_message", {"room": fold(room), "seq": seq, "message": text}, key)
+
+    async def delete(self, room: str, seq: int, *, key: str | None = None) -> Receipt:
+        """Take a message of this user back: its text is gone from the server when this returns."""
+        return await self._change("delete_message", {"room": fold(room), "seq": seq}, key)
+
+    async def react(self, room: str, seq: int, emoji: str, on: bool = True, *, key: str | None = None) -> Receipt:
+        """React to a message, or take that back (not `on`)."""
+        return await self._change("react", {"room": fold(room), "seq": seq, "emoji": emoji, "on": on}, key)
+
+    async def _change(self, type_: str, payload: dict[str, Any], key: str | None) -> Receipt:
+        payload["key"] = str(uuid.uuid4()) if key is None else key
+        return read_payload(await self._ask(type_, payload, Kind.KEYED), Receipt)
+
+    async def follow(self, room: str) -> RoomEntry:
+        """Have a room in the list of this user's rooms, which outlives this program; it is not entered by that."""
+        return read_payload(await self._ask("follow", {"room": room}, Kind.REPEATABLE), RoomEntry)
+
+    async def unfollow(self, room: str) -> None:
+        """Take a room off that list."""
+        await self._ask("unfollow", {"room": room}, Kind.REPEATABLE)
+
+    async def mute(self, room: str, on: bool = True) -> None:
+        """Note that this user does not want to be told of each message in a room that it follows, or does again."""
+        await self._ask("mute", {"room": room, "on": on}, Kind.REPEATABLE)
 
     async def join(self, room: str, *, history: int = HISTORY) -> Joined:
         """Enter a room.  What is said after the newest message returned is heard, whatever happens to connections.

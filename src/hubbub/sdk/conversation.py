@@ -14,14 +14,19 @@ from hubbub.errors import ErrorCode, HubbubError, ProtocolError, Rejected
 from hubbub.naming import fold
 from hubbub.sdk.messages import (
     NEW_MESSAGE,
+    Fleeting,
     Gap,
     Heard,
     MemberJoined,
     MemberLeft,
     Members,
     Message,
+    ProfileChanged,
     Read,
+    RoomAdded,
+    RoomChanged,
     RoomLost,
+    RoomRemoved,
     Signal,
     Typing,
 )
@@ -33,12 +38,16 @@ __all__ = ["Conversation"]
 
 log = logging.getLogger("hubbub.sdk")
 
-FLEETING_EVENTS: dict[str, type[Typing | MemberJoined | MemberLeft | Read | RoomLost]] = {
+FLEETING_EVENTS: dict[str, type[Fleeting]] = {
     "typing": Typing,
     "member_joined": MemberJoined,
     "member_left": MemberLeft,
     "read": Read,
     "removed": RoomLost,
+    "room_added": RoomAdded,
+    "room_removed": RoomRemoved,
+    "room_changed": RoomChanged,
+    "profile_changed": ProfileChanged,
 }
 
 
@@ -219,7 +228,7 @@ class Conversation:
                 self._acked(frame.id, payload)
             case "error":
                 self._refused(frame.id, read_payload(payload, Failure))
-            case "typing" | "member_joined" | "member_left" | "read" | "removed":
+            case type_ if type_ in FLEETING_EVENTS:
                 self._pass_on(read_payload(payload, FLEETING_EVENTS[frame.type]))
             case "epoch":
                 self._go_on(read_payload(payload, NewEpoch))
@@ -243,7 +252,7 @@ class Conversation:
             self._put_out(room)
             self.tell(lost)
 
-    def _pass_on(self, event: Typing | MemberJoined | MemberLeft | Read | RoomLost) -> None:
+    def _pass_on(self, event: Fleeting) -> None:
         if isinstance(event, RoomLost):
             self._removed(event)
             return

@@ -7,11 +7,14 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
+from msgspec.structs import replace
 
 from hubbub.errors import ProtocolError
 from hubbub.events import Event
 
 __all__ = [
+    "Changed",
+    "Fleeting",
     "Gap",
     "Heard",
     "Joined",
@@ -22,9 +25,14 @@ __all__ = [
     "Offline",
     "Online",
     "Page",
+    "ProfileChanged",
     "Read",
     "Receipt",
+    "RoomAdded",
+    "RoomChanged",
+    "RoomEntry",
     "RoomLost",
+    "RoomRemoved",
     "Signal",
     "Typing",
 ]
@@ -45,6 +53,9 @@ class Message(msgspec.Struct, frozen=True):
         sent: when the server took it, in UTC.
         type: `new_message`, or the type of the application's own event.
         payload: the event's own fields, as they came in JSON.
+        edited: when it got its present text, or was deleted; None where it is as it was said.
+        deleted: it was taken back; then there is no text.
+        reactions: who has reacted, by emoji.
     """
 
     room: str
@@ -54,6 +65,9 @@ class Message(msgspec.Struct, frozen=True):
     sent: datetime
     type: str = NEW_MESSAGE
     payload: dict[str, Any] = {}
+    edited: datetime | None = None
+    deleted: bool = False
+    reactions: dict[str, list[str]] = {}
 
     def read_as(self, kind: builtins.type[E]) -> E:
         """The application's own event, as the type that the server's hub defines for it.
@@ -62,6 +76,51 @@ class Message(msgspec.Struct, frozen=True):
             ProtocolError: the payload does not fit the type, or it is another event's.
         """
         return read_event(self.type, self.payload, kind)
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """A message was edited or deleted, or somebody has reacted to it.
+
+    It comes in the order of the log, also for messages that are shown as they are after it already: applying it once
+    more changes nothing.
+
+    Attributes:
+        room: where.
+        seq: the place of the change in the room.
+        sender: the user who has changed the message.
+        sent: when the server took the change, in UTC.
+        of: the seq of the message.
+        type: `message_edited`, `message_deleted` or `reacted`.
+        text: what an edit has made of it; None for another change, and for an edit that a later change has overtaken.
+        emoji: the reaction, and whether it was added (`on`) or taken back.
+    """
+
+    room: str
+    seq: int
+    sender: str
+    sent: datetime
+    of: int
+    type: str
+    text: str | None = None
+    emoji: str = ""
+    on: bool = False
+
+    def apply_to(self, message: Message) -> Message:
+        """The message as it is after this change; any other message as it is."""
+        if (message.room, message.seq, message.type) != (self.room, self.of, NEW_MESSAGE) or message.deleted:
+            return message
+        if self.type == "message_deleted":
+            return replace(message, text="", edited=self.sent, deleted=True, reactions={}, payload={})
+        if self.type == "reacted":
+            users = set(message.reactions.get(self.emoji, ()))
+            users = users | {self.sender} if self.on else users - {self.sender}
+            reactions = {**message.reactions, self.emoji: sorted(users)}
+            return replace(
+                message, reactions={emoji: reactions[emoji] for emoji in sorted(reactions) if reactions[emoji]}
+            )
+        if self.text is None:
+            return message
+        return replace(message, text=self.text, edited=self.sent, payload={**message.payload, "message": self.text})
 
 
 class Gap(msgspec.Struct, frozen=True):
@@ -147,6 +206,54 @@ class RoomLost(msgspec.Struct, frozen=True):
     message: str
 
 
+class RoomEntry(msgspec.Struct, frozen=True):
+    """A room that this user follows.
+
+    Attributes:
+        title: its name as it is shown.
+        seq: its newest message, and `active` when that was sent; None where there is none.
+        read: how far this user has read.
+        unread: messages of others after that; 100 for that many or more.
+        muted: this user does not want to be told of each message.
+    """
+
+    room: str
+    title: str = ""
+    epoch: str = ""
+    seq: int = 0
+    read: int = 0
+    unread: int = 0
+    muted: bool = False
+    active: datetime | None = None
+
+
+class RoomAdded(msgspec.Struct, frozen=True):
+    """This user follows another room."""
+
+    entry: RoomEntry
+
+
+class RoomRemoved(msgspec.Struct, frozen=True):
+    """This user does not follow a room any more."""
+
+    room: str
+
+
+class RoomChanged(msgspec.Struct, frozen=True):
+    """A room was muted or unmuted, or read further, on another device; what is None has not changed."""
+
+    room: str
+    muted: bool | None = None
+    read: int | None = None
+
+
+class ProfileChanged(msgspec.Struct, frozen=True):
+    """A user is shown by another name."""
+
+    user: str
+    name: str
+
+
 class Online(msgspec.Struct, frozen=True):
     """The client is connected (again)."""
 
@@ -160,7 +267,10 @@ class Offline(msgspec.Struct, frozen=True):
     reason: str
 
 
-Heard = Message | Gap | Typing | MemberJoined | MemberLeft | Members | Read | Signal | RoomLost | Online | Offline
+# What is not kept in a log, and comes for this connection alone.
+Fleeting = Typing | MemberJoined | MemberLeft | Read | RoomLost | RoomAdded | RoomRemoved | RoomChanged | ProfileChanged
+
+Heard = Message | Changed | Gap | Members | Signal | Online | Offline | Fleeting
 
 
 # Answers

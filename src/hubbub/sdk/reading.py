@@ -9,7 +9,7 @@ import msgspec
 
 from hubbub.errors import ProtocolError
 from hubbub.events import RESERVED
-from hubbub.sdk.messages import NEW_MESSAGE, Message, Page
+from hubbub.sdk.messages import NEW_MESSAGE, Changed, Message, Page
 
 __all__ = [
     "Entered",
@@ -21,6 +21,7 @@ __all__ = [
     "Present",
     "Welcome",
     "is_kept",
+    "read_changed",
     "read_entered",
     "read_frame",
     "read_message",
@@ -113,6 +114,36 @@ class Stamp(msgspec.Struct, frozen=True):
     sender: str | None = msgspec.field(default=None, name="from")
 
 
+class EditedAt(msgspec.Struct, frozen=True):
+    """Where and when a message got its present text."""
+
+    sent: datetime
+
+
+class ReactedWith(msgspec.Struct, frozen=True):
+    """An emoji, and who has reacted with it."""
+
+    emoji: str
+    users: list[str]
+
+
+class ChangeMarks(msgspec.Struct, frozen=True):
+    """What changes have left in a message."""
+
+    edited: EditedAt | None = None
+    reactions: list[ReactedWith] = []
+    deleted: bool = False
+
+
+class ChangedFields(msgspec.Struct, frozen=True):
+    """The fields of the events that change messages."""
+
+    of: int
+    message: str | None = None
+    emoji: str = ""
+    on: bool = False
+
+
 class RawPage(msgspec.Struct, frozen=True):
     """The answer to `history`, and what it shares with that to `join_room`."""
 
@@ -171,7 +202,30 @@ def read_message(type_: str, payload: dict[str, Any]) -> Message:
     text = fields.get("message", "") if type_ == NEW_MESSAGE else ""
     if not isinstance(text, str):
         raise ProtocolError("the server sent a message whose text is no string")
-    return Message(stamp.room, stamp.seq, stamp.sender, text, stamp.sent, type_, fields)
+    if type_ != NEW_MESSAGE or len(fields) == 1:
+        return Message(stamp.room, stamp.seq, stamp.sender, text, stamp.sent, type_, fields)
+    marks = read_payload(payload, ChangeMarks)
+    reactions = {reaction.emoji: reaction.users for reaction in marks.reactions}
+    edited = marks.edited.sent if marks.edited is not None else None
+    return Message(
+        stamp.room, stamp.seq, stamp.sender, text, stamp.sent, type_, fields, edited, marks.deleted, reactions
+    )
+
+
+def read_changed(message: Message) -> Changed:
+    """Read a kept event that changes a message; `ProtocolError` where it is none."""
+    fields = read_payload(message.payload, ChangedFields)
+    return Changed(
+        message.room,
+        message.seq,
+        message.sender or "",
+        message.sent,
+        fields.of,
+        message.type,
+        fields.message,
+        fields.emoji,
+        fields.on,
+    )
 
 
 def read_entered(payload: dict[str, Any]) -> Entered:
