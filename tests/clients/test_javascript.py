@@ -25,9 +25,6 @@ from clients.node import node_command, npm, tool
 from clients.strings import ROOT, Strings
 from servers import running
 
-CHROMIUM = os.environ.get("HUBBUB_CHROMIUM", "/usr/bin/chromium")
-CHROMIUM_ARGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-
 PACKAGE = ROOT / "clients" / "js"
 HERE = Path(__file__).parent
 EXAMPLES = ROOT / "examples"

@@ -41,7 +41,6 @@ LAYERS = (
         "dispatch",
         "following_events",
         "oversight",
-        "people",
         "people_events",
         "search",
     ),
