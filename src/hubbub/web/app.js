@@ -1,76 +1,92 @@
-// Puts the page together: session, connection, conversation and view.
+// Puts the page together, and lets people in and out.
 
-import { Backoff } from "./backoff.js";
-import { Chat, MESSAGE_LIMIT } from "./chat.js";
-import { decode } from "./codec.js";
-import { Connection } from "./connection.js";
-import { Rooms } from "./rooms.js";
-import { Session } from "./session.js";
-import { View } from "./view.js";
+import { Hubbub } from "/hubbub.js";
+import { drawIcons } from "./icons.js";
+import { find, setText } from "./dom.js";
+import { Badge, Notifier } from "./notify.js";
+import { roomPath, Router } from "./router.js";
+import { openSettings } from "./settings-dialog.js";
+import { Shell } from "./shell.js";
+import { listen, MOD } from "./shortcuts.js";
+import { SignIn } from "./signin.js";
+import { Status } from "./status.js";
+import { Store } from "./store.js";
 
-const TICK_MS = 1000;
+const SESSION_ENDED = 4100;
 
-const now = () => Date.now();
-const session = new Session({ fetch: (...request) => fetch(...request), storage: sessionStorage, now });
-const url = `${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/ws`;
+const chat = new Hubbub("", { storage: "indexeddb", name: "page" });
+const store = new Store({
+  chat,
+  storage: localStorage,
+  page: document,
+  go: (room, seq) => router.open(roomPath(room, seq)),
+});
+const router = new Router({ window, go });
+const shell = new Shell({ chat, store, router });
+const status = new Status({ chat, retry: () => chat.retryNow() });
+const badge = new Badge({ chat, store });
+const notifier = new Notifier({
+  chat,
+  store,
+  offer: offerNotifications,
+  navigator,
+  BroadcastChannel: window.BroadcastChannel,
+  Notification: window.Notification,
+});
+const signIn = new SignIn(find("signin"), { chat, begin });
 
-let setupSecret = null;
-let chat = null;
-let connection = null;
+let isIn = false;
+let wasOffered = false;
 
-const view = new View(
-  {
-    async login(name, password) {
-      if (setupSecret) await setUp(name, password);
-      else await session.login(name, password);
-      offerSetup(null);
-      begin();
-    },
-    async logout() {
-      connection.stop();
-      chat.rooms.forget();
-      leave();
-      await session.logout().catch(() => view.login.show("Logged out here, but the server could not be told."));
-    },
-    say: (text) => chat.say(text),
-    typed: (hasText) => chat.typed(hasText),
-    goTo: (room) => chat.goTo(room),
-    retry: (key) => chat.retry(key),
-    discard: (key) => chat.discard(key),
-    showEarlier: () => chat.showEarlier(),
-    dismissNotice: () => chat.dismissNotice(),
-    // Named apart from the message's retry: this one is the connection's.
-    reconnect: () => connection.retryNow(),
-  },
-  { limit: MESSAGE_LIMIT },
-);
+function begin() {
+  isIn = true;
+  signIn.hide();
+  if (router.route.name === "signup") history.replaceState(null, "", location.pathname);
+  notifier.start();
+  shell.begin();
+  badge.draw();
+}
 
 // Nothing of the conversation stays behind: not on the page, and not in memory.
 function leave(words = "") {
-  chat = connection = null;
-  view.showLogin(words);
+  isIn = false;
+  notifier.stop();
+  shell.end();
+  status.clear();
+  badge.clear();
+  signIn.show(words);
 }
 
-function offerSetup(secret) {
-  setupSecret = secret;
-  view.login.offerSetup(secret !== null);
+async function signOut() {
+  const { user } = chat;
+  const told = chat.signOut().then(() => "", () => "Signed out here, but the server could not be told.");
+  store.forget(user);
+  history.replaceState(null, "", location.pathname);
+  leave();
+  const words = await told;
+  if (words && !isIn) signIn.show(words);
 }
 
-async function setUp(name, password) {
-  try {
-    await session.setUp(setupSecret, name, password);
-  } catch (failure) {
-    if (failure.isFinal) offerSetup(null);
-    throw failure;
-  }
+function go(route) {
+  if (isIn) shell.go(route);
+  else if (route.name === "signup") signIn.offerSignUp(route.token);
 }
 
-// Only the server knows whether the link is still good.
-async function askForSetup(secret) {
-  const isOpen = await session.isSetupOpen().catch(() => false);
-  if (isRunning()) return;
-  if (isOpen) offerSetup(secret);
-  else view.login.show("This link has been used. Log in, or ask for an account.");
+// Once, and only when there was something that a notification would have told.
+function offerNotifications() {
+  if (wasOffered || store.kept("notNow") || !window.Notification) return;
+  wasOffered = true;
+  store.keep("notNow", true);
+  shell.notice("Shall this browser tell you of mentions and direct messages?", {
+    button: "Notify me",
+    act: () => notifier.ask(),
+  });
+}
+
+function applyTheme() {
+  const { theme } = store.settings;
+  if (theme === "system") delete document.documentElement.dataset.theme;
+  else document.documentElement.dataset.theme = theme;
 }
 
 // The link of a server without accounts: /#setup=SECRET. It is used up, and should not stay in the history.
@@ -80,77 +96,36 @@ function takeSetupSecret() {
   return secret;
 }
 
-function begin() {
-  chat = new Chat({
-    rooms: new Rooms(sessionStorage),
-    send: (text) => connection.send(text),
-    changed: () => view.changed(),
-    heard: () => view.title.heard(),
-    move: (within) => connection.moveWithin(within),
-    newKey,
-    now,
-  });
-  connection = new Connection({
-    url,
-    ticket: () => session.ticket(),
-    why: () => session.whyRefused(),
-    backoff: new Backoff(),
-    WebSocket,
-    timers: { set: (act, ms) => setTimeout(act, ms), clear: (timer) => clearTimeout(timer) },
-    random: Math.random,
-    now,
-    onState: follow,
-    onFrame: hear,
-  });
-  connection.start();
-  view.showChat(() => ({ chat, state: connection.state, hasNetwork: navigator.onLine, now: now() }));
-}
-
-function follow(state) {
-  if (chat.isWelcomed) chat.disconnected();
-  if (state.name === "ended" && state.needsLogin) {
-    session.forget();
-    leave(state.words);
-  }
-  view.changed();
-}
-
-function hear(text) {
-  const event = decode(text);
-  if (event) chat.receive(event);
-}
-
-// randomUUID exists only over https and on localhost, and --no-tls serves others too.
-function newKey() {
-  if (crypto.randomUUID) return crypto.randomUUID();
-  return Array.from(crypto.getRandomValues(new Uint32Array(4)), (part) => part.toString(36)).join("-");
-}
-
-function isRunning() {
-  return connection !== null && connection.state.name !== "stopped";
-}
-
-setInterval(() => {
-  if (!isRunning()) return;
-  if (chat.tick()) connection.lost();
-  view.changed();
-}, TICK_MS);
-
-addEventListener("online", () => {
-  if (!isRunning()) return;
-  if (connection.state.name === "waiting") connection.retryNow();
-  else chat.probe();
+chat.on("closed", ({ code, reason }) => {
+  if (isIn && code === SESSION_ENDED) leave(reason || "Your session has ended. Please sign in again.");
 });
-addEventListener("offline", () => {
-  if (isRunning()) chat.probe();
-  view.changed();
+store.on("settings", applyTheme);
+addEventListener("storage", ({ key }) => {
+  if (key === "hubbub.settings") store.reread();
 });
-// After sleep the line may be dead without a word.
-document.addEventListener("visibilitychange", () => {
-  if (!document.hidden && isRunning()) chat.probe();
+document.addEventListener("visibilitychange", () => store.emit("presence"));
+find("account").addEventListener("click", () => openSettings({ chat, store, notifier, signOut }));
+listen({
+  store,
+  isActive: () => isIn,
+  acts: {
+    jump: () => shell.jump(),
+    step: (by, isUnread) => shell.step(by, isUnread),
+    search: () => shell.openSearch(),
+  },
 });
+
+applyTheme();
+drawIcons(document);
+setText(find("jump-keys"), `${MOD} K`);
+if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) setText(find("team"), location.hostname);
 
 const secret = takeSetupSecret();
-if (session.isOpen) begin();
-else view.showLogin();
-if (secret && !session.isOpen) askForSetup(secret);
+const { route } = router;
+if (await chat.resumeSession()) {
+  begin();
+} else {
+  signIn.show();
+  if (secret) signIn.offerSetup(secret);
+  else if (route.name === "signup") signIn.offerSignUp(route.token);
+}

@@ -1,134 +1,160 @@
-// Rooms, people and the way out; a drawer on a narrow screen.
+// The list of rooms and people to go to; a drawer on a narrow screen.
 
-import { find, make, setHidden, setText, tintOf } from "./dom.js";
-import { readRoomName } from "./rooms.js";
+import { find, make, setHidden, setText } from "./dom.js";
+import { icon } from "./icons.js";
+import { roomPath } from "./router.js";
+
+// What the server counts to.
+const MOST_UNREAD = 100;
 
 export class Sidebar {
   #aside = find("sidebar");
-  #main = find("conversation");
-  #toggle = find("drawer-toggle");
-  #rooms = find("rooms");
-  #members = find("members");
-  #form = find("room-form");
-  #field = find("room-field");
-  #error = find("room-error");
-  #narrow = matchMedia("(max-width: 759px)");
+  #main = find("main");
+  #open = find("sidebar-open");
+  #narrow = matchMedia("(max-width: 640px)");
   #isOpen = false;
-  #drawn = { rooms: "", members: "" };
+  #isDue = false;
+  #rows = new Map();
 
-  constructor({ goTo, logout }) {
-    this.goTo = goTo;
-    this.#toggle.addEventListener("click", () => this.#open(true));
-    find("drawer-close").addEventListener("click", () => this.close());
-    find("backdrop").addEventListener("click", () => this.close());
-    find("logout").addEventListener("click", logout);
-    this.#narrow.addEventListener("change", () => this.#open(false));
+  constructor({ chat, store }) {
+    this.chat = chat;
+    this.store = store;
+    this.#open.addEventListener("click", () => this.toggle(true));
+    for (const id of ["sidebar-close", "backdrop"]) find(id).addEventListener("click", () => this.toggle(false));
+    this.#narrow.addEventListener("change", () => this.toggle(false));
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && this.#isOpen) this.close();
+      if (event.key === "Escape" && this.#isOpen && !event.defaultPrevented) this.toggle(false);
     });
-    this.#form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      this.#submit();
+    // Also for the room where the reader is: then the address stays the same.
+    this.#aside.addEventListener("click", (event) => {
+      if (event.target.closest("a")) this.toggle(false, { isLeft: true });
     });
-    this.#field.addEventListener("input", () => this.#complain(""));
-    this.#open(false);
+    for (const event of ["rooms", "room", "state"]) chat.on(event, () => this.changed());
+    for (const event of ["names", "presence"]) store.on(event, () => this.changed());
+    this.toggle(false);
   }
 
-  render({ rooms, room, members, unlisted, user }) {
-    this.#drawRooms(rooms, room.name);
-    this.#drawMembers(members, unlisted, user);
-    setText(find("user-name"), user ?? "");
+  // The rooms in the order in which they are listed, for going to the next one.
+  get order() {
+    return [...listed(this.chat, this.store).rooms, ...listed(this.chat, this.store).directs];
+  }
+
+  // Many changes, one drawing.
+  changed() {
+    if (this.#isDue) return;
+    this.#isDue = true;
+    requestAnimationFrame(() => {
+      this.#isDue = false;
+      this.draw();
+    });
+  }
+
+  draw() {
+    const { rooms, directs } = listed(this.chat, this.store);
+    this.#fill(find("rooms"), rooms);
+    this.#fill(find("directs"), directs);
+    const kept = new Set([...rooms, ...directs]);
+    for (const room of [...this.#rows.keys()]) if (!kept.has(room)) this.#rows.delete(room);
+    setText(find("account-name"), this.chat.user ? this.store.nameOf(this.chat.user) : "");
+    find("account-dot").classList.toggle("is-online", this.chat.state === "online");
   }
 
   clear() {
-    this.#open(false);
-    this.#form.reset();
-    this.#complain("");
-    this.#rooms.replaceChildren();
-    this.#members.replaceChildren();
-    this.#drawn = { rooms: "", members: "" };
-    setText(find("user-name"), "");
+    this.toggle(false);
+    this.#rows.clear();
+    for (const id of ["rooms", "directs"]) find(id).replaceChildren();
+    setText(find("account-name"), "");
   }
 
-  close() {
-    this.#open(false);
-    this.#toggle.focus();
-  }
-
-  #open(isOpen) {
+  // isLeft: the focus goes where the reader goes, and not back to the button.
+  toggle(isOpen, { isLeft = false } = {}) {
     const isDrawer = this.#narrow.matches;
+    const wasOpen = this.#isOpen;
     this.#isOpen = isDrawer && isOpen;
-    this.#toggle.setAttribute("aria-expanded", String(this.#isOpen));
+    this.#open.setAttribute("aria-expanded", String(this.#isOpen));
     this.#aside.classList.toggle("is-open", this.#isOpen);
     setHidden(find("backdrop"), !this.#isOpen);
     // What is out of sight must be out of reach of the Tab key too.
     this.#aside.inert = isDrawer && !this.#isOpen;
-    this.#main.inert = this.#isOpen;
-    if (this.#isOpen) find("drawer-close").focus();
+    this.#main.inert = find("panel").inert = this.#isOpen;
+    if (this.#isOpen) (this.#aside.querySelector("[aria-current]") ?? find("sidebar-close")).focus();
+    else if (wasOpen && !isLeft) this.#open.focus();
   }
 
-  #submit() {
-    const name = readRoomName(this.#field.value);
-    if (name === null) {
-      this.#complain("A room name has 1 to 64 letters, digits, spaces or . _ -");
-      this.#field.focus();
-      return;
+  // Rows are kept and moved, never made anew: the focus may be on one.
+  #fill(list, rooms) {
+    for (const [at, room] of rooms.entries()) {
+      if (!this.#rows.has(room)) this.#rows.set(room, new Row(room, this.store.otherIn(room) !== null));
+      const row = this.#rows.get(room);
+      row.draw(this.chat.rooms.get(room), this.store);
+      if (list.children[at] !== row.element) list.insertBefore(row.element, list.children[at] ?? null);
     }
-    this.#form.reset();
-    this.#enter(name);
-  }
-
-  #enter(name) {
-    this.#complain("");
-    this.#open(false);
-    this.goTo(name);
-  }
-
-  #complain(words) {
-    this.#field.toggleAttribute("aria-invalid", words !== "");
-    if (words) this.#field.setAttribute("aria-invalid", "true");
-    setText(this.#error, words);
-    setHidden(this.#error, words === "");
-  }
-
-  #drawRooms(rooms, current) {
-    const { names } = rooms;
-    const titles = names.map((name) => rooms.titleOf(name));
-    if (!this.#isNew("rooms", [current, ...names, ...titles])) return;
-    this.#rooms.replaceChildren(...names.map((name, at) => this.#roomItem(name, titles[at], name === current)));
-  }
-
-  #roomItem(name, title, isCurrent) {
-    const button = make("button", { type: "button", className: "room", title }, make("span", {}, title));
-    if (isCurrent) button.setAttribute("aria-current", "true");
-    button.addEventListener("click", () => this.#enter(name));
-    return make("li", {}, button);
-  }
-
-  #drawMembers(members, unlisted, user) {
-    setHidden(find("people"), members === null);
-    if (members === null || !this.#isNew("members", [user, unlisted, ...members])) return;
-    setText(find("people-count"), String(members.length + unlisted));
-    this.#members.replaceChildren(...members.map((name) => memberItem(name, name === user)));
-    if (unlisted) this.#members.append(make("li", { className: "member" }, `and ${unlisted} more`));
-  }
-
-  // Redrawing equal lists would take the focus from the button under it.
-  #isNew(what, values) {
-    const drawn = JSON.stringify(values);
-    if (this.#drawn[what] === drawn) return false;
-    this.#drawn[what] = drawn;
-    return true;
+    while (list.children.length > rooms.length) list.lastElementChild.remove();
   }
 }
 
-function memberItem(name, isSelf) {
-  const item = make(
-    "li",
-    { className: "member" },
-    make("span", { className: `dot ${tintOf(name)}`, "aria-hidden": "true" }),
-    make("span", { className: "member-name" }, name),
-  );
-  if (isSelf) item.append(make("span", { className: "you" }, "you"));
-  return item;
+class Row {
+  #drawn = "";
+
+  constructor(room, isDirect) {
+    this.room = room;
+    this.isDirect = isDirect;
+    this.name = make("bdi", { className: "place-name" });
+    this.mark = isDirect ? make("span", { className: "dot" }) : icon("hash");
+    this.count = make("span", { className: "pill", hidden: true });
+    this.words = make("span", { className: "visually-hidden" });
+    this.muted = icon("bell-off");
+    this.link = make("a", { href: roomPath(room) }, this.mark, this.name, this.muted, this.count, this.words);
+    this.element = make("li", {}, this.link);
+    this.count.setAttribute("aria-hidden", "true");
+  }
+
+  draw(room, store) {
+    const isCurrent = store.room === this.room;
+    const isOnline = this.isDirect && store.isOnline(store.otherIn(this.room));
+    const { unread, muted } = room;
+    const mentions = this.isDirect ? unread : room.mentions;
+    const title = store.titleOf(this.room);
+    const drawn = JSON.stringify([isCurrent, isOnline, unread, mentions, muted, title]);
+    if (drawn === this.#drawn) return;
+    this.#drawn = drawn;
+    setText(this.name, title);
+    this.link.title = title;
+    if (isCurrent) this.link.setAttribute("aria-current", "page");
+    else this.link.removeAttribute("aria-current");
+    this.link.classList.toggle("is-unread", unread > 0 && (!muted || mentions > 0));
+    this.link.classList.toggle("is-muted", muted);
+    this.muted.classList.toggle("is-gone", !muted);
+    if (this.isDirect) this.mark.classList.toggle("is-online", isOnline);
+    const shown = mentions || (muted ? 0 : unread);
+    setHidden(this.count, shown === 0);
+    this.count.classList.toggle("is-mention", mentions > 0);
+    setText(this.count, `${mentions && !this.isDirect ? "@ " : ""}${countWords(shown)}`);
+    setText(this.words, this.#say({ unread, mentions, muted, isOnline }));
+  }
+
+  #say({ unread, mentions, muted, isOnline }) {
+    const parts = [];
+    if (this.isDirect) parts.push(isOnline ? "online" : "offline");
+    if (unread > 0) parts.push(`${countWords(unread)} unread`);
+    if (mentions > 0 && !this.isDirect) parts.push(mentions === 1 ? "1 mention" : `${mentions} mentions`);
+    if (muted) parts.push("muted");
+    return parts.map((part) => `, ${part}`).join("");
+  }
+}
+
+export function countWords(count) {
+  return count >= MOST_UNREAD ? "99+" : String(count);
+}
+
+// Rooms by name, so that each stays where the eye expects it; direct messages with the newest first.
+function listed({ rooms }, store) {
+  const names = [...rooms.values()].filter(({ followed }) => followed !== false).map(({ room }) => room);
+  const { compare } = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
+  const isDirect = (room) => store.otherIn(room) !== null;
+  const activeOf = (room) => rooms.get(room).active ?? "";
+  return {
+    rooms: names.filter((room) => !isDirect(room)).sort((a, b) => compare(store.titleOf(a), store.titleOf(b))),
+    directs: names.filter(isDirect).sort((a, b) => compare(activeOf(b), activeOf(a)) || compare(a, b)),
+  };
 }

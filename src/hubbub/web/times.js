@@ -1,22 +1,18 @@
-// Dates and times as the reader's own locale writes them.
+// How long ago something was, in a word or two.
 
-const TIME = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const FULL = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "medium" });
-const DAY = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const DAY_AND_YEAR = new Intl.DateTimeFormat(undefined, { dateStyle: "long" });
+const STEPS = [
+  ["year", 365 * 24 * 3600],
+  ["month", 30 * 24 * 3600],
+  ["day", 24 * 3600],
+  ["hour", 3600],
+  ["minute", 60],
+];
 
-export const timeOf = (date) => TIME.format(date);
-export const fullTimeOf = (date) => FULL.format(date);
-
-export function isSameDay(one, other) {
-  return one.toDateString() === other.toDateString();
-}
-
-export function dayWords(date, today) {
-  if (isSameDay(date, today)) return "Today";
-  const yesterday = new Date(today);
-  // By calendar and not by 24 hours: days of 23 and 25 hours exist.
-  yesterday.setDate(today.getDate() - 1);
-  if (isSameDay(date, yesterday)) return "Yesterday";
-  return (date.getFullYear() === today.getFullYear() ? DAY : DAY_AND_YEAR).format(date);
+// when: RFC 3339, or what Date reads. Returns "" for no time at all.
+export function agoWords(when, now = Date.now()) {
+  const seconds = (Date.parse(when) - now) / 1000;
+  if (Number.isNaN(seconds)) return "";
+  const [unit, length] = STEPS.find(([, each]) => Math.abs(seconds) >= each) ?? [];
+  if (unit === undefined) return "just now";
+  return new Intl.RelativeTimeFormat(undefined, { numeric: "auto" }).format(Math.trunc(seconds / length), unit);
 }
