@@ -23,7 +23,7 @@ const store = new Store({
 });
 const router = new Router({ window, go });
 const shell = new Shell({ chat, store, router });
-const status = new Status({ chat, retry: () => chat.retryNow() });
+const status = new Status({ chat, retry });
 const badge = new Badge({ chat, store });
 const notifier = new Notifier({
   chat,
@@ -36,6 +36,7 @@ const notifier = new Notifier({
 const signIn = new SignIn(find("signin"), { chat, begin });
 
 let isIn = false;
+let endedWords = "";
 let wasOffered = false;
 
 function begin() {
@@ -45,6 +46,12 @@ function begin() {
   notifier.start();
   shell.begin();
   badge.draw();
+}
+
+// A connection that the server has ended for good is begun anew.
+async function retry() {
+  if (chat.state !== "closed") chat.retryNow();
+  else if (await chat.resumeSession()) shell.begin();
 }
 
 // Nothing of the conversation stays behind: not on the page, and not in memory.
@@ -97,7 +104,9 @@ function takeSetupSecret() {
 }
 
 chat.on("closed", ({ code, reason }) => {
-  if (isIn && code === SESSION_ENDED) leave(reason || "Your session has ended. Please sign in again.");
+  if (code !== SESSION_ENDED) return;
+  endedWords = reason || "Your session has ended. Please sign in again.";
+  if (isIn) leave(endedWords);
 });
 store.on("settings", applyTheme);
 addEventListener("storage", ({ key }) => {
@@ -125,7 +134,7 @@ const { route } = router;
 if (await chat.resumeSession()) {
   begin();
 } else {
-  signIn.show();
+  signIn.show(endedWords);
   if (secret) signIn.offerSetup(secret);
   else if (route.name === "signup") signIn.offerSignUp(route.token);
 }

@@ -172,13 +172,18 @@ export class Directory {
       const avatar = make("span", { className: `avatar ${tintOf(user)}` }, [...name][0].toUpperCase());
       avatar.setAttribute("aria-hidden", "true");
       const words = make("span", { className: "entry-words" }, make("b", {}, make("bdi", {}, name)), make("small", {}, `@${user}`));
-      const button = make("button", { type: "button", className: "secondary" }, "Message");
-      button.setAttribute("aria-label", `Message ${name}`);
-      button.addEventListener("click", () => this.store.message(user));
-      const entry = make("li", { className: "entry" }, make("span", { className: "dot" }), avatar, words, button);
+      const entry = make("li", { className: "entry" }, make("span", { className: "dot" }), avatar, words);
       entry.dataset.user = user;
+      entry.append(user === this.chat.user ? make("small", { className: "hint" }, "you") : this.#messageButton(user, name));
       return entry;
     });
+  }
+
+  #messageButton(user, name) {
+    const button = make("button", { type: "button", className: "secondary" }, "Message");
+    button.setAttribute("aria-label", `Message ${name}`);
+    button.addEventListener("click", () => this.store.message(user));
+    return button;
   }
 
   // What is joined already, and who is online, changes while the list is shown.
@@ -192,7 +197,7 @@ export class Directory {
         setText(entry.querySelector("small"), `@${user}${isOnline ? " · online" : ""}`);
         continue;
       }
-      const words = this.chat.rooms.get(room)?.followed ? "Open" : "Join";
+      const words = this.chat.rooms.has(room) ? "Open" : "Join";
       const button = entry.querySelector("button");
       setText(button, words);
       button.setAttribute("aria-label", `${words} ${title}`);

@@ -96,13 +96,13 @@ export class Members {
   }
 }
 
-// A person to start a direct message with.
+// A person, to start a direct message with.
 function personButton(user, isHere, chat, store) {
   const name = make("bdi", {}, store.nameOf(user));
   const dot = make("span", { className: `dot ${isHere ? "is-online" : ""}` });
-  const button = make("button", { type: "button", className: "person", title: `Message ${user}` }, dot, name);
+  if (user === chat.user) return make("div", { className: "person is-self" }, dot, name, make("small", {}, "you"));
+  const button = make("button", { type: "button", className: "person", title: `Message @${user}` }, dot, name);
   button.dataset.user = user;
-  if (user === chat.user) button.append(make("small", {}, "you"));
   button.append(make("span", { className: "visually-hidden" }, `, ${isHere ? "here" : "away"}, message`));
   button.addEventListener("click", () => store.message(user));
   return button;

@@ -19,8 +19,8 @@ export function openSettings({ chat, store, notifier, signOut }) {
     part("You", who, nameForm(chat, store), make("div", { className: "row" }, out, keys)),
     part(
       "Appearance",
-      choices(store, "theme", "Colours", { system: "As the system", light: "Light", dark: "Dark" }),
-      choices(store, "clock", "Time", { system: "As the language", 24: "24 hours", 12: "12 hours" }),
+      choices(store, "theme", "Colours", [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]]),
+      choices(store, "clock", "Time", [["system", "As the language has it"], ["24", "24 hours"], ["12", "12 hours"]]),
     ),
     part("Notifications", ...notifications(store, notifier)),
     part("Keyboard", check(store, "singleKeys", "Shortcuts of a single key (? and /)")),
@@ -53,7 +53,7 @@ function field(words, input) {
 }
 
 function choices(store, name, title, options) {
-  const rows = Object.entries(options).map(([value, words]) => {
+  const rows = options.map(([value, words]) => {
     const input = make("input", { type: "radio", name: `setting-${name}`, value, checked: store.settings[name] === value });
     input.addEventListener("change", () => store.change(name, value));
     return make("label", { className: "check" }, input, words);
@@ -68,11 +68,11 @@ function check(store, name, words) {
 }
 
 function notifications(store, notifier) {
-  const which = choices(store, "notify", "Tell me about", {
-    mentions: "Mentions and direct messages",
-    all: "Everything",
-    off: "Nothing",
-  });
+  const which = choices(store, "notify", "Tell me about", [
+    ["mentions", "Mentions and direct messages"],
+    ["all", "Everything"],
+    ["off", "Nothing"],
+  ]);
   const words = make("p", { className: "hint" });
   const button = make("button", { type: "button", className: "secondary" }, "Allow notifications");
   const draw = () => {

@@ -24,6 +24,8 @@ export class Shell {
   #isEntering = false;
   #isBegun = false;
   #refused = new Set();
+  #followed = new Set();
+  #wide = matchMedia("(min-width: 1001px)");
   #notice = { act: null };
 
   constructor({ chat, store, router }) {
@@ -51,6 +53,8 @@ export class Shell {
     document.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && !event.defaultPrevented && find("panel").contains(event.target)) this.togglePanel(this.#panel);
     });
+    // What is beside the messages on a wide page would be over them on a narrow one.
+    this.#wide.addEventListener("change", () => this.#wide.matches || this.#closePanel());
     chat.on("rooms", () => this.#roomsChanged());
     chat.on("room", ({ room }) => room === store.room && this.#drawHead());
     chat.on("members", ({ room }) => room === store.room && this.#drawHead());
@@ -65,6 +69,7 @@ export class Shell {
   begin() {
     this.#isBegun = false;
     this.#refused.clear();
+    this.#followed.clear();
     setHidden(find("shell"), false);
     this.sidebar.draw();
     if (this.chat.state === "online") this.#online();
@@ -114,19 +119,22 @@ export class Shell {
   }
 
   #roomsChanged() {
-    for (const { room, state } of this.chat.rooms.values()) if (state === "in") this.#refused.delete(room);
+    for (const { room, state, followed } of [...this.chat.rooms.values()]) {
+      if (state === "in") this.#refused.delete(room);
+      if (followed) this.#followed.add(room);
+      // Unfollowed, here or on another device; a room that an application has let us into was never followed.
+      else if (this.#followed.delete(room)) this.chat.leave(room).catch(() => {});
+    }
     this.#enterAll();
     const { room } = this.store;
     if (!this.#isBegun || room === null) return;
-    // Removed from the room that is shown, here or on another device; or let in by another tab.
-    const isFollowed = this.#follows(room);
-    if (isFollowed === find("timeline").hidden) this.router.follow();
+    // Out of the room that is shown, here or on another device; or in it by another tab.
+    if (this.#isListed(room) === find("timeline").hidden) this.router.follow();
     this.#drawHead();
   }
 
-  #follows(room) {
-    const known = this.chat.rooms.get(room);
-    return known !== undefined && known.followed !== false;
+  #isListed(room) {
+    return this.sidebar.order.includes(room);
   }
 
   // Going somewhere
@@ -142,19 +150,19 @@ export class Shell {
 
   #goHome() {
     const last = this.store.kept("last");
-    const [first] = this.sidebar.order;
-    const room = typeof last === "string" && this.#follows(last) ? last : first;
+    const room = [last, FIRST_ROOM].find((each) => this.#isListed(each)) ?? this.sidebar.order[0];
     this.router.open(room === undefined ? "#/directory" : roomPath(room), { isReplaced: true });
   }
 
   #showRoom(room, seq) {
     const isOther = room !== this.store.room;
     this.store.room = room;
-    if (!this.#follows(room)) return this.#showInvitation(room);
+    if (!this.#isListed(room)) return this.#showInvitation(room);
     this.store.keep("last", room);
     this.#showView("timeline");
     this.#drawHead();
-    if (isOther && this.#panel !== null) this.#openPanel(this.#panel);
+    if (this.#panel === null && this.#wide.matches && this.store.kept("people") !== false) this.#openPanel("members");
+    else if (isOther && this.#panel !== null) this.#openPanel(this.#panel);
     this.timeline.show(room, seq);
   }
 
@@ -205,7 +213,7 @@ export class Shell {
   async message(user) {
     const room = directRoom(this.chat.user, user);
     try {
-      if (!this.#follows(room)) await this.chat.follow(room);
+      if (!this.#isListed(room)) await this.chat.follow(room);
       closeDialogs();
       this.router.open(roomPath(room));
     } catch (error) {
@@ -301,6 +309,7 @@ export class Shell {
   async #leave(room) {
     try {
       await this.chat.unfollow(room);
+      await this.chat.leave(room);
       if (this.store.room === room) {
         this.store.keep("last", null);
         this.router.open("#/", { isReplaced: true });
@@ -314,6 +323,8 @@ export class Shell {
 
   togglePanel(kind) {
     if (kind === null) return;
+    // On a wide page it stays as the reader wants it.
+    if (this.#wide.matches) this.store.keep("people", this.#panel !== kind && kind === "members");
     if (this.#panel !== kind) return this.#openPanel(kind, { isFocused: true });
     this.#closePanel();
     find(`${kind}-toggle`).focus();

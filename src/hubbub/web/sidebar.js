@@ -149,7 +149,8 @@ export function countWords(count) {
 
 // Rooms by name, so that each stays where the eye expects it; direct messages with the newest first.
 function listed({ rooms }, store) {
-  const names = [...rooms.values()].filter(({ followed }) => followed !== false).map(({ room }) => room);
+  // What was unfollowed is left at once; a room that an application has let us into is not followed, and stays.
+  const names = [...rooms.values()].filter(({ followed, state }) => followed || state !== "out").map(({ room }) => room);
   const { compare } = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const isDirect = (room) => store.otherIn(room) !== null;
   const activeOf = (room) => rooms.get(room).active ?? "";
