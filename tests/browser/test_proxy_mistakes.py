@@ -65,18 +65,17 @@ def test_who_is_logged_in_is_told_that_the_host_is_not_passed_on(
     percy.enter("percy")
     proxy.change = own_host(plain)
     percy.page.reload()
-    expect(percy.page.locator("#notice")).to_contain_text(NO_HOST)
+    expect(percy.page.locator("#status")).to_contain_text(NO_HOST)
     # It goes on by itself once that is mended.
     proxy.change = lambda lines: lines
     percy.page.get_by_role("button", name="Try now").click()
     percy.expect_entered()
-    expect(percy.page.locator("#notice")).to_be_hidden()
 
 
 def test_the_page_says_that_no_websocket_gets_through(percy: Person, proxy: HeadProxy, plain: ServerProcess) -> None:
     proxy.change = no_upgrade
     percy.log_in("percy")
-    expect(percy.page.locator("#notice")).to_contain_text(NO_UPGRADE)
+    expect(percy.page.locator("#status")).to_contain_text(NO_UPGRADE)
     assert "a proxy on the way does not pass it on" in plain.log()
     proxy.change = lambda lines: lines
     percy.page.get_by_role("button", name="Try now").click()

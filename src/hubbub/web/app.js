@@ -1,6 +1,7 @@
 // Puts the page together, and lets people in and out.
 
 import { Hubbub } from "/hubbub.js";
+import { Brief } from "./brief.js";
 import { drawIcons } from "./icons.js";
 import { find, setText } from "./dom.js";
 import { Badge, Notifier } from "./notify.js";
@@ -33,7 +34,14 @@ const notifier = new Notifier({
   BroadcastChannel: window.BroadcastChannel,
   Notification: window.Notification,
 });
-const signIn = new SignIn(find("signin"), { chat, begin });
+const brief = new Brief({ local: localStorage, session: sessionStorage, BroadcastChannel });
+const signIn = new SignIn(find("signin"), {
+  chat,
+  begin: (isKept) => {
+    brief.begin(isKept);
+    begin();
+  },
+});
 
 let isIn = false;
 let endedWords = "";
@@ -68,6 +76,7 @@ async function signOut() {
   const { user } = chat;
   const told = chat.signOut().then(() => "", () => "Signed out here, but the server could not be told.");
   store.forget(user);
+  brief.end();
   history.replaceState(null, "", location.pathname);
   leave();
   const words = await told;
@@ -131,10 +140,16 @@ if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) setText(fi
 
 const secret = takeSetupSecret();
 const { route } = router;
-if (await chat.resumeSession()) {
+const isOver = await brief.isOver();
+const isResumed = await chat.resumeSession();
+if (isOver) {
+  brief.end();
+  if (isResumed) await chat.signOut().catch(() => {});
+}
+if (isResumed && !isOver) {
   begin();
 } else {
-  signIn.show(endedWords);
+  signIn.show(isOver ? "" : endedWords);
   if (secret) signIn.offerSetup(secret);
   else if (route.name === "signup") signIn.offerSignUp(route.token);
 }

@@ -6,6 +6,8 @@ import { icon } from "./icons.js";
 // What one request may ask for; beyond it the panel counts.
 const AWAY_SHOWN = 100;
 const HERE_SHOWN = 200;
+// Whoever leaves may follow the room, and the server is asked no more often than that.
+const ASK_EVERY_MS = 5_000;
 
 export class Members {
   #panel = find("panel");
@@ -13,6 +15,9 @@ export class Members {
   #hasMore = false;
   #drawn = "";
   #isDue = false;
+  #seen = new Set();
+  #askedAt = 0;
+  #timer;
 
   // close: what the button in the panel does.
   constructor({ chat, store, close }) {
@@ -30,8 +35,15 @@ export class Members {
     this.#followers = [];
     this.#hasMore = false;
     this.#drawn = "";
+    this.#seen.clear();
     this.#panel.setAttribute("aria-label", "People in this room");
     this.draw();
+    await this.#ask();
+  }
+
+  async #ask() {
+    const { room } = this;
+    this.#askedAt = Date.now();
     try {
       const { users, next } = await this.chat.request("list_users", { room, limit: AWAY_SHOWN });
       if (this.room !== room) return;
@@ -46,6 +58,7 @@ export class Members {
 
   hide() {
     this.room = null;
+    clearTimeout(this.#timer);
     this.#panel.replaceChildren();
   }
 
@@ -55,13 +68,25 @@ export class Members {
     requestAnimationFrame(() => {
       this.#isDue = false;
       this.draw();
+      this.#askAgain();
     });
+  }
+
+  // Where somebody has left who is not known to follow the room.
+  #askAgain() {
+    const members = this.chat.rooms.get(this.room)?.members ?? new Set();
+    const isUnknown = [...this.#seen].some((user) => !members.has(user) && !this.#followers.includes(user));
+    this.#seen = new Set(members);
+    if (!isUnknown) return;
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#ask(), Math.max(0, this.#askedAt + ASK_EVERY_MS - Date.now()));
   }
 
   draw() {
     const room = this.chat.rooms.get(this.room);
     if (room === undefined) return;
     const byName = (a, b) => this.store.nameOf(a).localeCompare(this.store.nameOf(b));
+    for (const user of room.members) if (this.#seen.size < HERE_SHOWN) this.#seen.add(user);
     const here = [...room.members].sort(byName);
     const away = this.#followers.filter((user) => !room.members.has(user)).sort(byName);
     const drawn = JSON.stringify([room.count, this.#hasMore, [here, away].map((users) => users.map((user) => [user, this.store.nameOf(user)]))]);

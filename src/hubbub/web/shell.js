@@ -95,7 +95,10 @@ export class Shell {
   async #online() {
     if (!this.#isBegun) {
       this.#isBegun = true;
-      if (this.chat.rooms.size === 0) await this.chat.follow(FIRST_ROOM).catch(() => {});
+      const hasRooms = [...this.chat.rooms.keys()].some((room) => this.store.otherIn(room) === null);
+      // Once: who has left every room is not put back into one.
+      if (!hasRooms && !this.store.kept("begun")) await this.chat.follow(FIRST_ROOM).catch(() => {});
+      this.store.keep("begun", true);
       this.router.follow();
     }
     this.#refused.clear();
@@ -181,11 +184,12 @@ export class Shell {
     join.focus();
   }
 
+  // name: as the address has it. The reader may have gone elsewhere before the answer comes.
   async #follow(name, error) {
     try {
       const { room } = await this.chat.follow(name);
-      if (room !== this.store.room) this.router.open(roomPath(room), { isReplaced: true });
-      else this.router.follow();
+      if (this.store.room === name && room !== name) this.router.open(roomPath(room), { isReplaced: true });
+      else if (this.store.room === name && find("timeline").hidden) this.router.follow();
     } catch (failure) {
       setText(error, wordsOf(failure));
       setHidden(error, false);

@@ -14,7 +14,7 @@ export class SignIn {
   #kind = "signin";
   #secret = "";
 
-  // begin: told once somebody is signed in.
+  // begin: told once somebody is signed in, and whether that is to be kept.
   constructor(element, { chat, begin }) {
     this.element = element;
     this.chat = chat;
@@ -118,7 +118,7 @@ export class SignIn {
     this.#wait(true);
     try {
       await this.#enter(name, this.password.value);
-      this.begin();
+      this.begin(this.remember.checked);
     } catch (error) {
       this.#point(error.field === "name" ? this.name : this.password, wordsOf(error));
       if (!error.field) this.password.select();
@@ -134,7 +134,7 @@ export class SignIn {
       const name = this.fullName.value.trim();
       await this.#make("/signup", { invitation: secret, username, password, ...(name && { name }) });
     }
-    await this.chat.signIn(username, password, { remember: this.remember.checked });
+    await this.chat.signIn(username, password);
   }
 
   async #make(path, body) {
