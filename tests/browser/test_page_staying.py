@@ -108,11 +108,11 @@ def test_one_tab_of_several_notifies(browser: Browser, server: RestartableServer
         bob = someone()
         bob.enter("bob")
         bob.say("Nothing for anybody")
-        bob.say("Look, @alice")
+        bob.say("@alice, look")
         for tab in tabs:
             tab.expect_unread("general", ", 2 unread, 1 mention")
         tabs[0].page.wait_for_function("window.told.length > 0")
-        assert tabs[0].page.evaluate("window.told") == [["bob in general", "Look, @alice"]]
+        assert tabs[0].page.evaluate("window.told") == [["bob in general", "@alice, look"]]
         assert tabs[1].page.evaluate("window.told") == []
     finally:
         context.close()
@@ -127,7 +127,7 @@ def test_notifications_are_offered_with_the_first_that_would_have_been(someone: 
     alice.expect_heard("Good morning", "bob")
     offer = alice.page.get_by_role("button", name="Notify me")
     expect(offer).to_be_hidden()
-    bob.say("Good morning, @alice")
+    bob.say("@alice, good morning")
     expect(offer).to_be_visible()
     alice.expect_accessible()
     alice.page.get_by_role("button", name="Close this notice").click()

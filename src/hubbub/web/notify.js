@@ -117,6 +117,8 @@ export function mentions(text, user) {
 // The title of the tab and the count on its icon: what is for the reader alone counts there.
 export class Badge {
   #drawn = "";
+  #link = find("favicon");
+  #plain = this.#link.href;
   #icon = null;
 
   constructor({ chat, store }) {
@@ -149,14 +151,14 @@ export class Badge {
   async #drawIcon(count, hasUnread) {
     if (count > 0) navigator.setAppBadge?.(count).catch(() => {});
     else navigator.clearAppBadge?.().catch(() => {});
-    const link = find("favicon");
+    const link = this.#link;
     if (count === 0 && !hasUnread) {
-      link.href = "/web/icon.svg";
+      link.href = this.#plain;
       link.type = "image/svg+xml";
       return;
     }
     const drawn = this.#drawn;
-    this.#icon ??= loaded("/web/icon.svg");
+    this.#icon ??= loaded(this.#plain);
     const image = await this.#icon.catch(() => null);
     if (image === null || drawn !== this.#drawn) return;
     link.type = "image/png";

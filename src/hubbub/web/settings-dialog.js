@@ -145,8 +145,9 @@ function passwordForm(chat) {
   });
 }
 
-// Shown to those who may: only the server knows.
+// Shown to those who may: admins, and whom the server's rules let invite. Others are not asked about, in vain.
 async function showInvitations(section, chat) {
+  if (chat.role !== "admin" && !chat.features?.includes("invite")) return;
   const list = make("ul", { className: "entries" });
   const draw = async () => {
     const answer = await chat.http("/invitations", { method: "GET" });

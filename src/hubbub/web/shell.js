@@ -51,7 +51,8 @@ export class Shell {
       act?.();
     });
     document.addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.defaultPrevented && find("panel").contains(event.target)) this.togglePanel(this.#panel);
+      const isThere = [find("panel"), find("members-toggle"), find("search-toggle")].some((part) => part.contains(event.target));
+      if (event.key === "Escape" && !event.defaultPrevented && isThere) this.togglePanel(this.#panel);
     });
     // What is beside the messages on a wide page would be over them on a narrow one.
     this.#wide.addEventListener("change", () => this.#wide.matches || this.#closePanel());
@@ -164,8 +165,7 @@ export class Shell {
     this.store.keep("last", room);
     this.#showView("timeline");
     this.#drawHead();
-    if (this.#panel === null && this.#wide.matches && this.store.kept("people") !== false) this.#openPanel("members");
-    else if (isOther && this.#panel !== null) this.#openPanel(this.#panel);
+    this.#followPanel(room, isOther);
     this.timeline.show(room, seq);
   }
 
@@ -338,6 +338,15 @@ export class Shell {
     if (find("timeline").hidden) return;
     if (this.#panel === "search") this.search.focus?.();
     else this.#openPanel("search", { isFocused: true });
+  }
+
+  // Who is in a direct message is in its head already; on a narrow page the panel would be over what was gone to.
+  #followPanel(room, isOther) {
+    const isDirect = this.store.otherIn(room) !== null;
+    if (!this.#wide.matches || (isDirect && this.#panel === "members")) this.#closePanel();
+    else if (isOther && this.#panel === "search") this.search.show(room);
+    else if (isOther && this.#panel !== null) this.#openPanel(this.#panel);
+    else if (!isDirect && this.#panel === null && this.#wide.matches && this.store.kept("people") !== false) this.#openPanel("members");
   }
 
   #openPanel(kind, { isFocused = false } = {}) {

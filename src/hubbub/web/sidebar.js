@@ -15,10 +15,15 @@ export class Sidebar {
   #isOpen = false;
   #isDue = false;
   #rows = new Map();
+  #lists = find("sidebar-lists");
+  #beyond = { above: find("unread-above"), below: find("unread-below") };
 
   constructor({ chat, store }) {
     this.chat = chat;
     this.store = store;
+    this.#lists.addEventListener("scroll", () => this.#look(), { passive: true });
+    new ResizeObserver(() => this.#look()).observe(this.#lists);
+    for (const button of Object.values(this.#beyond)) button.addEventListener("click", () => button.target?.scrollIntoView({ block: "center" }));
     this.#open.addEventListener("click", () => this.toggle(true));
     for (const id of ["sidebar-close", "backdrop"]) find(id).addEventListener("click", () => this.toggle(false));
     this.#narrow.addEventListener("change", () => this.toggle(false));
@@ -57,6 +62,22 @@ export class Sidebar {
     for (const room of [...this.#rows.keys()]) if (!kept.has(room)) this.#rows.delete(room);
     setText(find("account-name"), this.chat.user ? this.store.nameOf(this.chat.user) : "");
     find("account-dot").classList.toggle("is-online", this.chat.state === "online");
+    this.#look();
+  }
+
+  // What is unread beyond the edges of the list is said at the edges.
+  #look() {
+    const { top, bottom } = this.#lists.getBoundingClientRect();
+    const found = { above: null, below: null };
+    for (const link of this.#lists.querySelectorAll("a.is-unread")) {
+      const place = link.getBoundingClientRect();
+      if (place.bottom <= top + 4) found.above = link;
+      else if (place.top >= bottom - 4) found.below ??= link;
+    }
+    for (const [side, button] of Object.entries(this.#beyond)) {
+      button.target = found[side];
+      setHidden(button, found[side] === null);
+    }
   }
 
   clear() {
@@ -120,6 +141,7 @@ class Row {
     this.#drawn = drawn;
     setText(this.name, title);
     this.link.title = title;
+    if (isCurrent && !this.link.hasAttribute("aria-current")) requestAnimationFrame(() => this.link.scrollIntoView({ block: "nearest" }));
     if (isCurrent) this.link.setAttribute("aria-current", "page");
     else this.link.removeAttribute("aria-current");
     this.link.classList.toggle("is-unread", unread > 0 && (!muted || mentions > 0));
