@@ -130,7 +130,7 @@ function passwordForm(chat) {
   const fresh = make("input", { type: "password", autocomplete: "new-password" });
   const again = make("input", { type: "password", autocomplete: "new-password" });
   const user = make("input", { type: "text", value: chat.user, autocomplete: "username", hidden: true });
-  const fields = [user, field("Present password", current), field("New password", fresh), field("New password again", again)];
+  const fields = [user, field("Present password", current), field("New password, of 8 characters or more", fresh), field("The new password again", again)];
   return form(fields, "Change password", async () => {
     if (!current.value || !fresh.value) refuse("Please fill in all three.");
     if (fresh.value !== again.value) refuse("The new passwords differ.");
@@ -150,8 +150,7 @@ async function showInvitations(section, chat) {
   if (chat.role !== "admin" && !chat.features?.includes("invite")) return;
   const list = make("ul", { className: "entries" });
   const draw = async () => {
-    const answer = await chat.http("/invitations", { method: "GET" });
-    const invitations = answer.invitations ?? answer;
+    const { invitations } = await chat.http("/invitations", { method: "GET" });
     list.replaceChildren(...invitations.map((invitation) => invitationRow(invitation, chat, draw)));
     setHidden(list, invitations.length === 0);
   };
@@ -166,7 +165,7 @@ async function showInvitations(section, chat) {
 
 function invitationForm(chat, draw) {
   const uses = make("input", { type: "number", min: 1, max: 1000, value: 1 });
-  const days = make("input", { type: "number", min: 1, max: 365, value: 7 });
+  const days = make("input", { type: "number", min: 1, max: 90, value: 7 });
   const note = make("input", { type: "text", maxLength: 100 });
   const link = make("input", { type: "text", readOnly: true, className: "input copied" });
   link.setAttribute("aria-label", "The link of the invitation");
@@ -201,9 +200,9 @@ async function copyText(input) {
   }
 }
 
-function invitationRow({ id, by, uses, uses_left: left = uses, expires, note }, chat, draw) {
+function invitationRow({ id, by, uses: left, expires, note }, chat, draw) {
   const until = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" }).format(new Date(expires));
-  const facts = `${left === 1 ? "one use" : `${left} uses`} left · until ${until} · by ${by}`;
+  const facts = `${left === 1 ? "one use" : `${left} uses`} left · until ${until}${by ? ` · by ${by}` : ""}`;
   const words = make("span", { className: "entry-words" }, make("b", {}, note || "Invitation"), make("small", {}, facts));
   const button = make("button", { type: "button", className: "secondary is-danger" }, "Revoke");
   button.setAttribute("aria-label", `Revoke ${note || "the invitation"}, ${facts}`);

@@ -6,6 +6,8 @@ import { roomPath } from "./router.js";
 
 // What the server counts to.
 const MOST_UNREAD = 100;
+// Made once: making one takes longer than sorting with it.
+const { compare } = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
 
 export class Sidebar {
   #aside = find("sidebar");
@@ -56,13 +58,13 @@ export class Sidebar {
 
   draw() {
     const { rooms, directs } = listed(this.chat, this.store);
-    this.#fill(find("rooms"), rooms);
-    this.#fill(find("directs"), directs);
+    const isChanged = [this.#fill(find("rooms"), rooms), this.#fill(find("directs"), directs)].includes(true);
     const kept = new Set([...rooms, ...directs]);
     for (const room of [...this.#rows.keys()]) if (!kept.has(room)) this.#rows.delete(room);
     setText(find("account-name"), this.chat.user ? this.store.nameOf(this.chat.user) : "");
     find("account-dot").classList.toggle("is-online", this.chat.state === "online");
-    this.#look();
+    // It reads the layout, which a message in the room that is shown must not pay for.
+    if (isChanged) this.#look();
   }
 
   // What is unread beyond the edges of the list is said at the edges.
@@ -102,15 +104,17 @@ export class Sidebar {
     else if (wasOpen && !isLeft) this.#open.focus();
   }
 
-  // Rows are kept and moved, never made anew: the focus may be on one.
+  // Rows are kept and moved, never made anew: the focus may be on one. Returns whether anything has changed.
   #fill(list, rooms) {
+    let isChanged = list.children.length !== rooms.length;
     for (const [at, room] of rooms.entries()) {
       if (!this.#rows.has(room)) this.#rows.set(room, new Row(room, this.store.otherIn(room) !== null));
       const row = this.#rows.get(room);
-      row.draw(this.chat.rooms.get(room), this.store);
+      if (row.draw(this.chat.rooms.get(room), this.store)) isChanged = true;
       if (list.children[at] !== row.element) list.insertBefore(row.element, list.children[at] ?? null);
     }
     while (list.children.length > rooms.length) list.lastElementChild.remove();
+    return isChanged;
   }
 }
 
@@ -137,7 +141,7 @@ class Row {
     const mentions = this.isDirect ? unread : room.mentions;
     const title = store.titleOf(this.room);
     const drawn = JSON.stringify([isCurrent, isOnline, unread, mentions, muted, title]);
-    if (drawn === this.#drawn) return;
+    if (drawn === this.#drawn) return false;
     this.#drawn = drawn;
     setText(this.name, title);
     this.link.title = title;
@@ -153,6 +157,7 @@ class Row {
     this.count.classList.toggle("is-mention", mentions > 0);
     setText(this.count, `${mentions && !this.isDirect ? "@ " : ""}${countWords(shown)}`);
     setText(this.words, this.#say({ unread, mentions, muted, isOnline }));
+    return true;
   }
 
   #say({ unread, mentions, muted, isOnline }) {
@@ -173,7 +178,6 @@ export function countWords(count) {
 function listed({ rooms }, store) {
   // What was unfollowed is left at once; a room that an application has let us into is not followed, and stays.
   const names = [...rooms.values()].filter(({ followed, state }) => followed || state !== "out").map(({ room }) => room);
-  const { compare } = new Intl.Collator(undefined, { numeric: true, sensitivity: "base" });
   const isDirect = (room) => store.otherIn(room) !== null;
   const activeOf = (room) => rooms.get(room).active ?? "";
   return {

@@ -44,6 +44,10 @@ export class SignIn {
     setText(this.button, button);
     setHidden(this.fullNameField, kind !== "signup");
     setHidden(this.nameHint, kind === "signin");
+    setHidden(this.passwordHint, kind !== "signup");
+    // What is hidden would be read out all the same.
+    this.name.setAttribute("aria-describedby", `${kind === "signin" ? "" : "signin-name-hint "}signin-error`);
+    this.password.setAttribute("aria-describedby", `${kind === "signup" ? "signin-password-hint " : ""}signin-error`);
     setHidden(this.other, kind !== "signup");
     this.password.autocomplete = kind === "signin" ? "current-password" : "new-password";
   }
@@ -77,12 +81,11 @@ export class SignIn {
     }
     this.name.spellcheck = false;
     this.nameHint = make("p", { id: "signin-name-hint", className: "hint" }, "1 to 32 of a-z, 0-9, and . _ -");
-    this.name.setAttribute("aria-describedby", "signin-name-hint signin-error");
     this.fullName = make("input", { id: "signin-full-name", name: "name", className: "input", maxLength: 64 });
     this.fullName.setAttribute("autocomplete", "name");
     this.fullNameField = field("Your name, as others see it (optional)", this.fullName);
     this.password = make("input", { id: "signin-password", name: "password", type: "password", className: "input", required: true });
-    this.password.setAttribute("aria-describedby", "signin-error");
+    this.passwordHint = make("p", { id: "signin-password-hint", className: "hint" }, "8 characters or more");
     this.remember = make("input", { id: "signin-remember", type: "checkbox", checked: true });
     this.button = make("button", { type: "submit", className: "primary" });
     this.other = make("button", { type: "button", className: "link" }, "I have an account");
@@ -96,7 +99,7 @@ export class SignIn {
       this.error,
       field("Name", this.name, this.nameHint),
       this.fullNameField,
-      field("Password", this.password),
+      field("Password", this.password, this.passwordHint),
       make("label", { className: "check" }, this.remember, "Keep me signed in"),
       this.button,
       this.other,
