@@ -75,10 +75,10 @@ function leave(words = "") {
 async function signOut() {
   const { user } = chat;
   const told = chat.signOut().then(() => "", () => "Signed out here, but the server could not be told.");
+  leave();
   store.forget(user);
   brief.end();
   history.replaceState(null, "", location.pathname);
-  leave();
   const words = await told;
   if (words && !isIn) signIn.show(words);
 }

@@ -184,6 +184,7 @@ function invitationForm(chat, draw) {
     setText(copy, "Copy");
     link.focus();
     link.select();
+    made.scrollIntoView({ block: "center" });
     await draw();
     return "Give this link to whom you invite. It is not shown again.";
   });

@@ -89,6 +89,7 @@ export class Shell {
     this.#isBegun = false;
     setHidden(find("shell"), true);
     setText(find("title-words"), "");
+    find("title-words").title = "";
     setText(find("subtitle"), "");
     find("invitation").replaceChildren();
   }
@@ -96,9 +97,10 @@ export class Shell {
   async #online() {
     if (!this.#isBegun) {
       this.#isBegun = true;
-      const hasRooms = [...this.chat.rooms.keys()].some((room) => this.store.otherIn(room) === null);
-      // Once: who has left every room is not put back into one.
-      if (!hasRooms && !this.store.kept("begun")) await this.chat.follow(FIRST_ROOM).catch(() => {});
+      const names = [...this.chat.rooms.keys()];
+      const hasRooms = names.some((room) => this.store.otherIn(room) === null);
+      // Once, unless there is nothing else to see: who has left every room is not put back into one.
+      if (names.length === 0 || (!hasRooms && !this.store.kept("begun"))) await this.chat.follow(FIRST_ROOM).catch(() => {});
       this.store.keep("begun", true);
       this.router.follow();
     }

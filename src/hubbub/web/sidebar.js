@@ -16,6 +16,7 @@ export class Sidebar {
   #narrow = matchMedia("(max-width: 640px)");
   #isOpen = false;
   #isDue = false;
+  #isShown = false;
   #rows = new Map();
   #lists = find("sidebar-lists");
   #beyond = { above: find("unread-above"), below: find("unread-below") };
@@ -48,15 +49,16 @@ export class Sidebar {
 
   // Many changes, one drawing.
   changed() {
-    if (this.#isDue) return;
+    if (this.#isDue || !this.#isShown) return;
     this.#isDue = true;
     requestAnimationFrame(() => {
       this.#isDue = false;
-      this.draw();
+      if (this.#isShown) this.draw();
     });
   }
 
   draw() {
+    this.#isShown = true;
     const { rooms, directs } = listed(this.chat, this.store);
     const isChanged = [this.#fill(find("rooms"), rooms), this.#fill(find("directs"), directs)].includes(true);
     const kept = new Set([...rooms, ...directs]);
@@ -82,7 +84,9 @@ export class Sidebar {
     }
   }
 
+  // Nobody is signed in; what still happens to rooms is not drawn.
   clear() {
+    this.#isShown = false;
     this.toggle(false);
     this.#rows.clear();
     for (const id of ["rooms", "directs"]) find(id).replaceChildren();
