@@ -58,6 +58,9 @@ comparison: .venv/installed-report ## Hubbub beside its peers: docs/comparison.m
 	@for tool in go node npm; do command -v $$tool >/dev/null || echo "There is no $$tool, so its server is left out."; done
 	@$(BIN)/python -m comparison.run $(ARGS)
 
+screenshots: .venv/installed-dev chromium ## the pictures in the README and the docs, from a seeded server
+	@$(BIN)/python tests/browser/pictures.py
+
 clean: ## remove all that these targets make
 	@rm -rf .venv .comparison .conformance .mypy_cache .pytest_cache .ruff_cache .hypothesis build dist
 	@find src tests examples comparison -name __pycache__ -type d -prune -exec rm -rf {} +

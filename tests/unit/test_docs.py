@@ -86,6 +86,14 @@ def test_the_index_links_every_page() -> None:
     assert not missing, f"docs/index.md does not link {', '.join(map(name_of, sorted(missing)))}"
 
 
+def test_every_picture_is_shown_and_small() -> None:
+    pictures = {file: file.stat().st_size for file in DOCS.rglob("*.png")}
+    shown = {(page.parent / link).resolve() for page in PAGES for link in links(page.read_text())}
+    assert not set(pictures) - shown, "pictures that no page shows"
+    assert max(pictures.values()) < 150_000
+    assert sum(pictures.values()) < 800_000
+
+
 def test_links_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "here.md").write_text("# A page\n\n## What's new, in v1\n")
     text = (

@@ -142,7 +142,7 @@ def test_the_ca_is_there_with_its_fingerprint_and_without_its_key(named: ServerP
         assert b"KEY" not in answer.body
     page = get(named, "/ca")
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
-    assert fingerprint in page.body.decode()
+    assert fingerprint in page.body.decode().replace("<wbr>", "")
     assert b"<script" not in page.body
     assert_styled(page)
 

@@ -128,7 +128,8 @@ def trust_pages(ca: bytes, fingerprint: str) -> dict[str, Page]:
     """
     page = PAGE.format(
         style=STYLE,
-        fingerprint=escape(fingerprint),
+        # It may break between two bytes, and is copied as it is.
+        fingerprint=escape(fingerprint).replace(":", ":<wbr>"),
         windows=shown(WINDOWS),
         macos=shown(MACOS),
         debian=shown(DEBIAN),
