@@ -31,6 +31,7 @@ PAGE = """<!doctype html>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Trust this Hubbub server</title>
+<link rel="icon" href="/web/icon.svg" type="image/svg+xml">
 <style>{style}</style>
 </head>
 <body>
