@@ -17,7 +17,8 @@ from hubbub.engine import Amend, Draft, Receipt
 from hubbub.engine import folding as folding_module
 from hubbub.engine.local import Silent
 from hubbub.engine.sqlite import SqliteEngine
-from hubbub.errors import Stale
+from hubbub.errors import EngineError, Stale
+from hubbub.words import read_query
 
 pytestmark = pytest.mark.anyio
 
@@ -111,6 +112,31 @@ async def test_a_reader_of_an_earlier_state_only_delays_it(tmp_path: Path) -> No
             reader.execute("COMMIT")
         await erased(engine)
         assert where_it_is(tmp_path) == []
+
+
+@pytest.mark.parametrize("is_folded", [False, True], ids=["in the journal", "in the table"])
+async def test_a_deleted_text_is_not_found(tmp_path: Path, is_folded: bool) -> None:
+    async with opened(tmp_path / "chat.db") as engine:
+        await say(engine, "lunch")
+        if is_folded:
+            assert await engine._folding.fold()
+            while not await found(engine):
+                await asyncio.sleep(0)
+        assert await found(engine) == [1]
+        await delete(engine, "lunch", 1)
+        assert await found(engine) == []
+        await erased(engine)
+        assert await found(engine) == []
+
+
+async def found(engine: SqliteEngine) -> list[int]:
+    while True:
+        try:
+            hits = await engine.search(read_query("cellar"), ["lunch"], None, 10)
+        except EngineError:  # the index is not open yet
+            await asyncio.sleep(0)
+        else:
+            return [message.seq for message in hits.messages]
 
 
 async def test_what_is_not_as_it_was_read_is_stale_and_nothing_of_it_is_kept(tmp_path: Path) -> None:

@@ -65,6 +65,13 @@ class Tail:
         """All of a room's messages here, oldest first."""
         return self._rooms[room]
 
+    def amend(self, room: str, seq: int, body: bytes) -> None:
+        """Give a message another body, if it is here.  The fold that has begun may have taken it as it was."""
+        rows = self._rooms.get(room, [])
+        index = bisect_left(rows, seq, key=seq_of)
+        if index < len(rows) and rows[index].seq == seq:
+            rows[index] = rows[index]._replace(body=body)
+
     def first(self, room: str) -> int:
         """The seq of a room's oldest message here."""
         return self._rooms[room][0].seq
