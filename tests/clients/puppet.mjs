@@ -16,8 +16,8 @@ chat.on("typing", ({ room }) => write({ event: "typing", room, users: [...chat.r
 chat.on("members", ({ room }) => write({ event: "members", room, users: [...chat.rooms.get(room).members].sort() }));
 chat.on("signal", ({ type, payload }) => write({ event: "signal", type, payload }));
 chat.on("closed", ({ code }) => write({ event: "closed", code }));
-chat.on("changed", ({ room, seq, text, deleted = false, reactions }) =>
-  write({ event: "changed", room, seq, text, deleted, reactions }),
+chat.on("changed", ({ room, seq, text, deleted = false, reactions, change }) =>
+  write({ event: "changed", room, seq, text, deleted, reactions, emoji: change.emoji }),
 );
 
 const shown = ({ messages, ...rest }) => ({ ...rest, texts: messages.map(({ text }) => text) });

@@ -10,6 +10,7 @@ from typing import Any
 import hubbub
 from hubbub.errors import AuthError, ConnectionClosed, HubbubError, Rejected, Unanswered, Unreachable
 from hubbub.sdk import (
+    Changed,
     Connection,
     Gap,
     MemberJoined,
@@ -94,7 +95,11 @@ class Puppet:
         elif isinstance(item, Members):
             self.members[item.room] = set(item.members)
             write({"event": "members", "room": item.room, "users": sorted(item.members)})
-        else:
+        elif isinstance(item, Changed):
+            is_deleted = item.type == "message_deleted"
+            fields = {"text": "" if is_deleted else item.text, "deleted": is_deleted, "emoji": item.emoji}
+            write({"event": "changed", "room": item.room, "seq": item.of, **fields})
+        elif type(item) in NAMES:
             write({"event": NAMES[type(item)], **{OTHERWISE.get(name, name): value for name, value in fields.items()}})
 
     def note(self, event: str, known: dict[str, set[str]], room: str, user: str, is_there: bool) -> None:
@@ -125,6 +130,15 @@ class Puppet:
 
     async def mark_read(self, room: str, seq: int) -> None:
         await self.chat.mark_read(room, seq)
+
+    async def edit(self, room: str, seq: int, text: str) -> None:
+        await self.chat.edit(room, seq, text)
+
+    async def delete(self, room: str, seq: int) -> None:
+        await self.chat.delete(room, seq)
+
+    async def react(self, room: str, seq: int, emoji: str, on: bool) -> None:
+        await self.chat.react(room, seq, emoji, on)
 
     async def request(self, type: str, payload: dict[str, Any]) -> dict[str, Any]:  # noqa: A002  # as on the wire
         return await self.chat.request(type, payload)

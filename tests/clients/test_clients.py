@@ -199,6 +199,25 @@ def test_who_comes_goes_types_and_reads_is_told(new_client: NewClient, room: str
     percy.wait_for_event("members", room=room, users=["percy"])
 
 
+def test_changes_of_what_was_said_come_in_their_place(new_client: NewClient, network: TcpProxy, room: str) -> None:
+    percy, alice = new_client(), new_client("alice")
+    for client in (percy, alice):
+        client.do("join", room=room)
+    percy.do("send", room=room, text="hi")
+    percy.do("edit", room=room, seq=1, text="hello")
+    alice.wait_for_event("changed", room=room, seq=1, text="hello")
+    alice.do("react", room=room, seq=1, emoji="+1", on=True)
+    percy.wait_for_event("changed", room=room, seq=1, emoji="+1")
+    network.cut()
+    alice.wait_for_event("offline")
+    deleting = percy.begin("delete", room=room, seq=1)
+    network.heal()
+    percy.answer(deleting)
+    alice.wait_for_event("changed", room=room, seq=1, text="", deleted=True)
+    assert alice.do("history", room=room, limit=1)["texts"] != ["hi"]
+    assert [event["text"] for event in alice.events if event["event"] == "message"] == ["hi"]
+
+
 def test_history_is_paged(new_client: NewClient, room: str) -> None:
     client = new_client()
     client.do("join", room=room)
