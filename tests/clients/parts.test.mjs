@@ -147,6 +147,7 @@ function talking() {
   const told = [];
   const line = { wake() {}, lose() {}, move() {}, moved() {} };
   const conversation = new Conversation((type, event) => told.push({ type, event }), line);
+  conversation.begin();
   conversation.opened({ user: "percy" });
   return { conversation, told, of: (type) => told.filter((each) => each.type === type).map(({ event }) => event) };
 }

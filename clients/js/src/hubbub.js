@@ -215,6 +215,7 @@ export class Hubbub {
         resolve(state);
       });
     });
+    this.#conversation.begin();
     this.#line.start();
     await tried;
   }

@@ -52,6 +52,8 @@ export class Conversation {
   /** @type {Map<string, Room>} */
   rooms = new Map();
   requests = new Requests();
+  /** @type {HubbubError | null} why nothing can be asked */
+  over = new HubbubError("closed", "Nobody has signed in.");
   #mention = /(?!)/;
   /** @type {Map<string, string>} keys of own messages that are kept and whose copies have not come */
   #ownKeys = new Map();
@@ -71,6 +73,11 @@ export class Conversation {
   }
 
   // Connections
+
+  /** From now on what is asked for waits for a connection. */
+  begin() {
+    this.over = null;
+  }
 
   /** @param {Payload} welcome */
   opened({ user, name = user, role = "", session = "", limits = {}, features = [], rooms = [] }) {
@@ -93,6 +100,7 @@ export class Conversation {
 
   /** @param {HubbubError} error why nothing will be written any more */
   end(error) {
+    this.over = error;
     this.requests.fail(error);
     for (const room of this.rooms.values()) room.leave();
     this.rooms.clear();
@@ -117,6 +125,7 @@ export class Conversation {
    * @param {{writtenAt?: number, notBefore?: number}} [times]
    */
   ask(type, payload, kind, lane, times) {
+    if (this.over) return Promise.reject(this.over);
     const answer = this.requests.add(type, payload, kind, lane, times);
     this.line.wake();
     return answer;
@@ -128,6 +137,7 @@ export class Conversation {
    * @returns {Promise<Joined>}
    */
   async join(name, history) {
+    if (this.over) throw this.over;
     const lane = fold(name);
     const known = this.rooms.get(lane);
     if (known?.isPlaced && !this.requests.find("leave_room", lane)) {

@@ -8,6 +8,7 @@ import { newKey } from "./events.js";
 import { RESEND_MS, unanswered } from "./requests.js";
 
 const MOST_WAITING = 1_000;
+const OVER = new HubbubError("closed", "The conversation is over.");
 // Failures after which the same key would not do.
 const NEEDS_NEW_KEY = new Set(["conflict", "unanswered"]);
 
@@ -117,8 +118,10 @@ export class Outbox {
     if (known) return known;
     this.#lastAt = Math.max(Date.now(), this.#lastAt + 0.001);
     const outgoing = new Outgoing(this, this.#me, key, room, text, this.#lastAt);
-    if (this.#all.size >= MOST_WAITING) {
-      this.#become(outgoing, "failed", new HubbubError("full", `${MOST_WAITING} messages are waiting already.`));
+    const isFull = this.#all.size >= MOST_WAITING;
+    if (isFull || !this.#scope) {
+      const full = new HubbubError("full", `${MOST_WAITING} messages are waiting already.`);
+      this.#become(outgoing, "failed", isFull ? full : OVER);
       return outgoing;
     }
     this.#all.set(key, outgoing);
@@ -292,6 +295,7 @@ export class Outbox {
   /** Forget all that is waiting, here; it stays where it is kept. */
   close() {
     this.#scope = "";
+    for (const outgoing of this.#all.values()) outgoing.reject(OVER);
     this.#all.clear();
     this.#others.clear();
     this.#channel?.close();
