@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import functools
 import itertools
+import json
 import tempfile
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack, ExitStack
@@ -20,14 +21,18 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from gates import Gate, turns
 from hubbub import Client, Event, Hub, Posting, Refused
+from hubbub.amending import body_of
 from hubbub.chat import NewMessage
 from hubbub.cluster.redis import RedisServer
 from hubbub.engine import folding
 from hubbub.engine.redis.engine import make_redis_engine
 from hubbub.engine.redis.target import RedisTarget, parse
 from hubbub.engine.urls import make_engine
+from hubbub.events import CHANGES
 from hubbub.recent import RECENT
-from hubbub.testing import CLASSIC, Clock, Guest, Stage, at_work
+from hubbub.sdk import Message
+from hubbub.sdk.reading import read_changed, read_message
+from hubbub.testing import CLASSIC, V1, Clock, Guest, Stage, at_work
 from redis_servers import RedisCluster, needs_redis, redis_cluster
 
 ROOM = "general"
@@ -90,6 +95,22 @@ def relaying(gate: Gate) -> Hub:
     return hub
 
 
+# What a person may do to a message of its own.
+CHANGED: list[tuple[str, dict[str, Any]]] = [
+    ("edit_message", {"message": "better"}),
+    ("edit_message", {"message": "best"}),
+    ("delete_message", {}),
+    *(("react", {"emoji": emoji, "on": is_on}) for emoji in ("👍", "+1") for is_on in (True, False)),
+]
+
+
+def told(message: Message) -> tuple[object, ...]:
+    """What a client shows of a message; the text of an edit that was overtaken is none of it."""
+    if message.type in CHANGES:
+        return message.seq, message.type, message.payload["of"]
+    return message.seq, message.text, message.edited, message.deleted, message.reactions
+
+
 class Person:
     """Someone who comes and goes, and remembers where they were.
 
@@ -109,6 +130,7 @@ class Person:
         self.acked: dict[str, int] = {}
         self.unacked: list[str] = []
         self.relayed: list[str] = []
+        self.view: dict[int, Message] = {}
 
     def hear(self) -> None:
         """Take in what was written, and hold it against the promises."""
@@ -116,6 +138,8 @@ class Person:
             payload = event["payload"]
             if event["type"] == "ack" and event["id"] == "join":
                 self._join(payload)
+            elif event.get("id") == "change":
+                assert event["type"] == "ack" or payload["code"] == "no_such_message", event
             elif event["type"] in ("ack", "error") and event["id"] in self.relayed:
                 self.relayed.remove(event["id"])
                 assert event["type"] == "ack" or payload["code"] in ("forbidden", "internal"), event
@@ -126,7 +150,9 @@ class Person:
             elif event["type"] in ("new_message", "relayed"):
                 said = payload.get("message") or payload.get("text")
                 assert said not in self.unacked + self.relayed, "the answer precedes the sender's own copy"
-                self._note(payload)
+                self._note(event["type"], payload)
+            elif event["type"] in CHANGES:
+                self._note(event["type"], payload)
             elif event["type"] == "cursor":
                 assert payload["at"] > self.cursor, "what is not kept comes in order too"
                 self.cursor = payload["at"]
@@ -141,19 +167,26 @@ class Person:
         else:
             assert not payload["recovered"], "the log was begun anew"
             self.acked.clear()
+            self.view.clear()
             self.last_seq = payload["seq"] - len(payload["messages"])
         self.epoch = payload["epoch"]
         for message in payload["messages"] if payload["recovered"] or self.last_seq < payload["seq"] else []:
-            self._note(message)
+            self._note(message.get("type", "new_message"), message)
 
     def _ack(self, text: str, seq: int) -> None:
         assert self.acked.setdefault(text, seq) == seq, "one key is kept once"
         if text in self.unacked:
             self.unacked.remove(text)
 
-    def _note(self, message: dict[str, Any]) -> None:
-        assert message["seq"] == self.last_seq + 1, "no hole and no repeat"
-        self.last_seq = message["seq"]
+    def _note(self, type_: str, payload: dict[str, Any]) -> None:
+        assert payload["seq"] == self.last_seq + 1, "no hole and no repeat"
+        self.last_seq = payload["seq"]
+        message = read_message(type_, payload)
+        self.view[message.seq] = message
+        if type_ in CHANGES:
+            changed = read_changed(message)
+            if changed.of in self.view:
+                self.view[changed.of] = changed.apply_to(self.view[changed.of])
 
 
 class Promises(RuleBasedStateMachine):
@@ -239,6 +272,13 @@ class Promises(RuleBasedStateMachine):
         if person.guest is not None and person.acked:
             text = list(person.acked)[-1]
             self.ask(person.guest, "send_message", {"message": "changed", "key": text}, "changed")
+
+    @rule(name=names, back=st.integers(0, 3), what=st.sampled_from(CHANGED))
+    def change(self, name: str, back: int, what: tuple[str, dict[str, Any]]) -> None:
+        person = self.people[name]
+        if person.guest is not None and len(person.acked) > back:
+            seq = list(person.acked.values())[-1 - back]
+            self.ask(person.guest, what[0], {"room": ROOM, "seq": seq, **what[1]}, "change")
 
     @rule(name=names, way=st.sampled_from(WAYS))
     def ask_the_application_to_say(self, name: str, way: str) -> None:
@@ -342,16 +382,27 @@ class Promises(RuleBasedStateMachine):
             assert person.guest is None or person.guest.close_code is None
 
     @invariant()
+    def everyone_sees_what_the_log_has(self) -> None:
+        head = self.do(self.stage.engine.head(ROOM))
+        page = self.do(self.stage.engine.read(ROOM, after=0, limit=10_000))
+        shown = {each.seq: told(read_message(each.type, json.loads(V1.listed(each)))) for each in page.messages}
+        for person in self.people.values():
+            if person.epoch == head.epoch and person.last_seq == head.seq:
+                assert {seq: told(message) for seq, message in person.view.items()} == {
+                    seq: shown[seq] for seq in person.view
+                }
+
+    @invariant()
     def what_was_acked_is_in_the_log_once(self) -> None:
         epoch = self.do(self.stage.engine.head(ROOM)).epoch
         page = self.do(self.stage.engine.read(ROOM, after=0, limit=10_000))
-        texts = [message.body for message in page.messages if b"meanwhile" not in message.body]
+        said = {message.seq: body for message in page.messages if (body := body_of(message)) is not None}
+        texts = [body.message for body in said.values() if body.edited is None and body.message != "meanwhile"]
         assert len(set(texts)) == len(texts)
-        places = {message.body: message.seq for message in page.messages}
         for person in self.people.values():
             if person.epoch == epoch:
                 for text, seq in person.acked.items():
-                    assert places[b'{"message":"%b"}' % text.encode()] == seq
+                    assert said[seq].message == text or said[seq].edited is not None
 
 
 class SqlitePromises(Promises):
