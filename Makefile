@@ -6,10 +6,12 @@ MINUTES ?= 60
 BIN := .venv/bin
 PIP := $(BIN)/pip install -q --disable-pip-version-check
 HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
-# The folders that hold only fast tests; those that need no server, which may run side by side; and the others.
+# The folders that hold only fast tests; those that need no server, which run side by side; those with servers of their
+# own, whose files do; and those that load the machine themselves.
 FAST := $(wildcard tests/unit tests/contract)
 ALONE := $(FAST) $(wildcard tests/fuzz)
-OTHERS := $(filter-out $(ALONE) %.py %/__pycache__,$(wildcard tests/*))
+HEAVY := $(wildcard tests/chaos)
+SERVED := $(filter-out $(ALONE) $(HEAVY) %.py %/__pycache__,$(wildcard tests/*))
 # Newer versions of CPython that are installed, each once, by the name or the path that runs it.
 NEWER := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-9].*/bin/python; do \
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
@@ -25,7 +27,8 @@ serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 900
 
 test: .venv/installed-deploy chromium redis node toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q -n auto $(ALONE)
-	@$(BIN)/pytest -q $(OTHERS)
+	@$(BIN)/pytest -q -n auto --dist loadfile $(SERVED)
+	@$(BIN)/pytest -q $(HEAVY)
 	@for python in $(NEWER); do $(MAKE) --no-print-directory fast PYTHON="$$python" || exit 1; done
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
