@@ -151,6 +151,19 @@ async def test_a_file_that_was_there_before_the_index_is_indexed_behind(
         assert await seqs(engine, "hello", "lunch") == list(range(10, 0, -1))
 
 
+async def test_what_is_not_kept_any_more_and_still_there_holds_nothing_up(path: Path) -> None:
+    async with opened(path) as engine:
+        await say(engine, "ops", *["hello"] * 5)
+    for file in index_files(path):
+        file.unlink(missing_ok=True)
+    with sqlite3.connect(path) as connection:
+        connection.execute("UPDATE rooms SET first = 4")
+    connection.close()
+    async with opened(path) as engine:
+        await engine._index.is_idle.wait()
+        assert await seqs(engine, "hello") == [5, 4]
+
+
 async def test_while_something_is_not_indexed_a_search_says_so(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with opened(path) as engine:
         await engine._index.is_idle.wait()

@@ -162,7 +162,7 @@ class Index:
         """Rooms with messages in the file that are not in the index."""
         sql = """
             SELECT json_group_array(json_array(id, last - place, oldest, newest)) FROM (
-                SELECT r.id, coalesce(p.seq, r.first - 1) AS place,
+                SELECT r.id, max(coalesce(p.seq, 0), r.first - 1) AS place,
                 (SELECT max(seq) FROM log.messages WHERE room = r.id) AS last,
                 (SELECT sent FROM log.messages WHERE room = r.id AND seq > coalesce(p.seq, 0) ORDER BY seq) AS oldest,
                 (SELECT sent FROM log.messages WHERE room = r.id ORDER BY seq DESC) AS newest
@@ -183,6 +183,10 @@ class Index:
                 JOIN log.rooms r ON r.id = CAST(key AS INTEGER) LEFT JOIN places p ON p.room = r.id
                 """,
                 (encode(rooms).decode(),),
+            )
+            connection.execute(
+                "INSERT INTO places SELECT room, last FROM ranges WHERE true"
+                " ON CONFLICT (room) DO UPDATE SET seq = max(seq, excluded.seq)"
             )
             connection.execute("DELETE FROM ranges WHERE last < first")
             self._index_ranges()
@@ -224,7 +228,6 @@ class Index:
             " AND json_type(CAST(m.body AS TEXT), '$.of') = 'integer'",
             CHANGING,
         )
-        execute("INSERT OR REPLACE INTO places SELECT room, last FROM ranges")
         execute(
             "INSERT INTO parts SELECT ?, room, first, last FROM ranges WHERE true"
             " ON CONFLICT (slice, room) DO UPDATE SET last = excluded.last",

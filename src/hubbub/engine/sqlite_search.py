@@ -196,16 +196,13 @@ class SearchIndex:
 
         So a slice has what was said at about one time, and who looks for the newest need not look into all of them.
         """
-        backlog = await self._do(self._index.behind)
-        self._behind.update({each.room: False for each in backlog})
-        for moment in moments(backlog):
-            await self._add_all([each.room for each in backlog], moment)
-        while rooms := list(self._behind):
-            self._behind.update(dict.fromkeys(rooms, False))
-            await self._add_all(rooms, END)
-            for room in rooms:
-                if not self._behind[room]:
-                    del self._behind[room]
+        while backlog := await self._do(self._index.behind):
+            rooms = [each.room for each in backlog]
+            self._behind = dict.fromkeys(self._behind.keys() | rooms, False)
+            for moment in (*moments(backlog), END):
+                await self._add_all(rooms, moment)
+            self._behind = {room: True for room, has_more in self._behind.items() if has_more}
+        self._behind.clear()
 
     async def _add_all(self, rooms: Sequence[int], until: int) -> None:
         """Index all that was sent in some rooms before a time."""
