@@ -33,9 +33,8 @@ WATCH = """
       last = seqs[index];
     });
     const edges = rows.length > 0 && [rows[0].getBoundingClientRect().top, rows.at(-1).getBoundingClientRect().bottom];
-    const isAtEnd = seqs.at(-1) === watch.newest;
-    const isCovered = edges && (edges[0] <= top || seqs[0] === 1) && (edges[1] >= bottom || isAtEnd);
-    return { first, last, isCovered: Boolean(isCovered) };
+    const isCovered = edges && (edges[0] <= top || seqs[0] === 1);
+    return { first, last, isCovered: Boolean(isCovered && (edges[1] >= bottom || seqs.at(-1) === watch.newest)) };
   };
   watch.frame = () => {
     watch.look();
