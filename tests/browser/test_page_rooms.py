@@ -251,18 +251,33 @@ def test_jumping_needs_the_keyboard_alone(someone: Someone) -> None:
 
 
 def test_thirty_rooms_and_long_names_leave_the_rest_reachable(someone: Someone) -> None:
-    alice = someone(height=500)
+    alice, bob = someone(height=500), someone()
     alice.enter("alice")
+    bob.enter("bob")
     long = "a name of sixty-four characters and no fewer than those it takes"
     for room in [f"room {number}" for number in range(1, 31)] + [long, "w" * 64]:
-        alice.page.evaluate("(room) => { location.hash = `#/room/${encodeURIComponent(room)}`; }", room)
-        alice.page.get_by_role("button", name=f"Join {room}", exact=True).click()
-        alice.expect_in(room)
+        visit(alice, room)
     expect(alice.page.locator("#rooms li")).to_have_count(33)
     expect(alice.page.locator("#account")).to_be_in_viewport()
     expect(alice.page.locator("#jump")).to_be_in_viewport()
     alice.expect_fits()
     alice.expect_accessible()
+    # What is unread beyond the edge of the list is said there.
+    alice.open("general")
+    visit(bob, "w" * 64)
+    bob.say("Down here")
+    expect(alice.place("w" * 64)).not_to_be_in_viewport()
+    alice.page.get_by_role("button", name="Unread below").click()
+    expect(alice.place("w" * 64)).to_be_in_viewport()
+    expect(alice.page.get_by_role("button", name="Unread below")).to_be_hidden()
     alice.page.get_by_role("link", name="All people").click()
     expect(alice.page.get_by_label("Find people")).to_be_focused()
     alice.expect_no_complaints()
+
+
+def visit(person: Person, room: str) -> None:
+    """Join a room by its address."""
+    person.page.evaluate("(room) => { location.hash = `#/room/${encodeURIComponent(room)}`; }", room)
+    person.page.get_by_role("button", name=f"Join {room}", exact=True).click()
+    person.expect_in(room)
+    person.expect_entered()
