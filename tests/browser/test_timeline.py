@@ -158,3 +158,22 @@ def test_a_new_message_is_told_politely(reader: Reads) -> None:
     expect(percy.page.get_by_role("status").filter(has_text="alice: Read this out")).to_have_count(1)
     expect(percy.log).to_have_attribute("aria-live", "off")
     percy.expect_no_complaints()
+
+
+def test_what_was_said_is_found_and_gone_to(reader: Reads) -> None:
+    percy = reader()
+    percy.page.get_by_role("button", name="Search", exact=True).click()
+    percy.page.get_by_role("searchbox").fill("message 77")
+    result = percy.page.get_by_role("list").get_by_role("button", name=re.compile("Message 77"))
+    result.first.click()
+    expect(percy.message("Message 77.")).to_be_in_viewport()
+    percy.expect_no_complaints()
+
+
+@pytest.mark.parametrize("past", [0])
+def test_where_nothing_can_be_found_it_is_said(reader: Reads) -> None:
+    percy = reader()
+    percy.page.get_by_role("button", name="Search", exact=True).click()
+    expect(percy.page.get_by_text("cannot be searched")).to_be_visible()
+    expect(percy.page.get_by_role("searchbox")).to_be_hidden()
+    percy.expect_no_complaints()

@@ -22,7 +22,7 @@ export class Completion {
   constructor(element, field, calls) {
     Object.assign(this, { field, calls });
     element.append(this.#list);
-    for (const [name, value] of Object.entries({ "aria-autocomplete": "list", "aria-controls": ID, "aria-expanded": "false" })) field.setAttribute(name, value);
+    for (const [name, value] of Object.entries({ "aria-autocomplete": "list", "aria-controls": ID })) field.setAttribute(name, value);
     this.#list.addEventListener("mousedown", (event) => {
       event.preventDefault();
       const index = [...this.#list.children].indexOf(event.target.closest("li"));
@@ -78,7 +78,6 @@ export class Completion {
       return make("li", { role: "option", id: `${ID}-${index}` }, make("span", { className: "completion-sign" }, sign), make("span", {}, title), make("span", { className: "completion-note" }, note));
     }));
     this.#list.hidden = this.#items.length === 0;
-    this.field.setAttribute("aria-expanded", String(this.isOpen));
     this.#choose(0);
   }
 
