@@ -102,6 +102,12 @@ def test_a_link_of_the_command_makes_an_account_once(server: ServerProcess, data
     assert secret.encode() not in b"".join(file.read_bytes() for file in data.glob("hubbub.db*"))
 
 
+def test_a_link_has_the_name_that_others_know_the_server_by(tmp_path: Path) -> None:
+    link = done(invite(tmp_path, "--host", "0.0.0.0", "--port", "9000", "--name", "chat.example.com"))
+    assert link.startswith("https://chat.example.com:9000/#/signup/")
+    assert done(invite(tmp_path, "--host", "0.0.0.0")).startswith("https://localhost:8080/#/signup/")
+
+
 def test_links_are_listed_and_ended(server: ServerProcess, data: Path) -> None:
     secret = invitation(data, "--uses", "3", "--days", "2", "--role", "guest", "--note", "for the team")
     [line] = [line for line in done(invite(data, "--list")).splitlines() if line.endswith("for the team")]

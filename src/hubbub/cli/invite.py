@@ -15,6 +15,7 @@ from hubbub.engine.people import MAX_LINKS
 from hubbub.errors import ConfigError
 from hubbub.events import rfc3339
 from hubbub.invitations import check_terms, new_link
+from hubbub.names import plain
 from hubbub.otp import digest
 from hubbub.policy import is_loopback
 
@@ -50,7 +51,8 @@ def invite(
     note
         What it is for, to be listed with it.
     url
-        Where they reach the server, such as https://chat.example.com. Without one, where this machine does.
+        Where they reach the server, such as https://chat.example.com. Without one, by its `--name`, or as this
+        machine does.
     list_
         List the open invitations: id, by whom, role, uses left, end, note.
     revoke
@@ -93,7 +95,11 @@ def end(kept: AccountDesk, id_: str) -> None:
 
 
 def url_of(settings: Options) -> str:
-    """Where a server with these settings is reached from this machine."""
-    host = "localhost" if is_loopback(settings.host) or settings.host in EVERYWHERE else settings.host
+    """Where a server with these settings is reached: by its name, or from this machine."""
+    host = settings.host
+    if settings.name:
+        host = plain(settings.name[0])
+    elif is_loopback(host) or host in EVERYWHERE:
+        host = "localhost"
     shown = f"[{host}]" if ":" in host else host
     return f"{'http' if settings.no_tls else 'https'}://{shown}:{settings.port}"
