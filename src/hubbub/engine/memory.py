@@ -6,7 +6,7 @@ import heapq
 import secrets
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from operator import attrgetter
 
@@ -35,7 +35,7 @@ from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.memory_following import MemoryFollowing
 from hubbub.engine.memory_people import MemoryPeople
 from hubbub.engine.otps import Otps
-from hubbub.engine.scanning import scan
+from hubbub.engine.scanning import scan, spot_of
 from hubbub.engine.searching import Hits, Spot
 from hubbub.engine.stamp import Keys, LogTime, Position, amends_of, stamp
 from hubbub.events import Message
@@ -60,6 +60,15 @@ class RoomLog(Position):
     def first(self) -> int:
         """The seq of the oldest message."""
         return self.messages[0].seq if self.messages else self.seq + 1
+
+    def newest_first(self, before: Spot | None) -> Iterator[Message]:
+        """The messages that were sent before a spot, the newest first; what is dropped meanwhile is left out."""
+        seq = self.seq
+        if before is not None:
+            seq = self.first + bisect_left(self.messages, before, key=spot_of) - 1
+        while seq >= self.first:
+            yield self.messages[seq - self.first]
+            seq -= 1
 
 
 class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
@@ -184,7 +193,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
         logs = [log for room in rooms if (log := self._logs.get(room)) is not None]
         for log in logs:
             self._drop_old(log)
-        return await scan([list(log.messages)[::-1] for log in logs], query, before, limit)
+        return await scan([log.newest_first(before) for log in logs], query, before, limit)
 
     async def first_since(self, room: str, sent_ms: int) -> int:
         log = self._logs.get(room)

@@ -27,7 +27,7 @@ class Hits(NamedTuple):
         next: where to go on: before this place there may be more; None where there is nothing.  There may be one even
             where no message was found: the search has taken its time.
         is_partial: some of the log is not indexed yet.
-        spent_s: how long a thread was busy with it.
+        spent_s: how long the search has kept a thread busy, or the loop.
     """
 
     messages: list[Message]

@@ -265,7 +265,7 @@ class SearchIndex:
         # What is about to be changed in the table was found by the words that it had.
         present = [as_it_is(each, over[each.room], overlay.of(each.room)) for each in kept]
         kept = [each for each in present if has(each, query)]
-        return Hits(found.messages + kept, end, bool(self._behind), spent_s)
+        return Hits(found.messages + kept, end, bool(self._behind), found.spent_s + spent_s)
 
 
 def batched(rooms: Sequence[int], count: int) -> Iterator[list[int]]:
