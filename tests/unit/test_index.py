@@ -13,7 +13,7 @@ from hubbub.engine import index as index_module
 from hubbub.engine import sqlite_search as search_module
 from hubbub.engine.backup import back_up, restore
 from hubbub.engine.checkup import examine
-from hubbub.engine.index import index_files, index_path
+from hubbub.engine.index import changing, index_files, index_path
 from hubbub.engine.searching import Spot
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import EngineError
@@ -223,6 +223,19 @@ async def test_the_files_of_the_index_are_their_owners_and_looked_at(path: Path)
         assert {file.stat().st_mode & 0o777 for file in index_files(path) if file.exists()} == {0o600}
         index_path(path).chmod(0o644)
         assert any(f"chmod 600 {index_path(path)}" in finding.text for finding in examine(path) if finding.is_bad)
+
+
+async def test_a_change_of_the_index_does_not_hold_up_the_log(path: Path) -> None:
+    async with opened(path) as engine:
+        await engine._index.is_idle.wait()
+        index = engine._index._index._connection
+        with changing(index):
+            index.execute("INSERT INTO changed VALUES (1, 1)")
+            index.execute("SELECT count(*) FROM log.messages").fetchone()
+            other = sqlite3.connect(path, timeout=0, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            other.execute("ROLLBACK")
+            other.close()
 
 
 async def test_a_message_that_is_damaged_is_not_found(path: Path) -> None:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,12 +25,22 @@ import msgspec
 
 from hubbub.engine.damage import is_good
 from hubbub.engine.scanning import SEARCHED
-from hubbub.engine.schema import BUSY_S, create_file, snapshot, transaction
+from hubbub.engine.schema import BUSY_S, create_file, snapshot
 from hubbub.engine.searching import Spot
 from hubbub.errors import EngineError
 from hubbub.events import Message, encode
 
-__all__ = ["SLICE", "Backlog", "Index", "IndexReader", "Looked", "index_files", "index_path", "remove_index"]
+__all__ = [
+    "SLICE",
+    "Backlog",
+    "Index",
+    "IndexReader",
+    "Looked",
+    "changing",
+    "index_files",
+    "index_path",
+    "remove_index",
+]
 
 # Messages in a slice.
 SLICE = 32_768
@@ -107,6 +117,23 @@ def connect(database: Path) -> sqlite3.Connection:
     return connection
 
 
+@contextlib.contextmanager
+def changing(connection: sqlite3.Connection) -> Iterator[None]:
+    """Change the index: all of it or nothing.
+
+    Not BEGIN IMMEDIATE, which would lock the database beside it, too, and hold up the log.
+    Nobody else writes the index.
+    """
+    connection.execute("BEGIN")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 class Backlog(NamedTuple):
     """What is to be indexed of a room: about how many messages, and when the first and the last of them were sent."""
 
@@ -140,7 +167,7 @@ class Index:
         remove_index(self._database)
         create_file(index_path(self._database))
         self._connection = connect(self._database)
-        with transaction(self._connection):
+        with changing(self._connection):
             for statement in TABLES.split(";"):
                 self._connection.execute(statement)
             self._connection.executemany("INSERT INTO facts VALUES (?, ?)", [("version", VERSION), ("epoch", epoch)])
@@ -174,7 +201,7 @@ class Index:
     def add(self, rooms: Mapping[int, int]) -> bool:
         """Index some rooms, each up to a seq of it that the file has; whether slices are outdated by what they say."""
         connection = self._connection
-        with transaction(connection):
+        with changing(connection):
             connection.execute("DELETE FROM ranges")
             connection.execute(
                 """
@@ -282,7 +309,7 @@ class Index:
     def remake(self, slice_: int) -> None:
         """Make a slice again, of what the log has now."""
         connection = self._connection
-        with transaction(connection):
+        with changing(connection):
             found = connection.execute("SELECT is_open, oldest, newest FROM slices WHERE id = ?", (slice_,)).fetchone()
             if found is None:
                 return
@@ -311,7 +338,7 @@ class Index:
 
     def forget_changes(self) -> None:
         """Drop notes of changes to what the index does not have."""
-        with transaction(self._connection):
+        with changing(self._connection):
             self._connection.execute(
                 "DELETE FROM changed WHERE NOT EXISTS (SELECT 1 FROM parts p WHERE p.room = changed.room"
                 " AND changed.seq BETWEEN p.first AND p.last)"
