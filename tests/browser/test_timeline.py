@@ -9,14 +9,15 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 from reader import Reader
 from seeding import numbered, seed
 
 from servers import ServerProcess, running
 
-PAST = int(os.environ.get("HUBBUB_TIMELINE_PAST", "50000"))
-# A high screen: fewer turns of the wheel for the same way.
+# 50,000 take many minutes on a machine that draws without a graphics card; they are tried by hand.
+PAST = int(os.environ.get("HUBBUB_TIMELINE_PAST", "3000"))
+# A high screen, of few pixels: fewer turns of the wheel for the same way.
 HEIGHT = 4_000
 STEP = 3_000
 MOST_ROWS = 500
@@ -44,8 +45,10 @@ def reader(browser: Browser, server: ServerProcess) -> Iterator[Reads]:
     """Seat a reader at the page, in a browser context of their own."""
     with ExitStack() as contexts:
 
-        def arrive(name: str = "percy", *, width: int = 1100, height: int = 700, path: str = "general") -> Reader:
-            context = browser.new_context(viewport={"width": width, "height": height}, locale="en-GB")
+        def arrive(name: str = "percy", *, height: int = 700, path: str = "general") -> Reader:
+            scale = 0.5 if height == HEIGHT else 1
+            viewport: ViewportSize = {"width": 1100, "height": height}
+            context = browser.new_context(viewport=viewport, device_scale_factor=scale, locale="en-GB")
             contexts.callback(context.close)
             return Reader(context.new_page(), server.origin, name, room=path)
 
@@ -167,13 +170,4 @@ def test_what_was_said_is_found_and_gone_to(reader: Reads) -> None:
     result = percy.page.get_by_role("list").get_by_role("button", name=re.compile("Message 77"))
     result.first.click()
     expect(percy.message("Message 77.")).to_be_in_viewport()
-    percy.expect_no_complaints()
-
-
-@pytest.mark.parametrize("past", [0])
-def test_where_nothing_can_be_found_it_is_said(reader: Reads) -> None:
-    percy = reader()
-    percy.page.get_by_role("button", name="Search", exact=True).click()
-    expect(percy.page.get_by_text("cannot be searched")).to_be_visible()
-    expect(percy.page.get_by_role("searchbox")).to_be_hidden()
     percy.expect_no_complaints()

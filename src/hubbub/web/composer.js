@@ -29,6 +29,7 @@ export class Composer {
   #editing = null;
   // What was being written when an edit began.
   #aside = "";
+  #kept = "";
   #draftTimer = 0;
 
   // store: nameOf, draft, keepDraft, titleOf. calls: sent(), editLast() -> bool.
@@ -65,7 +66,8 @@ export class Composer {
     if (room === this.#room) return;
     this.close();
     this.#room = room;
-    this.#write(this.store.draft(room));
+    this.#kept = this.store.draft(room);
+    this.#write(this.#kept);
     const words = `Message ${room.startsWith("dm:") ? "" : "#"}${this.store.titleOf(room)}`;
     this.#field.placeholder = words;
     setText(this.#label, words);
@@ -189,7 +191,11 @@ export class Composer {
 
   #keepDraft() {
     clearTimeout(this.#draftTimer);
-    if (this.#room !== null) this.store.keepDraft(this.#room, this.#editing === null ? this.#field.value : this.#aside);
+    const text = this.#editing === null ? this.#field.value : this.#aside;
+    // One that is kept is not written again: whoever signs out has just had it removed.
+    if (this.#room === null || text === this.#kept) return;
+    this.#kept = text;
+    this.store.keepDraft(this.#room, text);
   }
 
   #write(text) {

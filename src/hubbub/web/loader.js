@@ -11,6 +11,8 @@ const AROUND = 60;
 export const MOST_LOADED = 2_000;
 const LEFT = 600;
 const RETRY_MS = 1_000;
+// Of what comes while a page is fetched, so much is kept; what is beyond it is fetched, too.
+const MOST_MEANWHILE = 2_000;
 
 export class Loader {
   span = new Span();
@@ -18,8 +20,9 @@ export class Loader {
   // Counts the rooms and places shown: an answer for an earlier one is dropped.
   #turn = 0;
   #isLoading = { before: false, after: false };
-  // While a page of the newest is on its way: what was said and changed meanwhile.
+  // While a page is on its way: what was said and changed meanwhile, and whether some of it was dropped.
   #meanwhile = [];
+  #isTorn = false;
   #isStarting = false;
   #retryTimer = 0;
 
@@ -84,6 +87,7 @@ export class Loader {
   async #start(load) {
     const turn = (this.#turn += 1);
     this.#isStarting = true;
+    this.#isTorn = false;
     this.#meanwhile = [];
     this.#isLoading = { before: false, after: false };
     try {
@@ -96,7 +100,7 @@ export class Loader {
     } catch (error) {
       if (turn !== this.#turn) return;
       this.#isStarting = false;
-      throw error;
+      this.calls.failed(error);
     }
   }
 
@@ -108,6 +112,7 @@ export class Loader {
       return { before: first, limit: PAGE };
     }, (page) => {
       const count = this.span.prepend(page);
+      this.#changeAgain();
       this.log.shift(count);
     });
   }
@@ -150,7 +155,7 @@ export class Loader {
   // News
 
   hear(message) {
-    if (this.#isStarting || this.#isLoading.after) this.#meanwhile.push({ message });
+    if (this.#isStarting || this.#isLoading.after) this.#keep({ message });
     if (this.#isStarting) return;
     if (!this.span.hasAfter && this.span.add(message)) {
       this.log.touch();
@@ -160,19 +165,32 @@ export class Loader {
   }
 
   change(changed, change) {
-    if (this.#isStarting || this.#isLoading.after || this.#isLoading.before) this.#meanwhile.push({ seq: changed.seq, change });
+    if (this.#isStarting || this.#isLoading.after || this.#isLoading.before) this.#keep({ seq: changed.seq, change });
     if (this.span.change(changed.seq, change)) this.log.touch();
   }
 
   lose(from, to) {
-    if (this.#isStarting) this.#meanwhile.push({ from, to });
+    if (this.#isStarting) this.#keep({ from, to });
     else if (!this.span.hasAfter && this.span.lose(from, to)) this.log.touch();
+  }
+
+  #keep(news) {
+    if (this.#meanwhile.length >= MOST_MEANWHILE) this.#isTorn = true;
+    else this.#meanwhile.push(news);
+  }
+
+  // A page may have been read before a change that came before it.
+  #changeAgain() {
+    for (const { seq, change } of this.#meanwhile) if (change) this.span.change(seq, change);
+    if (!this.#isLoading.after) this.#meanwhile = [];
   }
 
   // What came while a page was fetched, and is in it or follows it.
   #catchUp() {
     const meanwhile = this.#meanwhile;
     this.#meanwhile = [];
+    if (this.#isTorn) this.span.hasAfter = true;
+    this.#isTorn = false;
     for (const { message, seq, change, from, to } of meanwhile) {
       if (change) this.span.change(seq, change);
       else if (!this.span.hasAfter && message) this.span.add(message);

@@ -122,12 +122,8 @@ export class Timeline {
   }
 
   // The page of the room that begins with the date.
-  async toDate(date) {
-    try {
-      await this.#loader.loadDate(date);
-    } catch (error) {
-      this.#fail(error);
-    }
+  toDate(date) {
+    return this.#loader.loadDate(date);
   }
 
   focus() {
