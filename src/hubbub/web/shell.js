@@ -169,6 +169,13 @@ export class Shell {
     this.#drawHead();
     this.#followPanel(room, isOther);
     this.timeline.show(room, seq);
+    if (isOther) this.#focusWriting();
+  }
+
+  // Who has a keyboard writes at once; on a phone one that comes up by itself would be in the way.
+  #focusWriting() {
+    if (matchMedia("(pointer: fine)").matches) this.timeline.focus();
+    else find("main").focus();
   }
 
   // A link to a room makes nobody follow it: the reader is asked first.

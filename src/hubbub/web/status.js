@@ -11,6 +11,9 @@ export class Status {
   #countdown = find("status-countdown");
   #retry = find("status-retry");
   #state = { state: "connecting", reason: "", until: 0 };
+  // Between two tries the line stays as it is: one that flickers can be neither read nor clicked.
+  #isTrying = false;
+  #reason = "";
   #timer;
 
   constructor({ chat, retry }) {
@@ -18,8 +21,10 @@ export class Status {
     this.#retry.addEventListener("click", retry);
     chat.on("state", ({ state, reason, retryIn }) => {
       this.#state = { state, reason: reason ?? "", until: Date.now() + (retryIn ?? 0) * 1000 };
+      if (state === "offline" && (reason || !this.#isTrying)) this.#reason = reason ?? "";
+      if (state !== "connecting") this.#isTrying = state === "offline";
       clearTimeout(this.#timer);
-      if (state === "online") this.draw();
+      if (state === "online" || this.#box.hasAttribute("data-shown")) this.#watch();
       else this.#timer = setTimeout(() => this.#watch(), CALM_MS);
     });
     for (const event of ["online", "offline"]) addEventListener(event, () => this.draw());
@@ -29,13 +34,15 @@ export class Status {
   clear() {
     clearTimeout(this.#timer);
     this.#state = { state: "connecting", reason: "", until: 0 };
+    this.#isTrying = false;
+    this.#reason = "";
     this.#show(false, "");
   }
 
   draw() {
     const { state, until } = this.#state;
-    const isWaiting = state === "offline";
-    const seconds = isWaiting ? Math.ceil((until - Date.now()) / 1000) : 0;
+    const isWaiting = state === "offline" || (state === "connecting" && this.#isTrying);
+    const seconds = state === "offline" ? Math.ceil((until - Date.now()) / 1000) : 0;
     this.#box.dataset.state = state;
     this.#show(state !== "online", this.#wordsOf(state));
     // Outside the live region's text: a screen reader should not count seconds aloud.
@@ -45,6 +52,7 @@ export class Status {
   }
 
   #watch() {
+    clearTimeout(this.#timer);
     this.draw();
     if (this.#state.state !== "online") this.#timer = setTimeout(() => this.#watch(), 1000);
   }
@@ -57,8 +65,7 @@ export class Status {
   #wordsOf(state) {
     if (state === "online") return "";
     if (state === "closed") return this.#state.reason || "Disconnected.";
-    const why = this.#state.reason ? `${this.#state.reason} ` : "";
     if (!navigator.onLine) return "You are offline. Trying again";
-    return state === "connecting" ? "Connecting…" : `${why}Reconnecting`;
+    return this.#isTrying ? `${this.#reason} Reconnecting`.trim() : "Connecting…";
   }
 }
