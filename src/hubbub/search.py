@@ -10,7 +10,7 @@ import msgspec
 from hubbub.acts import Act
 from hubbub.budgets import Use, spend
 from hubbub.client import Participant
-from hubbub.engine import Engine, Spot
+from hubbub.engine import Engine, Spot, TooLong
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.handlers import Handlers
 from hubbub.permissions import Permissions
@@ -68,6 +68,9 @@ def install_search(
             found = {name}
         return [name for name in found if is_open(client, name)]
 
+    def pay(client: Participant, spent_s: float) -> None:
+        spend(client.purses, Use.SENT, LEAST_BYTES + spent_s * BYTES_A_SECOND, clock())
+
     @handlers.offer(None)
     async def search(request: Search, client: Participant) -> dict[str, Any]:
         if not engine.can_search:
@@ -81,10 +84,11 @@ def install_search(
             names = await rooms_of(client, request.room)
             found = await engine.search(query, names, before, request.limit)
         except EngineError as error:
+            pay(client, error.spent_s if isinstance(error, TooLong) else 0.0)
             raise Refused(ErrorCode.UNAVAILABLE, f"messages cannot be searched now: {error}") from error
         finally:
             searching.discard(client.user)
-        spend(client.purses, Use.SENT, LEAST_BYTES + found.spent_s * BYTES_A_SECOND, clock())
+        pay(client, found.spent_s)
         may_see = {room for room in {each.room for each in found.messages} if is_open(client, room)}
         # One may have been changed while the others were looked for.
         shown = [rooms.changed(each.room, [each])[0] for each in found.messages if each.room in may_see]

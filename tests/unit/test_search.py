@@ -11,7 +11,7 @@ import pytest
 from hubbub import Hub, Refused
 from hubbub.acts import Act
 from hubbub.client import Client
-from hubbub.engine import Hits, Spot
+from hubbub.engine import Hits, Spot, TooLong
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError, ErrorCode
 from hubbub.search import LEAST_BYTES, MAX_SEARCHES, features
@@ -181,6 +181,19 @@ async def test_searching_is_paid_for_by_the_time_that_it_takes() -> None:
         clock.go(2)
         with pytest.raises(Refused):
             await search(percy, "hello")
+
+
+async def test_a_search_that_takes_far_too_long_is_paid_for_too() -> None:
+    clock = Clock()
+    engine = SlowEngine(clock)
+    engine.go.set()
+    engine.error = TooLong(10.0)
+    async with at_work(engine=engine, clock=clock, replay_rate=LEAST_BYTES, replay_burst=3 * LEAST_BYTES) as stage:
+        percy = await member(stage, "percy", "ops")
+        for code in (ErrorCode.UNAVAILABLE, ErrorCode.RATE_LIMITED):
+            with pytest.raises(Refused) as refused:
+                await search(percy, "hello")
+            assert refused.value.code == code
 
 
 async def test_an_engine_that_cannot_search_says_so() -> None:

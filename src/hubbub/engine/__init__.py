@@ -18,7 +18,7 @@ from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, W
 from hubbub.engine.amends import Amend
 from hubbub.engine.following import MAX_FOLLOWED, Followed, Following, FollowVault, RoomOutline
 from hubbub.engine.people import NewUser, PeopleVault, Profile, SignUp, SignUpLink
-from hubbub.engine.searching import Hits, Searching, Spot
+from hubbub.engine.searching import Hits, Searching, Spot, TooLong
 from hubbub.errors import KeyConflict, Stale
 from hubbub.events import Message
 
@@ -54,6 +54,7 @@ __all__ = [
     "SignUp",
     "SignUpLink",
     "Spot",
+    "TooLong",
     "UserList",
     "Vault",
     "WhyNot",

@@ -26,8 +26,7 @@ import msgspec
 from hubbub.engine.damage import is_good
 from hubbub.engine.scanning import SEARCHED
 from hubbub.engine.schema import BUSY_S, create_file, snapshot
-from hubbub.engine.searching import Spot
-from hubbub.errors import EngineError
+from hubbub.engine.searching import Spot, TooLong
 from hubbub.events import Message, encode
 
 __all__ = [
@@ -389,12 +388,12 @@ class IndexReader:
             within_s: after so many seconds no slice is begun, where it can be said how far the search has got.
 
         Raises:
-            EngineError: it takes far too long.
+            TooLong: it takes far too long.
         """
         began = self._clock()
         with snapshot(self._connection):
             self._want(rooms)
-            hits, stop = self._look(match, before, limit, began + within_s)
+            hits, stop = self._look(match, before, limit, began, began + within_s)
             hits = sorted((hit for hit in hits if hit.sent > stop), reverse=True)[:limit]
             messages = self._fetch(hits)
         # A place of no message, where the time was over: after all that were sent later.
@@ -409,7 +408,7 @@ class IndexReader:
             (encode(list(rooms)).decode(),),
         )
 
-    def _look(self, match: str, before: Spot, limit: int, until: float) -> tuple[list[Spot], int]:
+    def _look(self, match: str, before: Spot, limit: int, began: float, until: float) -> tuple[list[Spot], int]:
         """The newest matches, and before or at what time there may be others; -1 where there are none."""
         slices = self._connection.execute(
             "SELECT id, newest FROM slices s WHERE oldest <= ? AND count > 0 AND"
@@ -424,7 +423,7 @@ class IndexReader:
             if is_enough or (gets_on and slice_ != slices[0][0] and self._clock() >= until):
                 return hits, newest
             if self._clock() >= until + MOST_OVERTIME_S:
-                raise EngineError("it takes too long; name a room, or rarer words")
+                raise TooLong(self._clock() - began)
             hits = sorted(hits + self._look_in(slice_, match, before, limit), reverse=True)[:limit]
         return hits, -1
 

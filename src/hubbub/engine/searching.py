@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Collection
 from typing import NamedTuple, Protocol
 
+from hubbub.errors import EngineError
 from hubbub.events import Message
 from hubbub.words import Query
 
-__all__ = ["Hits", "Searching", "Spot"]
+__all__ = ["Hits", "Searching", "Spot", "TooLong"]
 
 
 class Spot(NamedTuple):
@@ -36,6 +37,18 @@ class Hits(NamedTuple):
     spent_s: float = 0.0
 
 
+class TooLong(EngineError):
+    """A search has taken far too long, and has not got on.
+
+    Args:
+        spent_s: how long it has kept a thread busy.
+    """
+
+    def __init__(self, spent_s: float) -> None:
+        super().__init__("it takes too long; name a room, or rarer words")
+        self.spent_s = spent_s
+
+
 class Searching(Protocol):
     """Finding messages, other than by their seqs."""
 
@@ -55,6 +68,7 @@ class Searching(Protocol):
 
         Raises:
             EngineError: this engine cannot search, or the index cannot be read.
+            TooLong: the search has not got on; what it has cost is told all the same.
         """
         ...
 
