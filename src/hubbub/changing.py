@@ -47,6 +47,9 @@ MAX_EMOJI = 20
 MAX_REACTIONS = 500
 MAX_EMOJI_CHARS = 32
 
+# Letters, marks and symbols that look like nothing: fillers, and an empty pattern of Braille.
+UNSEEN = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2800\u3164\uffa0")
+
 # Times that a change is made again because another process was first.
 TRIES = 10
 
@@ -287,20 +290,23 @@ def no_such_message(room: str, seq: int) -> Refused:
 
 
 def check_emoji(emoji: str) -> None:
-    """Refuse (`bad_payload`) what is no short word, or could hide or reorder what is around it.
+    """Refuse (`bad_payload`) what is no short word, cannot be seen, or could hide or reorder what is around it.
 
-    Joiners and tags are parts of emoji (UTS #51 sections 2.5 and 2.6).
+    Joiners, tags and variation selectors are parts of emoji (UTS #51 sections 2.5 and 2.6), and nothing by themselves.
     """
     is_short = 1 <= len(emoji) <= MAX_EMOJI_CHARS
-    if not is_short or any(is_unfit(char) for char in emoji):
+    if not is_short or unicodedata.category(emoji[0])[0] in "CM" or any(is_unfit(char) for char in emoji):
         raise Refused(
             ErrorCode.BAD_PAYLOAD,
-            f"an emoji has 1 to {MAX_EMOJI_CHARS} characters, without spaces and controls - at `payload.emoji`",
+            f"an emoji has 1 to {MAX_EMOJI_CHARS} characters, without spaces, controls and what nobody sees, and begins"
+            " with none that only changes others - at `payload.emoji`",
         )
 
 
 def is_unfit(char: str) -> bool:
     category = unicodedata.category(char)
+    if char in UNSEEN:
+        return True
     if category == "Cf":
         return char != "\u200d" and not "\U000e0020" <= char <= "\U000e007f"
     return category[0] == "Z" or category in ("Cc", "Cs", "Cn")

@@ -125,7 +125,23 @@ async def test_a_message_has_only_so_many_reactions() -> None:
 
 
 @pytest.mark.parametrize(
-    "emoji", ["", " ", "a b", "\u202e", "x" * 33, "\n", "\u200b"], ids=lambda emoji: ascii(emoji)[:12]
+    "emoji",
+    [
+        "",
+        " ",
+        "a b",
+        "\u202e",
+        "x" * 33,
+        "\n",
+        "\u200b",
+        "\u200d",
+        "\ufe0f",
+        "\U000e0061",
+        "\u0301",
+        "\u3164",
+        "x\u2800",
+    ],
+    ids=lambda emoji: ascii(emoji)[:12],
 )
 async def test_what_is_no_emoji_is_refused(emoji: str) -> None:
     async with at_work() as stage:
