@@ -217,6 +217,30 @@ test("rooms that are followed come and go, with what changes about them", () => 
   assert.ok(of("rooms").length >= 4);
 });
 
+test("what is said between the word on a room and the join to it is unread", async () => {
+  const { conversation, of } = talking();
+  conversation.received({ type: "room_added", payload: { entry: { room: "lunch", epoch: "one", seq: 4, read: 4, unread: 0 } } });
+  const joining = conversation.join("lunch", 0);
+  const acked = (payload) => conversation.received({ type: "ack", id: conversation.requests.next(0).number, payload });
+  acked(entered(6, [], { read: 4 }));
+  await joining;
+  conversation.received({ type: "new_message", payload: { room: "lunch", ...said(7)[0] } });
+  acked({ room: "lunch", epoch: "one", messages: said(5, 6, 7) });
+  await new Promise(setImmediate);
+  assert.equal(conversation.rooms.get("lunch").unread, 3);
+  assert.deepEqual(of("message").map(({ seq }) => seq), [7]);
+});
+
+test("a join that has all that was not counted asks for no more", async () => {
+  const { conversation } = talking();
+  conversation.received({ type: "room_added", payload: { entry: { room: "lunch", epoch: "one", seq: 4, read: 2, unread: 2 } } });
+  const joining = conversation.join("lunch", 2);
+  conversation.received({ type: "ack", id: conversation.requests.next(0).number, payload: entered(6, said(5, 6), { read: 2 }) });
+  await joining;
+  assert.equal(conversation.rooms.get("lunch").unread, 4);
+  assert.equal(conversation.requests.next(0), null);
+});
+
 // Requests
 
 test("requests of a room keep their order when one is refused for now", () => {

@@ -392,12 +392,27 @@ export class Conversation {
     this.rooms.set(name, room);
     const isResumed = "since" in asked && room.state === "away";
     const isFirst = !room.isPlaced;
+    const uncounted = isFirst ? room.uncountedAfter(entered) : null;
     const shown = isResumed ? room.resume(entered) : room.enter(entered);
     room.take(entered);
     if (isFirst) room.see(this.#listed(entered), this.#mention);
+    if (uncounted !== null) this.#count(room, uncounted);
     this.tell("members", { room: name });
     if (isFirst) this.tell("rooms", {});
     return () => this.#show(room, shown);
+  }
+
+  /**
+   * Count what was said after the server's word on a room and before the join.
+   * @param {Room} room
+   * @param {number} after
+   */
+  async #count(room, after) {
+    let page;
+    while (!page && room.state === "in") page = await this.#pageAfter(room, after);
+    if (!page || room.state === "out") return;
+    room.see(this.#listed(page), this.#mention);
+    this.tell("room", { room: room.room });
   }
 
   /** @param {Room} room */

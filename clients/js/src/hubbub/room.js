@@ -1,6 +1,6 @@
 // One room: where this client is in it, who is there, and what its user has not read.
 
-import { Cursor } from "./cursor.js";
+import { Cursor, sorted } from "./cursor.js";
 
 // What the server counts to.
 const MOST_UNREAD = 100;
@@ -74,6 +74,15 @@ export class Room extends Cursor {
   }
 
   // What is unread
+
+  /**
+   * @param {Payload} entered the answer to a join
+   * @returns {number | null} the seq after which something was said that neither the server has counted nor the answer has
+   */
+  uncountedAfter({ seq, messages }) {
+    const first = sorted(messages)[0]?.seq ?? seq + 1;
+    return this.followed && first > this.#countedTo + 1 ? this.#countedTo : null;
+  }
 
   /**
    * @param {Message[]} messages that follow each other, in order
