@@ -136,7 +136,8 @@ class Person:
         assert results.violations_count == 0, results.generate_report()
 
     def expect_fits(self) -> None:
-        """Nothing to scroll sideways for."""
+        """Nothing to scroll sideways for, and no part of the page itself below the window's edge."""
+        assert self.page.evaluate("() => document.documentElement.scrollHeight - innerHeight") <= 0
         wider = self.page.evaluate(
             """() => [...document.querySelectorAll("html, body, #main, #main *, #sidebar, #sidebar *, dialog")]
                 .filter((element) => element.scrollWidth > element.clientWidth + 1)
