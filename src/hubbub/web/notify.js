@@ -8,6 +8,8 @@ const CHANNEL = "hubbub.reading";
 const ANSWER_MS = 150;
 const BODY_LENGTH = 200;
 const MOST_ON_ICON = 99;
+// A message that is read as it comes is unread for a moment, which nobody needs to see.
+const DRAW_MS = 250;
 
 // One tab of all notifies: whoever has the lock, until it is closed.
 export class Notifier {
@@ -120,15 +122,22 @@ export class Badge {
   #link = find("favicon");
   #plain = this.#link.href;
   #icon = null;
+  #timer = null;
 
   constructor({ chat, store }) {
     this.chat = chat;
     this.store = store;
-    for (const event of ["room", "rooms"]) chat.on(event, () => this.draw());
-    for (const event of ["names", "place"]) store.on(event, () => this.draw());
+    for (const event of ["room", "rooms"]) chat.on(event, () => this.#drawSoon());
+    store.on("names", () => this.#drawSoon());
+    store.on("place", () => this.draw());
+  }
+
+  #drawSoon() {
+    this.#timer ??= setTimeout(() => this.draw(), DRAW_MS);
   }
 
   draw() {
+    this.#stop();
     const rooms = [...this.chat.rooms.values()];
     const isDirect = (room) => this.store.otherIn(room) !== null;
     const count = rooms.reduce((sum, { room, unread, mentions, muted }) => sum + (isDirect(room) && !muted ? unread : mentions), 0);
@@ -142,7 +151,13 @@ export class Badge {
     this.#drawIcon(count, hasUnread);
   }
 
+  #stop() {
+    clearTimeout(this.#timer);
+    this.#timer = null;
+  }
+
   clear() {
+    this.#stop();
     this.#drawn = "";
     document.title = "Hubbub";
     this.#drawIcon(0, false);
