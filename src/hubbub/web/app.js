@@ -146,6 +146,7 @@ if (isOver) {
   brief.end();
   if (isResumed) await chat.signOut().catch(() => {});
 }
+find("arriving").remove();
 if (isResumed && !isOver) {
   begin();
 } else {
