@@ -15,7 +15,7 @@ sys.path.append(str(Path(__file__).parent.parent))
 from people import Person
 from PIL import Image
 from playwright.sync_api import Browser, expect, sync_playwright
-from seed import LAST, NOW, PASSWORD, READER, seed
+from seed import FRIENDS, LAST, NOW, PASSWORD, READER, seed
 
 from chromium import CHROMIUM, CHROMIUM_ARGS
 from servers import ServerProcess, running
@@ -57,6 +57,10 @@ def take_each(folder: Path) -> None:
         browser = tools.chromium.launch(executable_path=CHROMIUM, args=CHROMIUM_ARGS)
         engine = ("--engine", f"sqlite:///{folder / 'team.db'}")
         with running(folder, *engine, tls=True, demo=False) as server:
+            for friend in FRIENDS:  # they are here, in the list of people
+                page = browser.new_context(ignore_https_errors=True).new_page()
+                Person(page, server.origin).log_in(friend, PASSWORD)
+                expect(page.get_by_text(LAST)).to_be_attached(timeout=START_MS)
             for picture in PICTURES:
                 take(picture, browser, server)
         browser.close()
@@ -76,7 +80,8 @@ def take(picture: Picture, browser: Browser, server: ServerProcess) -> None:
     page = context.new_page()
     page.clock.set_fixed_time(NOW)
     Person(page, server.origin).log_in(READER, PASSWORD)
-    expect(page.get_by_text(LAST)).to_be_visible(timeout=START_MS)
+    expect(page.get_by_text(LAST)).to_be_in_viewport(timeout=START_MS)
+    page.mouse.move(0, 0)  # what is under it would show what can be done with it
     save(page.screenshot(), FOLDER / f"{picture.name}.png")
     context.close()
 

@@ -9,7 +9,7 @@ from hubbub.accounts import Accounts
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.testing import Clock, Guest, at_work
 
-__all__ = ["LAST", "NOW", "PASSWORD", "READER", "ROOM", "seed"]
+__all__ = ["FRIENDS", "LAST", "NOW", "PASSWORD", "READER", "ROOM", "seed"]
 
 # When the pictures are taken, as their browser has it.
 NOW = datetime.datetime(2026, 3, 12, 10, 20, tzinfo=datetime.UTC)
@@ -18,6 +18,7 @@ BEGIN = NOW - datetime.timedelta(hours=24, minutes=30)
 PASSWORD = "123"
 NAMES = {"percy": "Percy Bell", "alice": "Alice Okafor", "bob": "Bob Lindqvist", "chen": "Chen Wei"}
 READER, ROOM = "percy", "general"
+FRIENDS = ("alice", "bob")
 ROOMS = ("general", "release 1.0", "garden", "reading club", "support")
 
 # How many minutes after the one before, where, who, what.
@@ -45,6 +46,9 @@ TALK = (
     (1, "general", "alice", "Now that is a release plan."),
 )
 LAST = TALK[-1][3]
+# What one of them says to the reader alone, and the room that the reader has not looked into since.
+DIRECT = ("dm:alice,percy", "alice", "Lunch at one?")
+UNREAD = "release 1.0"
 # The text, and who likes it.
 REACTIONS = ((TALK[8][3], ("alice", "percy", "chen"), "\U0001f389"), (TALK[-2][3], ("alice", "bob"), "\U0001f370"))
 
@@ -72,4 +76,10 @@ async def seed(path: Path) -> None:
         for text, users, emoji in REACTIONS:
             for user in users:
                 await guests[user].ask("react", {"room": ROOM, "seq": seqs[text], "emoji": emoji, "on": True})
+        direct, friend, text = DIRECT
+        await guests[friend].join(direct)
+        await guests[friend].ask("send_message", {"room": direct, "message": text})
+        for room in ROOMS:
+            if room != UNREAD:
+                await guests[READER].ask("mark_read", {"room": room, "seq": len(TALK)})
     accounts.close()
