@@ -266,6 +266,7 @@ async def test_an_admin_sees_and_ends_all_and_another_its_own(monkeypatch: pytes
         assert (await here.ask("DELETE", f"/invitations/{his['id']}", token=admin)).status == 204
         refused(await here.ask("DELETE", f"/invitations/{his['id']}", token=member), 404, "not_found")
         assert here.notes.told("end invitation") == [("anna", "done")]
+        assert here.notes.told("/invitations") == [("", "unauthorized")]  # whatever the id is
         refused(await here.sign_up(his["link_token"], "carl"), 403, "forbidden")
         assert (await here.sign_up(hers["link_token"], "carl")).status == 204
 

@@ -30,7 +30,9 @@ class Grants:
         token = self.token_of(request)
         grant = await self._accounts.grant_of(token) if token else None
         if grant is None:
-            self._audit.refuse(request.path, actor="", address=request.address, outcome="unauthorized")
+            # The first part: what comes after it is anybody's to choose, and each act is counted by itself.
+            act = f"/{request.path.split('/')[1]}"
+            self._audit.refuse(act, actor="", address=request.address, outcome="unauthorized")
             message = "no valid token: log in, and send Authorization: Bearer <token>"
             headers = {"WWW-Authenticate": "Bearer", **self.without_cookie(request)}
             raise HttpError(401, "unauthorized", message, headers)
