@@ -19,6 +19,7 @@ from hubbub.engine import Grant
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import EngineError
 from hubbub.otp import OneTimePasswords
+from hubbub.rules import Rule
 from hubbub.testing import Clock, Stage, at_work
 from hubbub.wire import door as door_module
 from hubbub.wire import upgrade as upgrade_module
@@ -249,6 +250,14 @@ async def test_a_v1_client_is_answered_and_welcomed() -> None:
         assert payload["session"] not in ("", client.session), "it names this connection, and lets nobody in"
         other = await here.knock()
         assert json.loads(other.writes[1][4:])["payload"]["session"] != payload["session"]
+
+
+async def test_who_may_invite_is_told_so() -> None:
+    everybody = Rule(rooms=("*",), roles=("member",), may=("join", "read", "post", "presence", "create", "invite"))
+    for rules, features in (((), ["search"]), ((everybody,), ["search", "invite"])):
+        async with entrance(permissions=rules) as here:
+            line = await here.knock()
+            assert json.loads(line.writes[1][4:])["payload"]["features"] == features
 
 
 async def test_a_classic_client_is_in_general_and_hears_nothing() -> None:

@@ -12,6 +12,7 @@ import secrets
 from http import HTTPStatus
 from typing import Protocol
 
+from hubbub.acts import Role
 from hubbub.budgets import Purses, Use, take_one
 from hubbub.client import Participant
 from hubbub.core import Core, ServiceState
@@ -88,7 +89,8 @@ class Door:
         self._settings = settings
         self._origins = Origins(settings, core.now)
         self._rate_limit = RateLimit(settings.client_rate, settings.client_burst) if settings.client_rate else None
-        self._welcome = encode(welcome(settings, features(core.engine)))[1:-1]
+        self._welcome = welcome_text(settings, can := features(core.engine))
+        self._welcome_of_inviter = welcome_text(settings, [*can, "invite"])
 
     def take_place(self, address: str) -> None:
         """Take a place for a client that may come in.
@@ -188,7 +190,8 @@ class Door:
         role = self._core.ledger.role_of(user).encode()
         session = secrets.token_hex(8).encode()
         head = b'{"user":%b,"name":%b,"role":"%b","session":"%b",' % (encode(user), encode(name), role, session)
-        return head + self._welcome
+        may_invite = self._core.permissions.may_invite(user, Role.MEMBER)
+        return head + (self._welcome_of_inviter if may_invite else self._welcome)
 
 
 def has_name(request: Request) -> bool:
@@ -196,9 +199,13 @@ def has_name(request: Request) -> bool:
     return "name=" in request.query and "name" in request.query_fields()
 
 
-def welcome(settings: Settings, features: list[str]) -> dict[str, object]:
-    """What the first frame tells every v1 client, whoever it is."""
-    return {
+def welcome_text(settings: Settings, features: list[str]) -> bytes:
+    """What the first frame tells whoever it is, as members of an object.
+
+    Args:
+        features: what this server, and this client, can do that not every one can.
+    """
+    payload = {
         "heartbeat": {"interval": settings.heartbeat_interval, "timeout": settings.heartbeat_timeout},
         "limits": {
             "max_frame": settings.max_frame,
@@ -209,6 +216,7 @@ def welcome(settings: Settings, features: list[str]) -> dict[str, object]:
         },
         "features": features,
     }
+    return encode(payload)[1:-1]
 
 
 def unavailable(message: str, seconds: str = str(RETRY_AFTER_S)) -> Denied:
