@@ -221,7 +221,12 @@ class Follows:
                 self._write_to(client, type_, payload)
 
     def _write_to(self, client: Participant, type_: str, payload: bytes) -> None:
-        """Tell a client something; its account pays, which may have many connections to be told."""
+        """Tell a client something, unless it has much to read already: another connection may go on for ever.
+
+        Its account pays, which may have many connections to be told.
+        """
+        if self._rooms.feeding.is_full(client):
+            return
         client.write_text(client.dialect.event(type_, payload))
         self._rooms.charge(client, len(payload))
 

@@ -68,6 +68,23 @@ async def test_a_new_room_can_be_followed_before_anything_is_said_in_it() -> Non
         assert (entry["title"], entry["seq"], entry["active"], entry["unread"]) == ("ops", 0, None, 0)
 
 
+async def test_a_connection_that_does_not_read_is_told_nothing_more_of_rooms() -> None:
+    async with at_work() as stage:
+        percy, phone = await stage.client("percy"), await stage.client("percy")
+        await percy.ask("follow", {"room": "ops"})
+        await stage.settle()
+        phone.take()
+        phone.read_slowly()
+        await percy.ask("mute", {"room": "ops", "on": True})
+        await percy.ask("unfollow", {"room": "ops"})
+        await percy.ask("follow", {"room": "ops"})
+        await stage.settle()
+        assert phone.writes == []
+        phone.read_on()
+        await percy.ask("mute", {"room": "ops", "on": True})
+        assert types(phone.take()) == ["room_changed"]
+
+
 async def test_rooms_are_sorted_and_say_where_the_connection_is() -> None:
     async with at_work() as stage:
         percy = await stage.client("percy")
