@@ -12,7 +12,7 @@ import fcntl
 import os
 import stat
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
@@ -21,8 +21,18 @@ import msgspec
 import structlog
 
 from hubbub.events import encode, rfc3339
+from hubbub.policy import network_of
 
-__all__ = ["Audit", "AuditFile", "Refusals", "append_line", "audit_line", "read_newest"]
+__all__ = [
+    "MAX_OF_ADDRESS",
+    "REFUSALS_A_MINUTE",
+    "Audit",
+    "AuditFile",
+    "Refusals",
+    "append_line",
+    "audit_line",
+    "read_newest",
+]
 
 log = structlog.get_logger("hubbub.audit")
 
@@ -36,11 +46,14 @@ MAX_QUEUED = 10_000
 # Characters of a name or an address; who asks chooses them.
 MAX_NAME_CHARS = 80
 
-# Refusals of one thing to one account or address that get a line each in a minute, and how many such are told apart.
+# Refusals of one thing to one account or address that get a line each in a minute, and how many such are told apart, in
+# all and of one address: who logs in or signs up chooses the names.
 REFUSALS_A_MINUTE = 5
 MAX_REFUSED = 100
+MAX_OF_ADDRESS = 25
 REFUSALS_S = 60.0
-OTHERS = ("(anything)", "(others)")
+ANYTHING = "(anything)"
+OTHERS = (ANYTHING, "(others)")
 
 CLOSE_S = 2.0
 
@@ -144,14 +157,26 @@ class Refusals:
         self._clock = clock
         self._since = clock()
         self._counts: dict[tuple[str, str], int] = {}
+        # How many of them are of an address.
+        self._of_address: Counter[str] = Counter()
 
-    def count(self, act: str, who: str) -> bool:
+    def count(self, act: str, who: str, address: str) -> bool:
         """Count a refusal of what somebody tried; whether it gets a line."""
         refused = act, who
-        if refused not in self._counts and len(self._counts) >= MAX_REFUSED:
-            refused = OTHERS
+        if refused not in self._counts:
+            refused = self._told_apart(refused, network_of(address))
         seen = self._counts[refused] = self._counts.get(refused, 0) + 1
         return seen <= REFUSALS_A_MINUTE
+
+    def _told_apart(self, refused: tuple[str, str], source: str) -> tuple[str, str]:
+        """What a refusal of a new kind counts as."""
+        if self._of_address[source] >= MAX_OF_ADDRESS:
+            refused = ANYTHING, source
+        if refused not in self._counts:
+            if len(self._counts) >= MAX_REFUSED:
+                return OTHERS
+            self._of_address[source] += 1
+        return refused
 
     def take_rest(self) -> dict[tuple[str, str], int]:
         """After a minute: how many refusals of what and whom got no line; then all counts begin anew."""
@@ -160,6 +185,7 @@ class Refusals:
             return {}
         self._since = now
         counts, self._counts = self._counts, {}
+        self._of_address.clear()
         return {refused: seen - REFUSALS_A_MINUTE for refused, seen in counts.items() if seen > REFUSALS_A_MINUTE}
 
 
@@ -200,7 +226,7 @@ class AuditFile:
 
     def refuse(self, act: str, *, actor: str, address: str, outcome: str, **more: object) -> None:
         self.tick()
-        if self._refusals.count(act, actor or address):
+        if self._refusals.count(act, actor or address, address):
             self.note(act, actor=actor, address=address, outcome=outcome, **more)
 
     def tick(self) -> None:

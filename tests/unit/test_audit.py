@@ -16,7 +16,7 @@ import pytest
 import structlog.testing
 
 from hubbub import audit as audit_module
-from hubbub.audit import AuditFile, Refusals, append_line, audit_line
+from hubbub.audit import MAX_OF_ADDRESS, REFUSALS_A_MINUTE, AuditFile, Refusals, append_line, audit_line
 from hubbub.testing import Clock
 
 
@@ -110,12 +110,24 @@ def test_of_many_refusals_of_one_only_the_first_have_lines_and_the_rest_a_count(
 def test_of_refusals_of_many_names_there_are_only_so_many_lines() -> None:
     clock = Clock()
     refusals = Refusals(clock)
-    assert sum(refusals.count("login", f"name {number % 5000}") for number in range(50_000)) <= 101 * 5
+    names = [(f"name {number % 5000}", f"10.0.{number % 5000 // 250}.{number % 250}") for number in range(50_000)]
+    assert sum(refusals.count("login", name, address) for name, address in names) <= 101 * 5
     clock.go(60)
     rest = refusals.take_rest()
     assert len(rest) <= 101
     assert sum(rest.values()) > 49_000
-    assert refusals.count("login", "name 4999")
+    assert refusals.count("login", "name 4999", "10.0.19.249")
+
+
+def test_the_names_that_one_address_makes_up_hide_no_other() -> None:
+    clock = Clock()
+    refusals = Refusals(clock)
+    noted = sum(refusals.count("signup", f"name {number}", f"2001:db8::{number:x}") for number in range(1000))
+    assert noted == MAX_OF_ADDRESS + REFUSALS_A_MINUTE
+    assert refusals.count("login", "percy", "10.0.0.1")
+    clock.go(60)
+    assert refusals.take_rest() == {("(anything)", "2001:db8::/64"): 1000 - noted}
+    assert refusals.count("signup", "name 999", "2001:db8::1")
 
 
 # The file
