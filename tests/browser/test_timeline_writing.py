@@ -119,6 +119,12 @@ def test_names_and_emoji_are_completed(reader: Reads, server: ServerProcess) -> 
     expect(percy.page.get_by_role("option")).to_have_count(0)
     keyboard.press("Enter")
     expect(alice.message("Hello @alice").locator(".mention.is-me")).to_have_text("@alice")
+    # Of a name that is there in full nothing is left to complete.
+    keyboard.type("Hey @alice")
+    expect(percy.page.get_by_role("option", name="alice")).to_be_visible()
+    keyboard.press("Enter")
+    expect(percy.message("Hey @alice")).to_have_attribute("data-state", "sent")
+    expect(percy.page.get_by_role("option")).to_have_count(0)
     percy.expect_no_complaints()
 
 

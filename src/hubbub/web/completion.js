@@ -54,12 +54,19 @@ export class Completion {
   pressed(key) {
     if (!this.isOpen) return false;
     if (key === "ArrowDown" || key === "ArrowUp") this.#choose((this.#chosen + (key === "ArrowDown" ? 1 : -1) + this.#items.length) % this.#items.length);
+    else if (key === "Enter" && this.#isTyped) return false;
     else if (key === "Enter" || key === "Tab") this.#take(this.#chosen);
     else if (key === "Escape") {
       this.#refusedAt = this.#query.from;
       this.close();
     } else return false;
     return true;
+  }
+
+  // Whether the text has all of what is chosen: there is nothing to complete, and Enter is for sending.
+  get #isTyped() {
+    const typed = this.field.value.slice(this.#query.from, this.field.selectionStart);
+    return typed.toLowerCase() === this.#items[this.#chosen].word.toLowerCase();
   }
 
   async #ask(query) {
