@@ -68,6 +68,17 @@ def test_every_view_is_accessible(
         context.close()
 
 
+def test_a_page_that_was_narrow_for_a_while_has_its_panel_again(someone: Someone) -> None:
+    alice = someone()
+    alice.enter("alice")
+    panel = alice.page.get_by_role("complementary", name="People in this room")
+    expect(panel).to_be_visible()
+    alice.page.set_viewport_size({"width": 600, "height": 750})
+    expect(panel).to_be_hidden()
+    alice.page.set_viewport_size({"width": 1200, "height": 750})
+    expect(panel).to_be_visible()
+
+
 def test_the_theme_is_the_readers(someone: Someone) -> None:
     alice = someone()
     alice.enter("alice")

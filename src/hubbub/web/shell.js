@@ -55,7 +55,10 @@ export class Shell {
       if (event.key === "Escape" && !event.defaultPrevented && isThere) this.togglePanel(this.#panel);
     });
     // What is beside the messages on a wide page would be over them on a narrow one.
-    this.#wide.addEventListener("change", () => this.#wide.matches || this.#closePanel());
+    this.#wide.addEventListener("change", () => {
+      if (!this.#wide.matches) this.#closePanel();
+      else if (!find("timeline").hidden) this.#followPanel(this.store.room, false);
+    });
     chat.on("rooms", () => this.#roomsChanged());
     chat.on("room", ({ room }) => room === store.room && this.#drawHead());
     chat.on("members", ({ room }) => room === store.room && this.#drawHead());
