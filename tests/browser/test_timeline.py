@@ -86,6 +86,27 @@ def test_what_is_read_stays_where_it_is_while_others_write(reader: Reads, past: 
     percy.expect_no_complaints()
 
 
+def test_sending_leaves_the_rows_that_there_are_as_they_are(reader: Reads, past: int) -> None:
+    percy = reader()
+    expect(percy.message(f"Message {past}.")).to_be_in_viewport()
+    percy.say("The first one")
+    percy.page.evaluate("() => { window.before = [...document.querySelectorAll('.log .message')]; }")
+    percy.say("The second one")
+    expect(percy.message("The second one")).to_be_in_viewport()
+    assert percy.page.evaluate("() => window.before.filter((each) => !each.isConnected).length") == 0
+
+
+def test_the_day_is_told_once(reader: Reads) -> None:
+    percy = reader()
+    percy.watch(newest=400)
+    percy.wheel_to(200, 400)
+    floating = percy.page.locator(".day-now")
+    expect(floating).to_be_visible()
+    percy.wheel_to(1, 3_000)
+    expect(percy.page.locator(".day").first).to_be_in_viewport()
+    expect(floating).to_be_hidden()
+
+
 def test_a_link_leads_to_its_message(reader: Reads) -> None:
     percy = reader(path="general/120")
     expect(percy.message("Message 120.")).to_be_in_viewport()

@@ -67,6 +67,11 @@ export class Log {
     return this.#isPinned;
   }
 
+  // Whether the end is drawn and in sight: there is nowhere to go, and no row to draw again.
+  get isAtEnd() {
+    return this.#span !== null && this.#isPinned && this.#endsInSight();
+  }
+
   // Shows a span; nothing is drawn of another one. seat: "end", or a seq.
   show(span, { seat, context }) {
     this.#span = span;
@@ -81,7 +86,7 @@ export class Log {
   seat(seat, { offset = SEAT } = {}) {
     this.#seat = { seat, offset };
     this.#isPinned = seat === "end";
-    this.redraw();
+    this.changed();
   }
 
   clear() {
@@ -122,6 +127,12 @@ export class Log {
   redraw() {
     this.#isDirty = true;
     this.changed();
+  }
+
+  // What leads the rows is another: only those that it changes are drawn again.
+  lead() {
+    for (const row of this.#rows.values()) row.previous = undefined;
+    this.touch();
   }
 
   // The element of a message, where it is drawn.
@@ -199,7 +210,7 @@ export class Log {
     const row = seat === "end" ? null : this.#list.children[at - this.#start];
     scrollTo(this.scroller, row ? this.#topOf(row) - height * offset : this.scroller.scrollHeight);
     this.#top = this.scroller.scrollTop;
-    this.#isPinned = this.#isAtEnd();
+    this.#isPinned = this.#endsInSight();
     this.changed();
   }
 
@@ -208,7 +219,7 @@ export class Log {
     const top = scroller.scrollTop;
     this.#end = Math.min(this.#end, this.#count);
     // Whoever scrolls up stops following the end, were it by one pixel; what grows or shrinks does not.
-    if (this.#isAtEnd()) this.#isPinned = true;
+    if (this.#endsInSight()) this.#isPinned = true;
     else if (top < this.#top) this.#isPinned = false;
     const anchor = this.#isPinned ? null : this.#anchorAt();
     const before = anchor && this.#topOf(anchor);
@@ -246,7 +257,7 @@ export class Log {
     );
   }
 
-  #isAtEnd() {
+  #endsInSight() {
     const { scrollTop, scrollHeight, clientHeight } = this.scroller;
     return !this.#span.hasAfter && this.#drawnTo >= this.#drawnCount && scrollHeight - scrollTop - clientHeight <= END_PX;
   }
@@ -404,9 +415,12 @@ export class Log {
     const count = this.#isPinned ? 0 : unseen;
     setHidden(this.#jump, this.#isPinned || !(isFar || count > 0));
     setText(this.#jump, count === 0 ? "Newest messages" : count === 1 ? "1 new message" : `${count} new messages`);
-    const first = this.#isPinned ? null : this.#firstInSight();
-    setHidden(this.#day, !first?.at);
-    if (first?.at) setText(this.#day, dayWords(first.at, new Date()));
+    const row = this.#isPinned ? null : this.#anchorAt();
+    const first = row && this.#entries.get(row);
+    // Where the line with the day is in sight itself, it says so.
+    const isSaid = !first?.at || (row.querySelector(".day")?.getBoundingClientRect().top ?? -Infinity) >= this.scroller.getBoundingClientRect().top - END_PX;
+    setHidden(this.#day, isSaid);
+    if (!isSaid) setText(this.#day, dayWords(first.at, new Date()));
     const last = this.#isPinned ? this.#span.last : (this.#entries.get(this.#lastRowInSight())?.seq ?? 0);
     if (last > 0) this.calls.seen(last);
   }

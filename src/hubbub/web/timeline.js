@@ -118,7 +118,7 @@ export class Timeline {
 
   toNewest() {
     if (this.#loader.span.hasAfter) this.#loader.loadNewest();
-    else this.#log.seat("end");
+    else if (!this.#log.isAtEnd) this.#log.seat("end");
   }
 
   // The page of the room that begins with the date.
@@ -190,7 +190,7 @@ export class Timeline {
   #said() {
     this.#context.unreadFrom = null;
     this.toNewest();
-    this.#log.redraw();
+    this.#log.lead();
   }
 
   #seen(seq) {
