@@ -65,8 +65,17 @@ export class Sidebar {
     for (const room of [...this.#rows.keys()]) if (!kept.has(room)) this.#rows.delete(room);
     setText(find("account-name"), this.chat.user ? this.store.nameOf(this.chat.user) : "");
     find("account-dot").classList.toggle("is-online", this.chat.state === "online");
+    this.#drawOpen();
     // It reads the layout, which a message in the room that is shown must not pay for.
     if (isChanged) this.#look();
+  }
+
+  // Behind the button that opens the list: whether something is unread in another room.
+  #drawOpen() {
+    const isUnread = [...this.#rows.values()].some(({ room, isUnread }) => isUnread && room !== this.store.room);
+    if (this.#open.classList.contains("has-unread") === isUnread) return;
+    this.#open.classList.toggle("has-unread", isUnread);
+    this.#open.setAttribute("aria-label", isUnread ? "Rooms and people, something is unread" : "Rooms and people");
   }
 
   // What is unread beyond the edges of the list is said at the edges.
@@ -89,6 +98,7 @@ export class Sidebar {
     this.#isShown = false;
     this.toggle(false);
     this.#rows.clear();
+    this.#drawOpen();
     for (const id of ["rooms", "directs"]) find(id).replaceChildren();
     setText(find("account-name"), "");
   }
@@ -128,6 +138,7 @@ class Row {
   constructor(room, isDirect) {
     this.room = room;
     this.isDirect = isDirect;
+    this.isUnread = false;
     this.name = make("bdi", { className: "place-name" });
     this.mark = isDirect ? make("span", { className: "dot" }) : icon("hash");
     this.count = make("span", { className: "pill", hidden: true });
@@ -152,7 +163,8 @@ class Row {
     if (isCurrent && !this.link.hasAttribute("aria-current")) requestAnimationFrame(() => this.link.scrollIntoView({ block: "nearest" }));
     if (isCurrent) this.link.setAttribute("aria-current", "page");
     else this.link.removeAttribute("aria-current");
-    this.link.classList.toggle("is-unread", unread > 0 && (!muted || mentions > 0));
+    this.isUnread = unread > 0 && (!muted || mentions > 0);
+    this.link.classList.toggle("is-unread", this.isUnread);
     this.link.classList.toggle("is-muted", muted);
     this.muted.classList.toggle("is-gone", !muted);
     if (this.isDirect) this.mark.classList.toggle("is-online", isOnline);

@@ -81,3 +81,24 @@ test("nothing is drawn once nobody is signed in", async () => {
   await new Promise((resolve) => requestAnimationFrame(() => requestAnimationFrame(resolve)));
   equal(names("rooms"), []);
 });
+
+test("the button that opens the list says that something is unread in another room", async () => {
+  const { sidebar, chat, store, add } = await setUp();
+  const open = document.getElementById("sidebar-open");
+  const isTold = () => [open.classList.contains("has-unread"), open.getAttribute("aria-label")?.includes("unread") ?? false];
+  add("general", { unread: 1 });
+  add("quiet", { unread: 3, muted: true });
+  store.room = "general";
+  sidebar.draw();
+  equal(isTold(), [false, false]);
+  add("garden", { unread: 1 });
+  sidebar.draw();
+  equal(isTold(), [true, true]);
+  chat.rooms.get("garden").unread = 0;
+  sidebar.draw();
+  equal(isTold(), [false, false]);
+  add("garden", { unread: 1 });
+  sidebar.draw();
+  sidebar.clear();
+  equal(isTold(), [false, false]);
+});
