@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from hubbub.engine import sqlite_search as search_module
 from hubbub.engine.backup import back_up, restore
 from hubbub.engine.checkup import examine
 from hubbub.engine.index import changing, index_files, index_path
+from hubbub.engine.local import Silent
 from hubbub.engine.searching import Spot
 from hubbub.engine.sqlite import SqliteEngine
 from hubbub.errors import EngineError
@@ -333,3 +335,15 @@ async def test_a_search_that_has_taken_its_time_tells_where_to_go_on(
         listed = await pages(engine, "hello", 50, "ops", "lunch", "tea")
         assert len(listed) > 2
         assert [place for page in listed for place in page] == places
+
+
+async def test_a_log_that_is_closed_at_once_leaves_no_connection_of_the_index(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    for turns in range(20):
+        engine = SqliteEngine(path, clock=Clock(), wall=Clock())
+        await engine.open(Silent())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await engine.close()
+        left = {each.name for each in tmp_path.iterdir()}
+        assert left - {"log.db.search"} == {"log.db", "log.db.lock"}, "SQLite's files go with the last connection"

@@ -223,8 +223,8 @@ async def test_a_client_that_goes_while_a_hook_thinks_about_its_join_is_not_in_t
 
 async def test_a_classic_client_that_goes_while_it_is_let_in_is_in_no_room() -> None:
     engine = GatedEngine()
-    engine.subscribes.close()
     async with at_work(engine=engine) as stage:
+        engine.subscribes.close()
         coming = asyncio.create_task(stage.client("percy", CLASSIC))
         await engine.subscribes.reached()
         (participant,) = stage.core.clients

@@ -154,18 +154,17 @@ class Index:
     def __init__(self, database: Path) -> None:
         self._database = database
         self._connection: sqlite3.Connection
+        self._opened: list[sqlite3.Connection] = []
 
     def open(self, epoch: str) -> None:
         """Open the index of the log that goes by an epoch; one of another log is removed, and so is a damaged one."""
         with contextlib.suppress(sqlite3.DatabaseError):
-            create_file(index_path(self._database))
-            self._connection = connect(self._database)
+            self._connect()
             if self._is_of(epoch):
                 return
-            self._connection.close()
+        self.close()
         remove_index(self._database)
-        create_file(index_path(self._database))
-        self._connection = connect(self._database)
+        self._connect()
         with changing(self._connection):
             for statement in TABLES.split(";"):
                 self._connection.execute(statement)
@@ -179,8 +178,15 @@ class Index:
             return False
         return facts == {"version": VERSION, "epoch": epoch}
 
+    def _connect(self) -> None:
+        create_file(index_path(self._database))
+        self._connection = connect(self._database)
+        self._opened.append(self._connection)
+
     def close(self) -> None:
-        self._connection.close()
+        """Close it, if it was opened."""
+        while self._opened:
+            self._opened.pop().close()
 
     # Adding
 
@@ -372,12 +378,16 @@ class IndexReader:
         self._database = database
         self._clock = clock
         self._connection: sqlite3.Connection
+        self._opened: list[sqlite3.Connection] = []
 
     def open(self) -> None:
         self._connection = connect(self._database)
+        self._opened.append(self._connection)
 
     def close(self) -> None:
-        self._connection.close()
+        """Close it, if it was opened."""
+        while self._opened:
+            self._opened.pop().close()
 
     def search(self, match: str, rooms: Iterable[tuple[str, int]], before: Spot, limit: int, within_s: float) -> Looked:
         """The newest messages of some rooms that match.

@@ -99,14 +99,14 @@ class SearchIndex:
             return
         self._running.cancel()
         await asyncio.gather(self._running, return_exceptions=True)
-        was_open, self.is_open = self.is_open, False
+        self.is_open = False
         for worker in (self._writing, self._reading):
             await asyncio.to_thread(worker.close)
-        if was_open:
-            self._reader.close()
-            self._index.close()
-            if self._is_damaged:
-                remove_index(self._database)
+        # Both, whatever was under way: a connection that is left keeps the database from being closed.
+        self._reader.close()
+        self._index.close()
+        if self._is_damaged:
+            remove_index(self._database)
 
     # What the log tells
 
