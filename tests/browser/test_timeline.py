@@ -45,10 +45,12 @@ def reader(browser: Browser, server: ServerProcess) -> Iterator[Reads]:
     """Seat a reader at the page, in a browser context of their own."""
     with ExitStack() as contexts:
 
-        def arrive(name: str = "percy", *, height: int = 700, path: str = "general") -> Reader:
+        def arrive(name: str = "percy", *, height: int = 700, path: str = "general", has_touch: bool = False) -> Reader:
             scale = 0.5 if height == HEIGHT else 1
             viewport: ViewportSize = {"width": 1100, "height": height}
-            context = browser.new_context(viewport=viewport, device_scale_factor=scale, locale="en-GB")
+            context = browser.new_context(
+                viewport=viewport, device_scale_factor=scale, locale="en-GB", has_touch=has_touch, is_mobile=has_touch
+            )
             contexts.callback(context.close)
             return Reader(context.new_page(), server.origin, name, room=path)
 
@@ -174,6 +176,19 @@ def test_the_keyboard_goes_through_messages_and_acts_on_them(reader: Reads) -> N
     expect(percy.field).to_be_focused()
     expect(percy.field).to_have_value("> First of mine\n@percy ")
     percy.expect_no_complaints()
+
+
+def test_a_tap_shows_what_can_be_done_and_another_one_hides_it(reader: Reads, past: int) -> None:
+    percy = reader(has_touch=True)
+    first, second = percy.message(f"Message {past}."), percy.message(f"Message {past - 1}.")
+    bar = percy.page.get_by_role("toolbar", name="What can be done with this message")
+    first.tap()
+    expect(first.get_by_role("toolbar")).to_be_visible()
+    second.tap()
+    expect(second.get_by_role("toolbar")).to_be_visible()
+    expect(bar).to_have_count(1)
+    second.tap()
+    expect(bar).to_have_count(0)
 
 
 def test_a_new_message_is_told_politely(reader: Reads) -> None:

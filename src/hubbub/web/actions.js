@@ -11,6 +11,8 @@ const EXCERPT = 200;
 export class Actions {
   #bar = make("div", { className: "message-actions", role: "toolbar", "aria-label": "What can be done with this message" });
   #article = null;
+  // The one that had the bar when a finger came down: the tap gives the message the focus, and so the bar, on its way.
+  #tappedOn = null;
 
   // calls: entryOf(element), may(name, entry), act(name, entry, value), report(words); linkTo(entry).
   constructor(scroller, calls) {
@@ -25,6 +27,9 @@ export class Actions {
     scroller.addEventListener("pointerleave", ({ pointerType }) => pointerType === "mouse" && this.#leave());
     scroller.addEventListener("focusin", ({ target }) => this.#showOn(target.closest(".message")));
     // By touch there is no pointing: a tap on a message shows them, and another one hides them.
+    scroller.addEventListener("pointerdown", () => {
+      this.#tappedOn = this.#article;
+    });
     scroller.addEventListener("click", (event) => this.#tapped(event));
     this.#bar.addEventListener("keydown", (event) => this.#movedInBar(event));
   }
@@ -87,7 +92,7 @@ export class Actions {
   #tapped(event) {
     if (event.pointerType !== "touch" || event.target.closest("a, button")) return;
     const article = event.target.closest(".message");
-    if (article && article !== this.#article) this.#showOn(article);
+    if (article && article !== this.#tappedOn) this.#showOn(article);
     else this.hide();
   }
 
