@@ -204,10 +204,12 @@ export class Store {
   #learn(names) {
     let isNew = false;
     for (const [user, name] of Object.entries(names)) {
-      if (this.#names.get(user) === name) continue;
+      const known = this.#names.get(user);
+      if (known === name) continue;
       this.#names.delete(user);
       this.#names.set(user, name);
-      isNew = true;
+      // Who has no other name is shown by it already, and nothing is to be drawn again.
+      if (known !== undefined || name !== user) isNew = true;
     }
     while (this.#names.size > NAMES_KEPT) this.#names.delete(this.#names.keys().next().value);
     if (isNew) this.emit("names");

@@ -116,6 +116,17 @@ test("a change of a name is told", () => {
   equal([store.nameOf("alice"), count], ["Alice M.", 1]);
 });
 
+test("a name that is the user's own is no news", () => {
+  const { chat, store } = setUp();
+  let count = 0;
+  store.on("names", () => (count += 1));
+  store.learn([{ user: "alice", name: "alice" }]);
+  equal([store.nameOf("alice"), count], ["alice", 0]);
+  chat.tell("profile", { user: "alice", name: "Alice" });
+  chat.tell("profile", { user: "alice", name: "alice" });
+  equal([store.nameOf("alice"), count], ["alice", 2]);
+});
+
 test("who is in any room of ours is online, as long as we are", () => {
   const { chat, store } = setUp();
   chat.rooms.set("general", { members: new Set(["alice"]) });
