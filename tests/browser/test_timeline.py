@@ -118,6 +118,12 @@ def test_a_link_leads_to_its_message(reader: Reads) -> None:
     percy.expect_no_complaints()
 
 
+def test_a_link_to_what_is_not_there_says_so(reader: Reads, past: int) -> None:
+    percy = reader(path="general/99999")
+    expect(percy.page.get_by_text("The message of this link is not here.")).to_be_visible()
+    expect(percy.message(f"Message {past}.")).to_be_in_viewport()
+
+
 def test_a_date_leads_to_its_first_message(reader: Reads) -> None:
     percy = reader(path="general/300")
     percy.page.get_by_role("button", name=re.compile("^(Today|Yesterday)$")).first.click()

@@ -92,6 +92,7 @@ export class Timeline {
         this.#target = seq;
         if (isSame && this.#loader.has(seq)) this.#placed(null, seq);
         else await this.#loader.loadAround(seq, { isExact: true });
+        if (this.#target === seq && !this.#loader.has(seq)) this.#tell("The message of this link is not here.");
       } else if (unread > 0 && (read > 0 || unread < UNREAD_COUNTED)) {
         this.#context.unreadFrom = read + 1;
         await this.#loader.loadAround(read + 1, { isUnread: true });
