@@ -14,7 +14,7 @@ from hubbub.engine import index as index_module
 from hubbub.engine import sqlite_search as search_module
 from hubbub.engine.backup import back_up, restore
 from hubbub.engine.checkup import examine
-from hubbub.engine.index import changing, index_files, index_path
+from hubbub.engine.index import Index, changing, index_files, index_path
 from hubbub.engine.local import Silent
 from hubbub.engine.searching import Spot
 from hubbub.engine.sqlite import SqliteEngine
@@ -347,3 +347,12 @@ async def test_a_log_that_is_closed_at_once_leaves_no_connection_of_the_index(tm
         await engine.close()
         left = {each.name for each in tmp_path.iterdir()}
         assert left - {"log.db.search"} == {"log.db", "log.db.lock"}, "SQLite's files go with the last connection"
+
+
+async def test_a_database_that_was_moved_away_is_not_made_anew(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    index = Index(path)
+    with pytest.raises(sqlite3.OperationalError, match="unable to open"):
+        index.open("an epoch")
+    index.close()
+    assert not path.exists()

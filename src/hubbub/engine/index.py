@@ -100,16 +100,19 @@ def remove_index(database: Path) -> None:
 
 
 def connect(database: Path) -> sqlite3.Connection:
-    """Open an index, with its database beside it as `log`, which is only read."""
+    """Open an index, with its database beside it as `log`, which is only read.
+
+    A database that was moved away is not made anew: SQLite would drop the write-ahead log that it finds beside it.
+    """
     with contextlib.ExitStack() as undo:
         path = index_path(database)
-        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False)
+        connection = sqlite3.connect(path, timeout=BUSY_S, isolation_level=None, check_same_thread=False, uri=True)
         undo.callback(connection.close)
         connection.execute("PRAGMA secure_delete = ON")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
         connection.execute("PRAGMA temp_store = MEMORY")
-        connection.execute("ATTACH ? AS log", (str(database),))
+        connection.execute("ATTACH ? AS log", (f"{database.absolute().as_uri()}?mode=rw",))
         connection.execute("CREATE TEMP TABLE ranges (room INTEGER PRIMARY KEY, first INTEGER, last INTEGER)")
         connection.execute("CREATE TEMP TABLE wanted (room INTEGER PRIMARY KEY, name TEXT, stop INTEGER)")
         undo.pop_all()
