@@ -41,11 +41,11 @@ lint: .venv/installed-dev ## ruff and mypy
 	@$(BIN)/ruff format -q --check
 	@$(BIN)/mypy
 
-# The fast tests on another version, in an environment that is made for them and thrown away.
+# The unit tests on another version, in an environment that is made for them and thrown away.
 fast:
 	@$(PYTHON) --version; venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && $(PYTHON) -m venv "$$venv" && \
 		"$$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]' && \
-		"$$venv/bin/pytest" -q -n auto -p no:cacheprovider -m 'not thorough' $(FAST)
+		"$$venv/bin/pytest" -q -n auto -p no:cacheprovider -m 'not thorough' tests/unit
 
 # Each round has new examples; a failure prints what reproduces it.
 fuzz: .venv/installed-dev ## new input for the parsers, an hour of it; MINUTES=10 is less

@@ -30,7 +30,7 @@ HERE = Path(__file__).parent
 EXAMPLES = ROOT / "examples"
 # Of the client minified and compressed, which is what an application's build makes of it.
 MOST_BYTES = 12 * 1024
-MESSAGES = int(os.environ.get("HUBBUB_CLIENT_MESSAGES", "10000"))
+MESSAGES = int(os.environ.get("HUBBUB_CLIENT_MESSAGES", "2000"))
 EXPECT_MS = 30_000
 
 
