@@ -123,8 +123,7 @@ class People:
         Raises:
             EngineError: it cannot be read.
         """
-        profile = (await self._engine.profiles((user,))).get(user)
-        return user if profile is None else profile.name or user
+        return await self._engine.name_of(user) or user
 
     # Changing
 

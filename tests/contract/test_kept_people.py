@@ -72,11 +72,24 @@ async def test_a_name_is_kept(engine: Engine) -> None:
     assert await engine.profiles(["nobody"]) == {}
 
 
+async def test_a_user_is_asked_for_by_the_name_to_be_shown(engine: Engine) -> None:
+    await with_accounts(engine, "percy", "bob")
+    assert [await engine.name_of(user) for user in ("percy", "bob", "nobody")] == ["", "", ""]
+    assert await set_name(engine, "percy", "Percy P") is True
+    await engine.put_link("secret", LINK)
+    assert await engine.sign_up("secret", newcomer("dora", "Dora D")) is SignUp.DONE
+    assert [await engine.name_of(user) for user in ("percy", "bob", "dora")] == ["Percy P", "", "Dora D"]
+    assert await set_name(engine, "percy", "") is True
+    assert await engine.remove_account("dora")
+    assert [await engine.name_of(user) for user in ("percy", "bob", "dora")] == ["", "", ""]
+
+
 async def test_names_and_links_outlive_the_engine(restart: Restart, engine: Engine) -> None:
     await with_accounts(engine, "percy", "anna")
     await set_name(engine, "percy", "P")
     await engine.put_link("secret", LINK)
     engine = await restart()
+    assert (await engine.name_of("percy"), await engine.name_of("anna")) == ("P", "")
     assert await shown(engine, "percy") == "P"
     assert await set_name(engine, "anna", "p") is False
     assert await engine.sign_up("secret", newcomer("bea")) is SignUp.DONE

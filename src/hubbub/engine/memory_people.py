@@ -44,6 +44,9 @@ class MemoryPeople:
                 found[user] = Profile(user, self._names.get(user, ""), account.role, self._since.get(user))
         return found
 
+    async def name_of(self, user: str) -> str:
+        return self._names.get(user, "")
+
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:
         if user not in self._accounts:
             return None

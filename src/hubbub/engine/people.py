@@ -91,6 +91,10 @@ class PeopleVault(Protocol):
         """What is known of users; those without an account are left out."""
         ...
 
+    async def name_of(self, user: str) -> str:
+        """How a user wants to be shown; empty where it has said nothing, or has no account."""
+        ...
+
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:
         """Keep how a user wants to be shown.  Atomic: of two that want the same name, one gets it.
 

@@ -27,6 +27,7 @@ from hubbub.engine.batch import AmendRow, GenerationEnd, JournalBatch, KeyRow, e
 from hubbub.engine.database import PROBE_BYTES, Database
 from hubbub.engine.disk import DiskPace
 from hubbub.engine.folding import Folding
+from hubbub.engine.having import Having
 from hubbub.engine.health import Health
 from hubbub.engine.journal import Journal, JournalFile, SyncFailed
 from hubbub.engine.local import LocalEngine, Silent, resume
@@ -38,7 +39,7 @@ from hubbub.engine.recovery import recover
 from hubbub.engine.retention import Retention
 from hubbub.engine.schema import advice, connect_file
 from hubbub.engine.searching import Hits, Spot
-from hubbub.engine.sqlite_following import SqliteFollowing, find_names, find_titles
+from hubbub.engine.sqlite_following import FOLLOWING, SqliteFollowing, find_names, find_titles
 from hubbub.engine.sqlite_search import SearchIndex
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.engine.stamp import Keys, LogTime, Stamped, amends_of, stamp
@@ -96,6 +97,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
         self._path = path.resolve()  # by one name, whatever links lead to it
         self._database = Database(self._path, durability)
         SqliteVault.__init__(self, self._database, clock=clock, wall=wall)
+        self._following = Having(self._database, FOLLOWING)
         self._clock = clock
         self._wall = wall
         self._log_time = LogTime(clock)

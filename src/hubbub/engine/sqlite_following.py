@@ -9,17 +9,24 @@ import msgspec
 
 from hubbub.engine.database import Database
 from hubbub.engine.following import MAX_FOLLOWED, Followed, Following
+from hubbub.engine.having import Having
 from hubbub.engine.schema import transaction
 
-__all__ = ["SqliteFollowing", "find_names", "find_titles", "forget_followers", "forget_follows"]
+__all__ = ["FOLLOWING", "SqliteFollowing", "find_names", "find_titles", "forget_followers", "forget_follows"]
+
+
+# Users that follow any room.
+FOLLOWING = "SELECT json_group_array(DISTINCT user) FROM follows"
 
 
 class SqliteFollowing:
     """The rooms that users follow, in a database."""
 
     _database: Database
+    _following: Having
 
     async def follow(self, user: str, room: str) -> Following:
+        self._following.add(user)
         return await self._database.write(follow, self._database.writing, user, room)
 
     async def unfollow(self, user: str, room: str) -> bool:
@@ -29,6 +36,8 @@ class SqliteFollowing:
         return await self._database.write(mute, self._database.writing, user, room, is_muted)
 
     async def followed(self, user: str) -> list[Followed]:
+        if not await self._following.may_have(user):
+            return []
         return await self._database.read(find_followed, self._database.reading, user)
 
     async def followers(self, room: str, *, after: str = "", limit: int) -> list[str]:

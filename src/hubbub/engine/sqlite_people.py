@@ -10,18 +10,24 @@ import msgspec
 from hubbub.acts import Role
 from hubbub.engine import NewUser, Profile, SignUp, SignUpLink, WhyNot
 from hubbub.engine.database import Database
+from hubbub.engine.having import Having
 from hubbub.engine.people import MAX_LINKS, MAX_LINKS_OF_USER
 from hubbub.engine.schema import transaction
 from hubbub.engine.sqlite_access import raise_version
 from hubbub.looks import key_of_user
 
-__all__ = ["SqlitePeople", "drop_links_of", "forget_person", "note_account"]
+__all__ = ["NAMED", "SqlitePeople", "drop_links_of", "forget_person", "note_account"]
+
+
+# Users with a display name.
+NAMED = "SELECT json_group_array(user) FROM accounts WHERE name != ''"
 
 
 class SqlitePeople:
     """What is kept of people: a part of the vault in a database."""
 
     _database: Database
+    _named: Having
 
     def _now(self) -> float:
         raise NotImplementedError
@@ -29,7 +35,15 @@ class SqlitePeople:
     async def profiles(self, users: Collection[str]) -> dict[str, Profile]:
         return await self._database.read(find_profiles, self._database.reading, list(users))
 
+    async def name_of(self, user: str) -> str:
+        if not await self._named.may_have(user):
+            return ""
+        found = await self.profiles([user])
+        return found[user].name if user in found else ""
+
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:
+        if name:
+            self._named.add(user)
         return await self._database.write(set_name, self._database.writing, user, name, list(keys))
 
     async def put_link(self, secret: str, link: SignUpLink) -> WhyNot | None:
@@ -45,6 +59,8 @@ class SqlitePeople:
         return await self._database.write(drop_link, self._database.writing, id_, self._now())
 
     async def sign_up(self, secret: str, new: NewUser) -> SignUp:
+        if new.name:
+            self._named.add(new.user)
         return await self._database.write(sign_up, self._database.writing, secret, new, self._now())
 
 

@@ -12,6 +12,7 @@ from hubbub.engine import Access, Account, Change, Grant, Listener, OtpLimit
 from hubbub.engine import sqlite_access as kept
 from hubbub.engine import sqlite_people as people
 from hubbub.engine.database import Database
+from hubbub.engine.having import Having
 from hubbub.engine.local import Silent
 from hubbub.engine.otps import Otps
 from hubbub.engine.schema import transaction
@@ -44,6 +45,7 @@ class SqliteVault(people.SqlitePeople):
         self._wall_ahead = wall() - clock()
         self._listener: Listener = Silent()
         self._otps = Otps(clock)
+        self._named = Having(database, people.NAMED)
         self._setup: set[str] = set()
         # Sessions with their end, as the file had them when `_changes` was what it is.
         self._remembered: dict[str, tuple[Grant, float]] = {}

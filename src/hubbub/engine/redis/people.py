@@ -45,6 +45,10 @@ class RedisPeople(RedisAccess):
             found[profile.user] = profile
         return found
 
+    async def name_of(self, user: str) -> str:
+        found = await self.profiles([user])
+        return found[user].name if user in found else ""
+
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:
         [outcome] = await self._run("set_name", user, name, *keys)
         return None if outcome == b"" else bool(outcome)
