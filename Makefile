@@ -17,7 +17,7 @@ NEWEST := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
 	| sort -u -k1,1V | tail -1 | cut -d' ' -f2)
 
-.PHONY: help serve test check lint fast fuzz conformance comparison chromium redis node toolchain clean
+.PHONY: help serve test check lint newest fast fuzz conformance comparison chromium redis node toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -29,7 +29,6 @@ test: .venv/installed-deploy chromium redis node toolchain lint ## everything: l
 	@$(BIN)/pytest -q -n auto $(ALONE)
 	@$(BIN)/pytest -q -n auto --dist loadfile $(SERVED)
 	@$(BIN)/pytest -q $(HEAVY)
-	@if [ -n "$(NEWEST)" ]; then $(MAKE) --no-print-directory fast PYTHON="$(NEWEST)"; fi
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
 
@@ -41,7 +40,11 @@ lint: .venv/installed-dev ## ruff and mypy
 	@$(BIN)/ruff format -q --check
 	@$(BIN)/mypy
 
-# The unit tests on another version, in an environment that is made for them and thrown away.
+# In an environment that is made for them and thrown away.
+newest: ## the unit tests on the newest CPython that is installed
+	@test -n "$(NEWEST)" || { echo "No CPython after 3.11 is installed."; exit 1; }
+	@$(MAKE) --no-print-directory fast PYTHON="$(NEWEST)"
+
 fast:
 	@$(PYTHON) --version; venv=$$(mktemp -d) && trap 'rm -rf "$$venv"' EXIT && $(PYTHON) -m venv "$$venv" && \
 		"$$venv/bin/pip" install -q --disable-pip-version-check -e '.[dev]' && \
