@@ -11,7 +11,9 @@ HAS_OPENSSL := echo '\#include <openssl/ssl.h>' | cc -E - >/dev/null 2>&1
 FAST := $(wildcard tests/unit tests/contract)
 ALONE := $(FAST) $(wildcard tests/fuzz)
 HEAVY := $(wildcard tests/chaos)
-SERVED := $(filter-out $(ALONE) $(HEAVY) %.py %/__pycache__,$(wildcard tests/*))
+# Those that take longest come first, so that the last ones, which are short, end at about the same time.
+LONGEST := $(wildcard tests/wire tests/browser tests/clients)
+SERVED := $(LONGEST) $(filter-out $(ALONE) $(HEAVY) $(LONGEST) %.py %/__pycache__,$(wildcard tests/*))
 # The newest version of CPython that is installed, if it is a newer one, by the name or the path that runs it.
 NEWEST := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-9].*/bin/python; do \
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
@@ -27,7 +29,7 @@ serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 900
 
 test: .venv/installed-deploy chromium redis node toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q -n auto $(ALONE)
-	@$(BIN)/pytest -q -n auto --dist loadfile $(SERVED)
+	@$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(SERVED)
 	@$(BIN)/pytest -q $(HEAVY)
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77

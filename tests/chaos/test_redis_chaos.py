@@ -347,13 +347,13 @@ SHORT: dict[str, Opening] = {
     "a lagging replica promoted": lambda folder: master_replaced(folder, is_behind=True),
     "Sentinel, master killed": lambda folder: sentinel(folder, by_killing),
     "the link of a node cut for 2 s": lambda folder: link_cut(folder, 2.0),
-    "a node paused for 15 s": lambda folder: node_paused(folder, PRESENCE_S),
-    "slots moved": lambda folder: cluster(folder, move_slots, may_lose=False),
     "scripts flushed": scripts_flushed,
     "memory full": memory_full,
     "workers replaced": workers_replaced,
 }
 LONG: dict[str, Opening] = {
+    "slots moved": lambda folder: cluster(folder, move_slots, may_lose=False),
+    "a node paused for 15 s": lambda folder: node_paused(folder, PRESENCE_S),
     "Redis killed, always": lambda folder: redis_killed(folder, "always"),
     "Redis away for 15 s": lambda folder: redis_killed(folder, "everysec", 15.0),
     "a replica promoted": lambda folder: master_replaced(folder, is_behind=False),
