@@ -239,7 +239,7 @@ class Witness:
             case "typing":
                 if payload["on"]:
                     self.typed.add((view.room, payload["user"]))
-            case "read":
+            case "read" | "room_changed":  # of others, and of the user's own on another connection
                 pass
             case _:
                 self.faults.append(f"{self.name}: {type_} {payload}")
