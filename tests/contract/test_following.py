@@ -111,7 +111,7 @@ async def test_an_outline_says_how_a_room_stands(engine: Engine, clock: Clock) -
     await engine.put_title("ops", "Ops")
     found = await engine.outlines(["ops", "nothing"])
     epoch = (await engine.head("ops")).epoch
-    assert found["ops"] == RoomOutline("Ops", epoch, 3, outcome.sent)  # type: ignore[union-attr]
+    assert found["ops"] == RoomOutline("Ops", epoch, 3, outcome.sent)  # type: ignore[union-attr]  # it is a receipt
     assert (found["nothing"].seq, found["nothing"].sent, found["nothing"].title) == (0, 0, "")
     assert await engine.outlines([]) == {}
 

@@ -367,7 +367,7 @@ async def test_no_password_is_hashed_without_a_good_invitation(monkeypatch: pyte
     async with desk(monkeypatch) as here:
         await here.log_in("anna", Role.ADMIN)
         before = len(QuickHasher.hashed)
-        monkeypatch.setattr(accounts_module, "keys_of", None)  # nor is it worked out what a name looks like
+        monkeypatch.setattr(accounts_module, "keys_of", None)  # working out what a name looks like would fail
         for _ in range(5):
             refused(await here.sign_up("unknown", "carl", name="Carl C"), 403, "forbidden")
         assert len(QuickHasher.hashed) == before

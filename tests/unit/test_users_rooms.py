@@ -597,7 +597,7 @@ async def test_the_welcome_comes_before_what_is_told_while_it_is_made() -> None:
                 stage.core.follows._changed("percy", b'{"room":"ops","muted":true}')
             return await followed(user)
 
-        stage.engine.followed = slowly  # type: ignore[method-assign]
+        stage.engine.followed = slowly  # type: ignore[method-assign]  # for this test
         await stage.core.connect(client, b'{"user":"percy"')
         guest = Guest(stage.core, client)
         client.attach(guest)
@@ -615,7 +615,7 @@ async def test_a_connection_that_is_refused_is_told_nothing_more() -> None:
             await stage.hub.block("percy")
             return await followed(user)
 
-        stage.engine.followed = block  # type: ignore[method-assign]
+        stage.engine.followed = block  # type: ignore[method-assign]  # for this test
         client = Participant("percy", "session", V1, in_a_line)
         await stage.account("chiron", Role.ADMIN)
         with pytest.raises(Refused, match="blocked"):

@@ -17,7 +17,8 @@ from __future__ import annotations
 import contextlib
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ import msgspec
 
 from hubbub.engine.damage import is_good
 from hubbub.engine.scanning import SEARCHED
-from hubbub.engine.schema import BUSY_S, create_file, snapshot
+from hubbub.engine.schema import BUSY_S, create_file, snapshot, transaction
 from hubbub.engine.searching import Spot, TooLong
 from hubbub.events import Message, encode
 
@@ -119,21 +120,13 @@ def connect(database: Path) -> sqlite3.Connection:
     return connection
 
 
-@contextlib.contextmanager
-def changing(connection: sqlite3.Connection) -> Iterator[None]:
+def changing(connection: sqlite3.Connection) -> AbstractContextManager[None]:
     """Change the index: all of it or nothing.
 
     Not BEGIN IMMEDIATE, which would lock the database beside it, too, and hold up the log.
     Nobody else writes the index.
     """
-    connection.execute("BEGIN")
-    try:
-        yield
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    return transaction(connection, "BEGIN")
 
 
 class Backlog(NamedTuple):

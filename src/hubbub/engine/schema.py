@@ -230,9 +230,13 @@ def check_version(version: int, name: str) -> None:
 
 
 @contextlib.contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[None]:
-    """All of it or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
+def transaction(connection: sqlite3.Connection, begin: str = "BEGIN IMMEDIATE") -> Iterator[None]:
+    """All of it or nothing.
+
+    Args:
+        begin: the statement that begins it; `BEGIN` locks no database before it is written.
+    """
+    connection.execute(begin)
     try:
         yield
         connection.execute("COMMIT")

@@ -99,7 +99,7 @@ def parse(url: str) -> RedisTarget:
     if _unseen.search(url):
         raise wrong(url, "spaces and control characters are percent-encoded, a space as %20")
     if "@" in rest:
-        raise wrong(url, "a / ? # or @ in the user or the password is written as %2F %3F %23 %40")
+        raise wrong(url, "user and password have / ? # and @ as %2F %3F %23 and %40")
     if "#" in rest:
         raise wrong(url, "there is no fragment (#) in such a URL")
     login, _, hosts = authority.rpartition("@")
