@@ -18,8 +18,9 @@ from msgspec.structs import replace
 
 from hubbub.engine.batch import AmendRow
 from hubbub.engine.database import DAMAGED, failure_code
-from hubbub.engine.index import SLICE, Backlog, Index, IndexReader, remove_index
+from hubbub.engine.index import SLICE, Backlog, Index, remove_index
 from hubbub.engine.logfile import END, RoomPlace
+from hubbub.engine.lookup import IndexReader
 from hubbub.engine.overlay import Overlay
 from hubbub.engine.scanning import has, scan
 from hubbub.engine.searching import Hits, Spot
