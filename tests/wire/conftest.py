@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import Tickets
+from wire.raw_clients import Tickets
 
 # A slow machine must not let a one-time password die between two lines of a test.
 PATIENT = ("--otp-ttl", "120", "--max-otps-per-account", "0")

@@ -14,7 +14,7 @@ from websockets.typing import Subprotocol
 
 from commands import done, hubbub, refused
 from servers import ServerProcess, running
-from wire.clients import wait_until
+from wire.raw_clients import wait_until
 
 
 def user(data: Path, *command: str, password: str = "") -> subprocess.CompletedProcess[str]:

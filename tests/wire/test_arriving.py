@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from servers import SERVE, ServerProcess, running
-from wire.clients import Tickets, ask, upgrade_head, wait_until
+from wire.raw_clients import Tickets, ask, upgrade_head, wait_until
 
 GET = b"GET %b HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n%b\r\n"
 PROXY = "127.0.0.9"

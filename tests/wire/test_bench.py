@@ -17,7 +17,7 @@ import pytest
 
 from hubbub.bench.results import Run, ScenarioResult
 from servers import ServerProcess, free_port, running
-from wire.clients import wait_until
+from wire.raw_clients import wait_until
 from wire.test_check_finds import EchoesAnything, Meddler, NodeLike, serving
 
 BENCH = [sys.executable, "-m", "hubbub", "bench"]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from servers import ServerProcess
-from wire.clients import BINARY, PING, PONG, TEXT, Raw, Tickets, enter, frame, page, pages, say
+from wire.raw_clients import BINARY, PING, PONG, TEXT, Raw, Tickets, enter, frame, page, pages, say
 
 SENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
 

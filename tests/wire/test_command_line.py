@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import ask
+from wire.raw_clients import ask
 
 RUN_S = 30.0
 SERVE = [sys.executable, "-m", "hubbub", "serve"]

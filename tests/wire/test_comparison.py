@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from wire.clients import wait_until
+from wire.raw_clients import wait_until
 
 ROOT = Path(__file__).parent.parent.parent
 RUN_S = 600.0

@@ -23,7 +23,7 @@ from websockets.typing import Subprotocol
 
 from redis_servers import needs_redis, redis_server
 from servers import ServerProcess, free_port, running
-from wire.clients import Raw, Tickets, ask, page, wait_until
+from wire.raw_clients import Raw, Tickets, ask, page, wait_until
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import (
+from wire.raw_clients import (
     BINARY,
     CLOSE,
     CONTINUATION,

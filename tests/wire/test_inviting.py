@@ -17,7 +17,7 @@ from websockets.typing import Subprotocol
 
 from commands import done, hubbub, refused
 from servers import ServerProcess, running
-from wire.clients import ask
+from wire.raw_clients import ask
 
 PASSWORD = "a long password"
 

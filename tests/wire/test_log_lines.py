@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import CLOSE, TEXT, Raw, Tickets, ask, enter, page, upgrade_head, wait_until
+from wire.raw_clients import CLOSE, TEXT, Raw, Tickets, ask, enter, page, upgrade_head, wait_until
 
 PASSWORD = "correct-horse-battery"  # wrong, too
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import Answer, Raw, Tickets, ask, page, upgrade_head, wait_until
+from wire.raw_clients import Answer, Raw, Tickets, ask, page, upgrade_head, wait_until
 
 GOOD = b'{"username":"percy","password":"123"}'
 JSON_TYPE = {"Content-Type": "application/json"}

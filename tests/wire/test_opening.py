@@ -17,7 +17,7 @@ from websockets.sync.client import connect
 from websockets.typing import Subprotocol
 
 from servers import ServerProcess, running
-from wire.clients import (
+from wire.raw_clients import (
     DEADLINE_S,
     TEXT,
     Answer,

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import DEADLINE_S, Answer, Raw, ask
+from wire.raw_clients import DEADLINE_S, Answer, Raw, ask
 
 NAME = "chat.example.com"
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from servers import ServerProcess
-from wire.clients import Answer, ask
+from wire.raw_clients import Answer, ask
 
 PERCY = {"username": "percy", "password": "123"}
 ALICE = {"username": "alice", "password": "123"}

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import Raw, Tickets, ask, upgrade_head
+from wire.raw_clients import Raw, Tickets, ask, upgrade_head
 
 SHORT = ("--request-timeout", "0.5", "--otp-ttl", "120")
 

@@ -11,7 +11,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from servers import ServerProcess, running
-from wire.clients import Raw, Tickets, ask, memory, page, wait_until
+from wire.raw_clients import Raw, Tickets, ask, memory, page, wait_until
 
 PATIENT = ("--otp-ttl", "120", "--max-otps-per-account", "0", "--client-rate", "0")
 SCRAPE = b"GET /metrics HTTP/1.1\r\nHost: localhost\r\n\r\n"

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import (
+from wire.raw_clients import (
     CLOSE,
     PING,
     TEXT,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from servers import ServerProcess, running
-from wire.clients import PING, TEXT, Raw, Tickets, ask, enter, frame, page, say, upgrade_head
+from wire.raw_clients import PING, TEXT, Raw, Tickets, ask, enter, frame, page, say, upgrade_head
 
 PATIENT = ("--otp-ttl", "120", "--max-otps-per-account", "0", "--client-rate", "0")
 # The promise is ten seconds; a slow machine gets a little more.

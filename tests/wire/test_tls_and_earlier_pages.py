@@ -16,7 +16,7 @@ from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Origin
 
 from servers import ServerProcess, running
-from wire.clients import DEADLINE_S, Raw, Tickets, ask, page
+from wire.raw_clients import DEADLINE_S, Raw, Tickets, ask, page
 
 # TLS
 

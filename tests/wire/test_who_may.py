@@ -15,7 +15,7 @@ from websockets.typing import Subprotocol
 
 from commands import done, hubbub, refused
 from servers import ServerProcess, running
-from wire.clients import wait_until
+from wire.raw_clients import wait_until
 
 RULES = """
 private-rooms = ["team-*"]

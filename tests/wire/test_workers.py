@@ -17,7 +17,7 @@ import pytest
 
 from commands import hubbub, refused
 from servers import ServerProcess, running
-from wire.clients import upgrade_head, wait_until
+from wire.raw_clients import upgrade_head, wait_until
 
 WORKERS = 3
 FEW = 2
