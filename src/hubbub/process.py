@@ -18,7 +18,8 @@ from hubbub.hub import Hub
 from hubbub.inheritance import Inheritance, News, Order
 from hubbub.logs import configure_logging
 from hubbub.memory import keep_large_buffers_apart
-from hubbub.server import DEMO_ACCOUNTS, DEMO_PASSWORD, Server, serving, serving_slot
+from hubbub.server import Server, serving, serving_slot
+from hubbub.service import DEMO_ACCOUNTS, DEMO_PASSWORD
 from hubbub.settings import Settings, raise_file_limit
 from hubbub.shutdown import LIMIT_S, Shutdown
 from hubbub.systemd import READY, STOPPING, notify

@@ -20,6 +20,7 @@ NAMES: list[str] = vars(hubbub)["__all__"]
 OF_SERVER = {
     "hubbub.hub",
     "hubbub.server",
+    "hubbub.service",
     "hubbub.settings",
     "structlog",
     "uvloop",

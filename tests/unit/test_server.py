@@ -25,11 +25,13 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from hubbub import Client, CloseCode, Event, Hub, listening
 from hubbub import drain as drain_module
 from hubbub import server as server_module
+from hubbub import service as service_module
 from hubbub.accounts import Accounts
 from hubbub.engine import Account, Draft, Listener, Outcome
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import ConfigError, NotKept
-from hubbub.server import DEMO_PASSWORD, Server, serving
+from hubbub.server import Server, serving
+from hubbub.service import DEMO_PASSWORD
 from hubbub.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -305,7 +307,7 @@ async def test_a_failure_in_the_background_ends_the_block(
         await fail.wait()
         raise ZeroDivisionError("the clock has stopped")
 
-    monkeypatch.setattr(server_module, "expire", expire)
+    monkeypatch.setattr(service_module, "expire", expire)
     ending = None
     with pytest.raises(ExceptionGroup) as raised:
         async with serving(Hub(), a_settings(tmp_path, demo=True)) as server:
@@ -400,7 +402,7 @@ def engine(monkeypatch: pytest.MonkeyPatch, made: MemoryEngine) -> None:
     async def make(*_args: object, **_more: object) -> MemoryEngine:
         return made
 
-    monkeypatch.setattr(server_module, "make_engine", make)
+    monkeypatch.setattr(service_module, "make_engine", make)
 
 
 async def test_an_engine_that_cannot_be_opened_leaves_nothing(
@@ -469,7 +471,7 @@ async def test_a_known_password_is_not_for_the_world(
     await accounts.add("alice", DEMO_PASSWORD)
     accounts.close()
     engine(monkeypatch, known)
-    monkeypatch.setattr(server_module, "is_local", lambda _host: False)
+    monkeypatch.setattr(service_module, "is_local", lambda _host: False)
     with pytest.raises(ConfigError, match="the account alice still has the password of --demo"):
         async with serving(Hub(), a_settings(tmp_path)):
             pytest.fail("it serves")

@@ -23,6 +23,7 @@ LAYERS = (
     ("cli",),
     ("process", "supervisor"),
     ("server",),
+    ("service",),
     (
         *("addresses", "certs", "checks", "drain", "links", "listening", "memory", "metrics", "names", "engine.urls"),
         "shutdown",

@@ -1,0 +1,256 @@
+"""A hub at work: engine, accounts, routes and WebSockets brought together; opened, drained and closed.
+
+How requests come to it is somebody else's: a `Server` listens for them (`server.py`).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
+
+import structlog
+
+from hubbub.accounts import Accounts
+from hubbub.audit import AuditFile
+from hubbub.certs import Certificate
+from hubbub.core import Core
+from hubbub.drain import drain
+from hubbub.engine import Engine
+from hubbub.engine.urls import make_engine, shown_url
+from hubbub.errors import ConfigError, EngineError
+from hubbub.heartbeat import Wheel
+from hubbub.http.app import App, security_headers
+from hubbub.http.site import read_site, style_source
+from hubbub.http.trust import STYLE
+from hubbub.hub import Hub, put_to_work
+from hubbub.metrics import Metrics, folder_of
+from hubbub.names import is_local
+from hubbub.otp import OneTimePasswords
+from hubbub.settings import Settings
+from hubbub.wire.common import Common
+from hubbub.wire.door import Door, OtpCredentials
+from hubbub.wire.proxy import Proxies
+from hubbub.wire.reader import Readers
+from hubbub.wire.upgrade import Upgrades
+from hubbub.wire.websocket import WireSettings
+
+__all__ = ["DEMO_ACCOUNTS", "DEMO_PASSWORD", "Service", "check_sharing", "engine_for"]
+
+log = structlog.get_logger("hubbub")
+
+DEMO_ACCOUNTS = ("percy", "alice", "bob")
+DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
+
+EXPIRE_S = 0.25
+SESSIONS_S = 2.0
+
+
+class Service:
+    """One running Hubbub, however requests come to it.
+
+    A subclass is the way that they come: it says in `start`, `stop`, `cut` and `release` how that begins and ends.
+
+    Args:
+        engine: to be opened; the service closes it.
+        makes_setup: whether it offers to make the first account.
+
+    Attributes:
+        url: where it is reached from this machine, as in `https://localhost:8080`; empty where it listens nowhere.
+        links: where others open it, best first; none where it listens nowhere, or on a loopback address.
+        port: where it listens; 0 for nowhere.
+        certificate: what TLS is served with; None for none.
+        setup_secret: what the first account can be made with, once; None where there is an account.
+    """
+
+    url: str = ""
+    port: int = 0
+    certificate: Certificate | None = None
+
+    def __init__(self, hub: Hub, settings: Settings, engine: Engine, *, makes_setup: bool = True) -> None:
+        self.links: list[str] = []
+        self.setup_secret: str | None = None
+        self._makes_setup = makes_setup
+        self._drain_delay_s = settings.drain_delay
+        self._settings = settings
+        self._engine = engine
+        self._audit = AuditFile(settings.audit_path, time.monotonic, time.time)
+        self._core = put_to_work(hub, self._engine, settings, audit=self._audit)
+        self._accounts = Accounts(
+            self._engine,
+            session_ttl_s=settings.session_ttl,
+            max_user_name=settings.max_user_name,
+            max_sessions=settings.max_sessions_per_account if settings.limits == "enforce" else 0,
+            workers=settings.workers,
+        )
+        otps = OneTimePasswords(
+            self._engine,
+            ttl_s=settings.otp_ttl,
+            per_account=settings.max_otps_per_account,
+            in_all=settings.max_otps,
+        )
+        self._wheel = (
+            Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
+        )
+        self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
+        self._site = site = read_site()
+        styles = [*site.styles, style_source(STYLE)]
+        self._common = Common(security_headers(settings, styles), time.monotonic)
+        door = Door(self._core, OtpCredentials(otps), settings)
+        self._upgrades = Upgrades(self._core, door, self._wire, self._common)
+        self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
+        self._app = App(self._core, self._accounts, otps, settings, door, self._metrics, site)
+        self._proxies = Proxies(settings.trusted_proxy)
+
+    @property
+    def clients(self) -> int:
+        """How many clients are connected."""
+        return len(self._core.clients)
+
+    @asynccontextmanager
+    async def at_work(self) -> AsyncIterator[None]:
+        """Take requests while the block runs; then drain, and stop."""
+        try:
+            await self._engine.open(self._core.listener)
+        except BaseException:
+            self._accounts.close()
+            self._audit.close()
+            self.release()
+            raise
+        try:
+            try:
+                await self._prepare_accounts()
+                await self._core.open()
+            except EngineError as error:
+                raise ConfigError(f"--engine {shown_url(self._settings.engine_url)}: {error}") from None
+            failed = None
+            async with asyncio.TaskGroup() as tasks:
+                background = [tasks.create_task(work) for work in self.background()]
+                await self.start()
+                try:
+                    yield
+                except Exception as error:
+                    failed = error  # the block's own: the group of tasks would put it into a group of errors
+                finally:
+                    try:
+                        await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s)
+                        await self.stop()
+                    except BaseException:
+                        self.cut()
+                        raise
+                for task in background:
+                    task.cancel()
+            if failed is not None:
+                raise failed
+        finally:
+            self.release()
+            self._accounts.close()
+            self._audit.close()
+            await self._engine.close()
+
+    # How requests come
+
+    async def start(self) -> None:
+        """Take requests from now on."""
+
+    async def stop(self) -> None:
+        """Take none any more; let the answers go out that are being made.  The hub has nothing left to do."""
+
+    def cut(self) -> None:
+        """Let go of what is still at work: the drain has failed, or was cancelled."""
+        log.warning("stopping at once")
+        self._upgrades.tasks.cancel_soon()
+        self._core.cut()  # connections that do not answer their CLOSE end within two seconds
+
+    def release(self) -> None:
+        """Let go of what was there before the start; it may be called where there was none."""
+
+    # Accounts
+
+    async def _prepare_accounts(self) -> None:
+        if self._settings.demo:
+            missing = [user for user in DEMO_ACCOUNTS if await self._engine.account(user) is None]
+            await asyncio.gather(*(self._accounts.add(user, DEMO_PASSWORD) for user in missing))
+        elif not is_local(self._settings.host):
+            await self._refuse_demo_accounts()
+        if self._makes_setup:
+            self.setup_secret = await self._accounts.open_setup()
+
+    async def _refuse_demo_accounts(self) -> None:
+        for user in DEMO_ACCOUNTS:
+            if await self._engine.account(user) and await self._accounts.is_password(user, DEMO_PASSWORD):
+                raise ConfigError(
+                    f"--host {self._settings.host}: the account {user} still has the password of --demo; "
+                    f"`hubbub user passwd {user}` or `hubbub user remove {user}` first"
+                )
+
+    # The background
+
+    def background(self) -> list[Coroutine[Any, Any, None]]:
+        """What runs for as long as the service does."""
+        work = [self._core.run(), expire(self._core), end_dead_sessions(self._core)]
+        work.append(self._metrics.sample(time.time))
+        if self._settings.metrics != "off":
+            work += self._metrics.background()
+        if self._wheel is not None:
+            work.append(turn(self._wheel))
+        return work
+
+
+async def engine_for(settings: Settings) -> Engine:
+    """The engine that the settings name, to be opened.
+
+    Raises:
+        ConfigError: they name none, or one that cannot be reached or used.
+    """
+    return await make_engine(
+        settings.engine_url,
+        clock=time.monotonic,
+        wall=time.time,
+        keep=settings.keep_messages,
+        keep_s=settings.keep_seconds,
+    )
+
+
+def check_sharing(settings: Settings, engine: Engine) -> None:
+    """Refuse workers that would each have messages and accounts of their own.
+
+    Raises:
+        ConfigError: the engine is of one process.
+    """
+    if settings.workers > 1 and not engine.is_shared:
+        raise ConfigError(
+            f"--workers {settings.workers} needs an engine that processes share, such as redis://HOST; "
+            f"--engine {shown_url(settings.engine_url)} is of one process"
+        )
+
+
+async def turn(wheel: Wheel) -> None:
+    """Turn the heartbeat's wheel for ever, never faster to catch up."""
+    loop = asyncio.get_running_loop()
+    due = loop.time()
+    while True:
+        due = max(due + wheel.tick_s, loop.time())
+        await asyncio.sleep(due - loop.time())
+        wheel.turn()
+
+
+async def expire(core: Core) -> None:
+    """End what has had its time, a few times a second."""
+    while True:
+        await asyncio.sleep(EXPIRE_S)
+        core.expire()
+
+
+async def end_dead_sessions(core: Core) -> None:
+    """Look every few seconds for sessions that another process (`hubbub user`) has ended, or that have expired."""
+    while True:
+        await asyncio.sleep(SESSIONS_S)
+        try:
+            await core.end_dead_sessions()
+            await core.refresh_access()
+        except EngineError as error:
+            log.warning("sessions not checked", error=str(error))
