@@ -75,6 +75,44 @@ async def test_a_changed_or_removed_account_ends_its_users_sessions(
     assert await engine.take_otp("otp of hers") == ALICE
 
 
+# Terms, and users without an account
+
+ON_TERMS = Grant("Zoë, of Sales", "theirs", Role.GUEST, {"team": "sales", "depth": [1, None]}, 2_000_000_000.5)
+
+
+async def test_a_session_and_its_one_time_passwords_keep_their_terms(engine: Engine) -> None:
+    await engine.put_session(ON_TERMS, 1000)
+    assert await engine.session("theirs") == ON_TERMS
+    assert await issue(engine, "otp", ON_TERMS) is None
+    assert await engine.take_otp("otp") == ON_TERMS
+    assert await engine.end_sessions(ON_TERMS.user) == 1
+    assert await engine.session("theirs") is None
+
+
+async def test_a_session_keeps_its_terms_over_a_restart(engine: Engine, restart: Restart) -> None:
+    await engine.put_session(ON_TERMS, 1000)
+    engine = await restart()
+    assert await engine.session("theirs") == ON_TERMS
+
+
+async def test_a_one_time_password_of_a_session_that_is_not_kept_is_good_by_itself(engine: Engine) -> None:
+    outside = Grant("zoe", "a token's hash", Role.ADMIN, None, 5.0, is_kept=False)
+    plain = Grant("zoe", "another", is_kept=False)
+    for otp, grant in (("one", outside), ("two", plain)):
+        assert await issue(engine, otp, grant) is None
+        assert await engine.take_otp(otp) == grant
+        assert await engine.take_otp(otp) is None
+    assert await engine.session("a token's hash") is None
+
+
+async def test_ending_a_users_sessions_ends_one_time_passwords_of_those_that_are_not_kept(engine: Engine) -> None:
+    for user in ("zoe", "yan"):
+        await issue(engine, f"otp of {user}", Grant(user, "outside", is_kept=False))
+    assert await engine.end_sessions("zoe") == 0
+    assert await engine.take_otp("otp of zoe") is None
+    assert await engine.take_otp("otp of yan") == Grant("yan", "outside", is_kept=False)
+
+
 # The first account
 
 

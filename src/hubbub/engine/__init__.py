@@ -17,6 +17,7 @@ from hubbub.acts import Role
 from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, WhyNot
 from hubbub.engine.amends import Amend
 from hubbub.engine.following import MAX_FOLLOWED, Followed, Following, FollowVault, RoomOutline
+from hubbub.engine.grants import Grant
 from hubbub.engine.people import NewUser, PeopleVault, Profile, SignUp, SignUpLink
 from hubbub.engine.searching import Hits, Searching, Spot, TooLong
 from hubbub.errors import KeyConflict, Stale
@@ -125,13 +126,6 @@ class UserList(msgspec.Struct, frozen=True):
 
     users: list[str]
     count: int
-
-
-class Grant(msgspec.Struct, frozen=True):
-    """Who a one-time password or a session token stands for.  `session` is the hash of the token, never the token."""
-
-    user: str
-    session: str
 
 
 class Account(msgspec.Struct, frozen=True):
@@ -403,7 +397,10 @@ class Vault(AccessVault, PeopleVault, Protocol):
         ...
 
     async def end_sessions(self, user: str) -> int:
-        """Do the same with all sessions of a user; how many lived."""
+        """Do the same with all sessions of a user, and forget its one-time passwords of sessions that are not kept.
+
+        How many sessions lived.
+        """
         ...
 
     async def alive(self, sessions: Collection[str]) -> set[str]:
@@ -423,7 +420,8 @@ class Vault(AccessVault, PeopleVault, Protocol):
     async def take_otp(self, otp: str) -> Grant | None:
         """Use a one-time password up.  Atomic: of two racing takes, one gets the grant.
 
-        None for one that is unknown, used, expired (at its expiry to the millisecond), or whose session has ended.
+        None for one that is unknown, used, expired (at its expiry to the millisecond), or whose session has ended,
+        where the vault keeps that (`Grant.is_kept`).
         """
         ...
 

@@ -301,6 +301,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
             self._listener.ended(session)
 
     async def end_sessions(self, user: str) -> int:
+        self._otps.end_outside(user)
         return self._end_all(user)
 
     async def alive(self, sessions: Collection[str]) -> set[str]:
@@ -313,7 +314,9 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
 
     async def take_otp(self, otp: str) -> Grant | None:
         grant = self._otps.take(otp)
-        return grant if grant is not None and self._grant(grant.session) is not None else None
+        if grant is None or not grant.is_kept:
+            return grant
+        return grant if self._grant(grant.session) is not None else None
 
     def _grant(self, session: str) -> Grant | None:
         found = self._sessions.get(session)

@@ -56,6 +56,12 @@ class Otps:
             if self._grants[otp].session in sessions:
                 self._drop(otp)
 
+    def end_outside(self, user: str) -> None:
+        """Drop all that sessions of a user were given which the vault does not keep."""
+        for otp in list(self._of_user.get(user, ())):
+            if not self._grants[otp].is_kept:
+                self._drop(otp)
+
     def _expire(self) -> None:
         now = self._clock()
         while self._ends and self._ends[0][0] <= now:

@@ -90,6 +90,7 @@ MIGRATIONS = [
         uses INTEGER NOT NULL, ends REAL NOT NULL, note TEXT NOT NULL
     ) WITHOUT ROWID
     """,
+    "ALTER TABLE sessions ADD COLUMN terms BLOB NOT NULL DEFAULT x''",
 ]
 
 FIRST_GENERATION = 1

@@ -12,6 +12,7 @@ from hubbub.engine import Access, Account, Change, Grant, Listener, OtpLimit
 from hubbub.engine import sqlite_access as kept
 from hubbub.engine import sqlite_people as people
 from hubbub.engine.database import Database
+from hubbub.engine.grants import grant_of, terms_of
 from hubbub.engine.having import Having
 from hubbub.engine.local import Silent
 from hubbub.engine.otps import Otps
@@ -160,6 +161,7 @@ class SqliteVault(people.SqlitePeople):
 
     async def end_sessions(self, user: str) -> int:
         ended = await self._database.write(end_all_sessions, self._database.writing, user, self._now())
+        self._otps.end_outside(user)
         self._end(user, ended)
         return len(ended)
 
@@ -204,7 +206,9 @@ class SqliteVault(people.SqlitePeople):
 
     async def take_otp(self, otp: str) -> Grant | None:
         grant = self._otps.take(otp)
-        return grant if grant is not None and await self.session(grant.session) is not None else None
+        if grant is None or not grant.is_kept:
+            return grant
+        return grant if await self.session(grant.session) is not None else None
 
 
 # In the file.  All of it waits for the disk, and is for threads.
@@ -298,13 +302,14 @@ def put_session(connection: sqlite3.Connection, grant: Grant, expires: float, no
     with transaction(connection):
         connection.execute("DELETE FROM sessions WHERE expires <= ?", (now,))
         ended = connection.execute(oldest, (grant.user, most - 1)).fetchall() if most else []
-        connection.execute("INSERT INTO sessions VALUES (?, ?, ?)", (grant.session, grant.user, expires))
+        row = grant.session, grant.user, expires, terms_of(grant)
+        connection.execute("INSERT INTO sessions VALUES (?, ?, ?, ?)", row)
         return [session for (session,) in ended]
 
 
 def find_session(connection: sqlite3.Connection, session: str) -> tuple[Grant, float] | None:
-    row = connection.execute("SELECT user, expires FROM sessions WHERE session = ?", (session,)).fetchone()
-    return (Grant(row[0], session), row[1]) if row else None
+    row = connection.execute("SELECT user, expires, terms FROM sessions WHERE session = ?", (session,)).fetchone()
+    return (grant_of(row[0], session, row[2]), row[1]) if row else None
 
 
 def end_session(connection: sqlite3.Connection, session: str, now: float) -> str | None:

@@ -17,10 +17,10 @@ __all__ = ["RedisAccess"]
 # The vault's keys, in the order that its scripts have them.
 KEYS = (
     "f",  # hash: `at`, the shared time, and `access`, the version of who may do what; the leases have more in it
-    "s",  # hash: sessions, with their users
+    "s",  # hash: sessions, with their users, each user with NUL terms after it where the session has some
     "se",  # zset: sessions, by when they end
     "us",  # zset: user NUL end NUL session
-    "o",  # hash: one-time passwords, each with user NUL session
+    "o",  # hash: one-time passwords, each with user NUL session, and NUL where NUL terms after it where there is more
     "oe",  # zset: one-time passwords, by when they end
     "ou",  # zset: user NUL end NUL one-time password
     "a",  # hash: users that have an account, with the hash of the password

@@ -14,6 +14,7 @@ from secrets import token_hex
 
 from hubbub.acts import Role
 from hubbub.engine import Account, Change, Grant, Listener, OtpLimit
+from hubbub.engine.grants import grant_of, terms_of
 from hubbub.engine.redis.access import PAGE
 from hubbub.engine.redis.calls import QUICK_S, Calls
 from hubbub.engine.redis.following import RedisFollowing
@@ -29,6 +30,9 @@ ALIVE_AT_ONCE = 1000
 
 # How the script of `issue_otp` says which limit was reached.
 OTP_LIMITS = (None, OtpLimit.OF_ACCOUNT, OtpLimit.IN_ALL)
+
+# How a one-time password says that its session is not one of the vault's.
+OUTSIDE = "outside"
 
 
 class RedisVault(RedisPeople, RedisFollowing):
@@ -93,13 +97,16 @@ class RedisVault(RedisPeople, RedisFollowing):
     # Sessions
 
     async def put_session(self, grant: Grant, ttl_s: float, most: int = 0) -> None:
-        what = grant.session, grant.user, round(ttl_s * 1000), most
+        what = grant.session, grant.user, round(ttl_s * 1000), most, terms_of(grant)
         [ended] = await self._run("put_session", *self._telling, *what, within_s=QUICK_S)
         self._end(ended)
 
     async def session(self, session: str) -> Grant | None:
-        [user] = await self._run("session", session, within_s=QUICK_S)
-        return Grant(user.decode(), session) if user is not None else None
+        [found] = await self._run("session", session, within_s=QUICK_S)
+        if found is None:
+            return None
+        user, _, terms = found.partition(b"\0")
+        return grant_of(user.decode(), session, terms)
 
     async def end_session(self, session: str) -> None:
         [ended] = await self._run("end_session", *self._telling, session)
@@ -124,7 +131,8 @@ class RedisVault(RedisPeople, RedisFollowing):
     async def issue_otp(
         self, otp: str, grant: Grant, *, ttl_s: float, per_account: int, in_all: int
     ) -> OtpLimit | None:
-        what = otp, grant.user, grant.session, round(ttl_s * 1000), per_account, in_all
+        where = "" if grant.is_kept else OUTSIDE
+        what = otp, grant.user, grant.session, round(ttl_s * 1000), per_account, in_all, where, terms_of(grant)
         [limit] = await self._run("issue_otp", *what, within_s=QUICK_S)
         return OTP_LIMITS[limit]
 
@@ -133,8 +141,8 @@ class RedisVault(RedisPeople, RedisFollowing):
         [found] = await self._run("take_otp", otp, is_repeatable=False, within_s=QUICK_S)
         if found is None:
             return None
-        user, session = found
-        return Grant(user.decode(), session.decode())
+        user, session, where, terms = found
+        return grant_of(user.decode(), session.decode(), terms, is_kept=where.decode() != OUTSIDE)
 
 
 @asynccontextmanager

@@ -2,9 +2,10 @@
 -- with time vault moving ending
 -- End a session.
 local session = ARGV[5]
-local user = redis.call('HGET', sessions, session)
+local known = redis.call('HGET', sessions, session)
 local ended = {}
-if user then
+if known then
+    local user = whose(known)
     local ends = tonumber(redis.call('ZSCORE', session_ends, session))
     drop_otps(user, session)
     drop_session(session, user, ends)

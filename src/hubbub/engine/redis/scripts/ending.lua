@@ -20,7 +20,8 @@ end
 local function drop_otps(user, session)
     for _, found in ipairs(redis.call('ZRANGEBYLEX', otps_of, '[' .. user .. '\0', '(' .. user .. '\1')) do
         local otp = name_of(user, found)
-        if not session or redis.call('HGET', otps, otp) == user .. '\0' .. session then
+        local _, its_session = parts_of_otp(redis.call('HGET', otps, otp))
+        if not session or its_session == session then
             drop_otp(otp, user, ends_of(user, found))
         end
     end

@@ -1,17 +1,18 @@
 #!lua
 -- with time vault moving ending
--- Keep a session, and end the user's oldest beyond a number.  The rest of ARGV: session, user, lifetime, number.
+-- Keep a session, and end the user's oldest beyond a number.  The rest of ARGV: session, user, lifetime,
+-- number, and its terms, which may be empty.
 local session, user, ttl, most = ARGV[5], ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8])
 
 -- Each call adds one, so what has expired is gone at once when it comes by so many.
 for _, expired in ipairs(redis.call('ZRANGEBYSCORE', session_ends, '-inf', at, 'LIMIT', 0, 100)) do
-    local whose = redis.call('HGET', sessions, expired)
-    drop_session(expired, whose, tonumber(redis.call('ZSCORE', session_ends, expired)))
+    local user_of_expired = whose(redis.call('HGET', sessions, expired))
+    drop_session(expired, user_of_expired, tonumber(redis.call('ZSCORE', session_ends, expired)))
 end
 
 local known = redis.call('HGET', sessions, session)
 if known then
-    drop_session(session, known, tonumber(redis.call('ZSCORE', session_ends, session)))
+    drop_session(session, whose(known), tonumber(redis.call('ZSCORE', session_ends, session)))
 end
 
 local ended = {}
@@ -28,7 +29,7 @@ if most > 0 then
     end
 end
 
-redis.call('HSET', sessions, session, user)
+redis.call('HSET', sessions, session, ARGV[9] == '' and user or user .. '\0' .. ARGV[9])
 redis.call('ZADD', session_ends, at + ttl, session)
 redis.call('ZADD', sessions_of, 0, member(user, at + ttl, session))
 return {at, tell(ended)}

@@ -21,7 +21,18 @@ local function name_of(user, found)
     return string.sub(found, #user + 19)
 end
 
-local function find_user(session, at)
+-- A session's user, which its terms may follow.
+local function whose(record)
+    return string.match(record, '^[^%z]*')
+end
+
+-- What is kept of a live session.
+local function find_session(session, at)
     local ends = redis.call('ZSCORE', session_ends, session)
     return ends and tonumber(ends) > at and redis.call('HGET', sessions, session)
+end
+
+-- A one-time password's user, its session, whether that is not kept here ('outside'), and its terms.
+local function parts_of_otp(record)
+    return string.match(record, '^([^%z]*)%z([^%z]*)%z?([^%z]*)%z?(.*)$')
 end
