@@ -18,6 +18,7 @@ from hubbub.engine.access import MAX_INVITATIONS, Access, AccessVault, Change, W
 from hubbub.engine.amends import Amend
 from hubbub.engine.following import MAX_FOLLOWED, Followed, Following, FollowVault, RoomOutline
 from hubbub.engine.grants import Grant
+from hubbub.engine.keys import MAX_KEYS, ApiKey, KeyKept, KeyRight, KeyVault
 from hubbub.engine.people import NewUser, PeopleVault, Profile, SignUp, SignUpLink
 from hubbub.engine.searching import Hits, Searching, Spot, TooLong
 from hubbub.errors import KeyConflict, Stale
@@ -27,9 +28,11 @@ __all__ = [
     "ERASE_S",
     "MAX_FOLLOWED",
     "MAX_INVITATIONS",
+    "MAX_KEYS",
     "Access",
     "Account",
     "Amend",
+    "ApiKey",
     "Attendance",
     "Bus",
     "Change",
@@ -41,6 +44,8 @@ __all__ = [
     "Grant",
     "Head",
     "Hits",
+    "KeyKept",
+    "KeyRight",
     "Listener",
     "Log",
     "NewUser",
@@ -337,7 +342,7 @@ class Attendance(Protocol):
         ...
 
 
-class Vault(AccessVault, PeopleVault, Protocol):
+class Vault(AccessVault, PeopleVault, KeyVault, Protocol):
     """Accounts, session tokens and one-time passwords, and who may do what.
 
     Secrets come in hashed; only hashes are kept.

@@ -252,12 +252,14 @@ def batches_of(journal: list[JournalData]) -> Iterator[JournalBatch]:
 def write_facts(connection: sqlite3.Connection) -> None:
     """Make a copy one that no server has used: the next one begins another generation, and all have to log in anew.
 
-    Invitation links end, too: one that was used up since the copy was made would be good again.
+    Invitation links and keys of other programs end, too: what was used up or revoked since the copy was made would be
+    good again.
     """
     # A token of no server: the file is none that a server left, wherever it is put and whatever is beside it.
     LogFile(connection).put_fact("token", secrets.token_hex(8))
     connection.execute("DELETE FROM sessions")
     connection.execute("DELETE FROM links")
+    connection.execute("DELETE FROM api_keys")
 
 
 def check_whole(copy: Path, source: Path) -> None:

@@ -33,6 +33,7 @@ from hubbub.engine import (
 )
 from hubbub.engine.local import LocalEngine, Silent, resume
 from hubbub.engine.memory_following import MemoryFollowing
+from hubbub.engine.memory_keys import MemoryKeys
 from hubbub.engine.memory_people import MemoryPeople
 from hubbub.engine.otps import Otps
 from hubbub.engine.scanning import scan, spot_of
@@ -71,7 +72,7 @@ class RoomLog(Position):
             seq -= 1
 
 
-class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
+class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople, MemoryKeys):
     """Everything in dictionaries.
 
     Args:
@@ -90,6 +91,7 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople):
         LocalEngine.__init__(self)
         MemoryFollowing.__init__(self)
         MemoryPeople.__init__(self)
+        MemoryKeys.__init__(self)
         self._clock = clock
         self._wall = wall
         self._age = Age(keep_s, clock=clock, wall=wall)

@@ -18,6 +18,7 @@ from hubbub.engine.local import Silent
 from hubbub.engine.otps import Otps
 from hubbub.engine.schema import transaction
 from hubbub.engine.sqlite_following import forget_follows
+from hubbub.engine.sqlite_keys import SqliteKeys
 from hubbub.errors import EngineError
 
 __all__ = ["SqliteVault"]
@@ -29,7 +30,7 @@ MOST_REMEMBERED = 50_000
 ALIVE_AT_ONCE = 1000
 
 
-class SqliteVault(people.SqlitePeople):
+class SqliteVault(people.SqlitePeople, SqliteKeys):
     """The vault in a database.
 
     Several processes may have the file open: the server, and `hubbub user`.  A session that another one ends is taken

@@ -34,6 +34,8 @@ KEYS = (
     "sn",  # hash: users, with when their account was made, in milliseconds since 1970
     "lk",  # zset: what a name looks like NUL the user that has it; `f` says in `looks` whether all users are in it
     "ln",  # hash: links to sign up by, by the hashes of their secrets, each as JSON
+    "ak",  # hash: keys of other programs, by the hashes of their secrets, each as JSON
+    "an",  # hash: the names of those keys, with the hashes of their secrets
 )
 
 # Entries to a page, and how often pages are read that have to be of one version.  After that all is read in one step,

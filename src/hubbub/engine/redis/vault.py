@@ -16,6 +16,7 @@ from hubbub.acts import Role
 from hubbub.engine import Account, Change, Grant, Listener, OtpLimit
 from hubbub.engine.grants import grant_of, terms_of
 from hubbub.engine.redis.access import PAGE
+from hubbub.engine.redis.api_keys import RedisApiKeys
 from hubbub.engine.redis.calls import QUICK_S, Calls
 from hubbub.engine.redis.following import RedisFollowing
 from hubbub.engine.redis.people import RedisPeople
@@ -35,7 +36,7 @@ OTP_LIMITS = (None, OtpLimit.OF_ACCOUNT, OtpLimit.IN_ALL)
 OUTSIDE = "outside"
 
 
-class RedisVault(RedisPeople, RedisFollowing):
+class RedisVault(RedisPeople, RedisApiKeys, RedisFollowing):
     """The vault in Redis.  Any number of processes may have it open."""
 
     def listen(self, listener: Listener) -> None:

@@ -1,7 +1,7 @@
 -- All of the vault has the same keys, in this order (vault.py says what is in them), and the caller's time first.
 local facts, sessions, session_ends, sessions_of, otps, otp_ends, otps_of,
     accounts, standings, admins, setup, invited, invitations_of, closed,
-    names, sinces, looks, links = unpack(KEYS)
+    names, sinces, looks, links, api_keys, api_key_names = unpack(KEYS)
 
 -- Members of an index: all of a user's are side by side, in the order of their ends.
 local function member(user, ends, name)
