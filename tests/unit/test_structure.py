@@ -50,7 +50,7 @@ LAYERS = (
     ("entries",),
     ("rooms",),
     ("feeding",),
-    ("invitations",),
+    ("invitations", "keyring"),
     (
         "catchup",
         "pump",

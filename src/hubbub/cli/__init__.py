@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import cyclopts
 from cyclopts.config import Env, Toml
 
-from hubbub.cli import bench, chat, check, cluster, rooms, users
+from hubbub.cli import bench, chat, check, cluster, keys, rooms, users
 from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
 from hubbub.cli.invite import invite
@@ -46,6 +46,7 @@ def new_app(help_: str = HELP) -> cyclopts.App:
 app = new_app()
 app.command(users.app)
 app.command(rooms.app)
+app.command(keys.app)
 app.command(invite)
 app.command(backup)
 app.command(restore)
