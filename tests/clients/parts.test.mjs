@@ -258,7 +258,7 @@ test("requests of a room keep their order when one is refused for now", () => {
 test("nothing is asked before the rooms are back", () => {
   const requests = new Requests();
   requests.add("send", {}, "keyed", "lunch").catch(() => {});
-  requests.add("join_room", {}, "resume", "lunch").catch(() => {});
+  requests.add("join_room", {}, "connection", "lunch").catch(() => {});
   const resume = requests.next(0);
   assert.equal(resume.type, "join_room");
   assert.equal(requests.next(0), null);
@@ -384,7 +384,9 @@ test("a pace stays within the rate, and nothing is lost when there is none", () 
 
 test("close codes tell whether to come back", () => {
   for (const code of [1001, 1005, 1006, 1011, 1012, 1013, 1014, 4000, 4001, 4099]) assert.equal(endingOf(code), "");
-  for (const code of [1000, 1009, 4100, 4101, 4102, 4199, 3000]) assert.notEqual(endingOf(code), "");
+  for (const code of [1000, 1009, 4100, 4101, 4102, 4103, 4199, 3000]) assert.notEqual(endingOf(code), "");
+  assert.equal(endingOf(4103, "Full."), "Full.");
+  assert.notEqual(endingOf(4101, "Full."), "Full.", "only a refusal is told in the application's words");
 });
 
 test("a server that has forgotten the session is signed in to again, where the password is known", async () => {

@@ -51,10 +51,9 @@ def test_its_types_are_right() -> None:
     assert told.returncode == 0, told.stdout
 
 
-def test_its_parts_keep_their_rules() -> None:
-    told = subprocess.run(
-        [*node_command(), "--test", HERE / "parts.test.mjs"], capture_output=True, text=True, check=False
-    )
+@pytest.mark.parametrize("parts", ["parts.test.mjs", "signing-in.test.mjs"])
+def test_its_parts_keep_their_rules(parts: str) -> None:
+    told = subprocess.run([*node_command(), "--test", HERE / parts], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout
 
 

@@ -1,12 +1,13 @@
 // A client of Hubbub: signs in, stays connected, and shows each message once and in order.
 
 import { Conversation, fold } from "./hubbub/conversation.js";
-import { HubbubError, SESSION_ENDED } from "./hubbub/errors.js";
+import { HubbubError, SESSION_ENDED, TURNED_AWAY } from "./hubbub/errors.js";
 import { Listeners, newKey } from "./hubbub/events.js";
 import { Line } from "./hubbub/line.js";
 import { react } from "./hubbub/message.js";
 import { Outbox, Outgoing } from "./hubbub/outbox.js";
 import { Pace } from "./hubbub/pace.js";
+import { Renewal } from "./hubbub/renewal.js";
 import { Room } from "./hubbub/room.js";
 import { Session } from "./hubbub/session.js";
 import { indexedStore, memoryStore } from "./hubbub/store.js";
@@ -33,6 +34,9 @@ const REPEATABLE = new Set(
  * @typedef {object} Options
  * @property {"indexeddb" | "memory"} [storage] where what was not sent is kept; IndexedDB where there is one
  * @property {string} [name] of the database; two that are named differently share nothing
+ * @property {import("./hubbub/session.js").Token} [token] of the application's own, for its own users: a JWT, or a function
+ *   that gives one, which is asked before each connection and before the last one runs out
+ * @property {"include" | "same-origin"} [credentials] sign in by the cookie of the application's own
  * @property {typeof globalThis.WebSocket} [WebSocket] for Node before 22
  * @property {typeof globalThis.fetch} [fetch]
  */
@@ -67,6 +71,8 @@ export class Hubbub {
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #writeTimer;
   #user = "";
+  #endCode = 0;
+  #renewal;
   #remembers;
   #place;
 
@@ -74,16 +80,20 @@ export class Hubbub {
    * @param {string} [url] of the server, `https://host:port`; the page's own where it is empty
    * @param {Options} [options]
    */
-  constructor(url = "", { storage, name = "hubbub", WebSocket = globalThis.WebSocket, fetch = globalThis.fetch } = {}) {
+  constructor(
+    url = "",
+    { storage, name = "hubbub", token, credentials, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch } = {},
+  ) {
     const own = globalThis.location?.origin ?? "";
     const base = (url || own).replace(/\/+$/, "");
     if (!/^https?:\/\/[^/]/.test(base)) throw new TypeError(`${JSON.stringify(url)} is no server's URL; write https://host:port`);
     if (!WebSocket) throw new TypeError("there is no WebSocket here; pass one as an option, as that of the package ws");
     const isShared = storage !== "memory" && typeof indexedDB !== "undefined";
     // A cookie is for the server's own pages; it comes from there, and goes nowhere else.
-    this.#remembers = storage !== "memory" && base === own;
+    this.#remembers = storage !== "memory" && base === own && token === undefined && credentials === undefined;
     this.#place = `${name} ${base}`;
-    this.#session = new Session(base, (...request) => fetch(...request), this.#remembers);
+    this.#session = new Session(base, (...request) => fetch(...request), this.#remembers, { token, credentials });
+    this.#renewal = new Renewal(() => this.#renew());
     this.#conversation = new Conversation((type, event) => this.#listeners.tell(type, event), {
       wake: () => this.#write(),
       lose: () => this.#line.lose("The server's log is another one."),
@@ -152,13 +162,22 @@ export class Hubbub {
   // Signing in and out
 
   /**
-   * Sign in, and connect. Throws `unauthorized` for a wrong name or password, `rate_limited`, `unreachable`.
-   * @param {string} user
-   * @param {string} password
+   * Sign in, and connect. Throws `unauthorized` for a wrong name or password, `forbidden`, `rate_limited`, `unreachable`.
+   * @param {string} [user] none where there is a `token`, or `credentials`
+   * @param {string} [password]
    */
-  async signIn(user, password) {
-    await this.#session.signIn(user, password);
-    await this.#begin(user);
+  async signIn(user = "", password = "") {
+    const { isForeign } = this.#session;
+    if (isForeign) await this.#session.enter();
+    else await this.#session.signIn(user, password);
+    await this.#begin(isForeign ? "" : user);
+    const { state, reason } = this.#line;
+    if (state === "closed") throw new HubbubError(this.#endCode === TURNED_AWAY ? "forbidden" : "closed", reason);
+    // Without the name that the server knows the user by there is no outbox.
+    if (!this.#user) {
+      this.close();
+      throw new HubbubError("unreachable", reason || "The server cannot be reached.");
+    }
   }
 
   /**
@@ -207,7 +226,8 @@ export class Hubbub {
    */
   async #begin(user) {
     this.#user = user;
-    await this.#outbox.open(`${this.#place} ${user}`);
+    this.#endCode = 0;
+    if (user) await this.#openOutbox();
     const tried = new Promise((resolve) => {
       const off = this.on("state", ({ state }) => {
         if (state === "connecting") return;
@@ -218,6 +238,20 @@ export class Hubbub {
     this.#conversation.begin();
     this.#line.start();
     await tried;
+  }
+
+  #openOutbox() {
+    return this.#outbox.open(`${this.#place} ${this.#user}`);
+  }
+
+  /**
+   * Have the connection last longer: by another token, or by another connection.
+   * @returns {Promise<number | undefined>}
+   */
+  async #renew() {
+    if (!this.#session.token) return void this.#line.moveWithin(0);
+    const token = await this.#session.newToken();
+    return (await this.#conversation.ask("renew", { token }, "connection")).expires;
   }
 
   /**
@@ -236,6 +270,7 @@ export class Hubbub {
   /** @param {HubbubError} error */
   #end(error) {
     this.#line.stop(error.message);
+    this.#renewal.stop();
     this.#conversation.end(error);
     this.#outbox.close();
     clearTimeout(this.#writeTimer);
@@ -382,7 +417,13 @@ export class Hubbub {
   /** @param {Payload} welcome */
   #opened(welcome) {
     // In another tab somebody else has signed in, and the cookie is theirs now.
-    if (this.#remembers && welcome.user !== this.#user) return this.#line.end(SESSION_ENDED);
+    const { isForeign, isRenewable } = this.#session;
+    if ((this.#remembers || (isForeign && this.#user)) && welcome.user !== this.#user) return this.#line.end(SESSION_ENDED);
+    if (isForeign) {
+      this.#user = welcome.user;
+      this.#openOutbox();
+    }
+    if (isRenewable) this.#renewal.start(welcome.expires);
     this.#pace = new Pace(welcome.limits?.client_rate ?? 0, welcome.limits?.client_burst ?? 0);
     this.#conversation.opened(welcome);
     if (this.#remembers) this.#remember(welcome.user);
@@ -402,6 +443,7 @@ export class Hubbub {
 
   #dropped() {
     clearTimeout(this.#writeTimer);
+    this.#renewal.stop();
     this.#conversation.dropped();
     this.#outbox.show(false);
   }
@@ -416,6 +458,7 @@ export class Hubbub {
    * @param {string} reason
    */
   #ended(code, reason) {
+    this.#endCode = code;
     if (code === SESSION_ENDED) this.#remember("");
     this.#end(new HubbubError("closed", reason));
     this.#listeners.tell("closed", { code, reason });

@@ -110,7 +110,7 @@ export class Conversation {
   /** @param {Room} room */
   #askBack(room) {
     const payload = { room: room.room, since: room.since };
-    this.requests.add("join_room", payload, "resume", room.room).catch(({ code, message }) => {
+    this.requests.add("join_room", payload, "connection", room.room).catch(({ code, message }) => {
       if (code !== "closed" && room.state === "away") this.#putOut(room, { code, message });
     });
   }

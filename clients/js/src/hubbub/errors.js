@@ -22,6 +22,8 @@ export class HubbubError extends Error {
 const COME_BACK = new Set([1001, 1005, 1006, 1011, 1012, 1013, 1014]);
 
 export const SESSION_ENDED = 4100;
+// The only ending whose reason is for the user.
+export const TURNED_AWAY = 4103;
 
 /** @type {Record<number, string>} */
 const ENDINGS = {
@@ -29,13 +31,16 @@ const ENDINGS = {
   [SESSION_ENDED]: "Your session has ended. Please sign in again.",
   4101: "You were removed from the server.",
   4102: "You were disconnected for sending too much, too fast.",
+  [TURNED_AWAY]: "The server does not let you in.",
 };
 
 /**
  * @param {number} code
+ * @param {string} [told] what the server has said
  * @returns {string} why the conversation is over; empty where the client is to come back
  */
-export function endingOf(code) {
+export function endingOf(code, told) {
+  if (code === TURNED_AWAY && told) return told;
   if (COME_BACK.has(code) || (code >= 4000 && code <= 4099)) return "";
   return ENDINGS[code] ?? `The server ended the connection (code ${code}).`;
 }

@@ -4,6 +4,8 @@ import { endingOf, HubbubError, SESSION_ENDED } from "./errors.js";
 import { readFrame } from "./events.js";
 import { fullJitter } from "./pace.js";
 
+// For a ticket, whatever the application does for its token.
+const TICKET_MS = 30_000;
 // From the ticket to the first frame; a browser alone would wait minutes.
 const OPENING_MS = 10_000;
 // A connection that was shorter does not shorten the next pause, or a server that accepts and drops would be hammered.
@@ -128,6 +130,7 @@ export class Line {
     this.#abandon();
     const attempt = this.#try;
     this.#become("connecting");
+    this.#arm(TICKET_MS, () => this.#giveUp());
     try {
       const otp = await this.session.ticket();
       if (attempt === this.#try) this.#open(otp);
@@ -148,12 +151,14 @@ export class Line {
     const socket = new this.WebSocket(`${this.session.base.replace(/^http/, "ws")}/ws`, ["hubbub.v1", `otp.${otp}`]);
     this.#socket = socket;
     socket.onmessage = ({ data }) => this.#heard(data);
-    socket.onclose = ({ code }) => this.#closed(code);
+    socket.onclose = ({ code, reason }) => this.#closed(code, reason);
     socket.onerror = () => {}; // the close behind it says all
-    this.#arm(OPENING_MS, () => {
-      this.#abandon();
-      this.#comeBack(0, SILENT);
-    });
+    this.#arm(OPENING_MS, () => this.#giveUp());
+  }
+
+  #giveUp() {
+    this.#abandon();
+    this.#comeBack(0, SILENT);
   }
 
   // Open
@@ -200,13 +205,17 @@ export class Line {
     this.send(PROBE);
   }
 
-  /** @param {number} code */
-  #closed(code) {
+  /**
+   * @param {number} code
+   * @param {string} told
+   */
+  #closed(code, told) {
     const wasOpen = this.#isOpen;
     const pause = Math.max(0, this.#movesAt - Date.now());
     const { isMoving } = this;
     this.#abandon();
-    if (endingOf(code)) this.end(code);
+    const isOver = endingOf(code) && !(code === SESSION_ENDED && this.session.isRenewable);
+    if (isOver) this.end(code, told);
     else if (isMoving) this.#connect();
     else {
       this.#comeBack(pause);
@@ -237,9 +246,10 @@ export class Line {
   /**
    * Do not come back.
    * @param {number} code
+   * @param {string} [told] what the server has said
    */
-  end(code) {
-    const reason = endingOf(code);
+  end(code, told) {
+    const reason = endingOf(code, told);
     if (code === SESSION_ENDED) this.session.forget();
     this.stop(reason);
     this.owner.ended(code, reason);

@@ -15,8 +15,8 @@ const WORTH_ANOTHER_TRY = new Set(["rate_limited", "unavailable"]);
 /**
  * What becomes of a request that was written when the connection goes: it is written again with its key while the
  * server remembers that; written again, because twice is the same as once; given up; forgotten, because it meant that
- * connection; forgotten, and it has no answer at all.
- * @typedef {"keyed" | "repeatable" | "once" | "resume" | "fleeting"} Kind
+ * connection; forgotten, and it has no answer at all. Those that meant a connection go before all others.
+ * @typedef {"keyed" | "repeatable" | "once" | "connection" | "fleeting"} Kind
  */
 
 /** @typedef {import("./events.js").Payload} Payload */
@@ -65,7 +65,7 @@ export class Requests {
       const times = { writtenAt, refusedAt: 0, refusals: 0, notBefore };
       const request = { number, type, payload, kind, lane: lane ?? number, resolve, reject, ...times };
       this.#waiting.push(request);
-      if (kind === "resume") this.#resumes.add(request);
+      if (type === "join_room" && kind === "connection") this.#resumes.add(request);
     });
   }
 
@@ -89,8 +89,8 @@ export class Requests {
     const isHeld = resuming.some(({ refusals }) => refusals === 0);
     const busy = new Set(resuming.map(({ lane }) => lane));
     for (const [index, request] of this.#waiting.entries()) {
-      const isResume = request.kind === "resume";
-      if (!isResume && (isHeld || busy.has(request.lane))) continue;
+      const isFirst = request.kind === "connection";
+      if (!isFirst && (isHeld || busy.has(request.lane))) continue;
       if (request.notBefore > now) {
         busy.add(request.lane);
         continue;
@@ -141,7 +141,7 @@ export class Requests {
   refused(request, error, now) {
     request.refusedAt ||= now;
     const pause = error.retry_after * 1000 || fullJitter(request.refusals, RETRY_PAUSE_MS, LONGEST_RETRY_PAUSE_MS);
-    const isInTime = request.kind === "resume" || now + pause <= request.refusedAt + RETRY_MS;
+    const isInTime = request.kind === "connection" || now + pause <= request.refusedAt + RETRY_MS;
     this.#written.delete(request.number);
     if (!WORTH_ANOTHER_TRY.has(error.code) || !isInTime) {
       this.#resumes.delete(request);
@@ -168,10 +168,10 @@ export class Requests {
     const written = [...this.#written.values()];
     this.#written.clear();
     this.#resumes.clear();
-    this.#waiting = this.#waiting.filter(({ kind }) => kind !== "resume" && kind !== "fleeting");
+    this.#waiting = this.#waiting.filter(({ kind }) => kind !== "connection" && kind !== "fleeting");
     for (const request of written) {
       if (request.kind === "once") request.reject(unanswered(request.type));
-      else if (request.kind !== "resume") this.#insert(request);
+      else if (request.kind !== "connection") this.#insert(request);
     }
   }
 

@@ -8,6 +8,16 @@ const FRESH_MS = 3_000;
 
 /** @typedef {{method?: string, body?: unknown}} Ask */
 
+/**
+ * A token of the application's own, or what gives one that is good now; nothing where nobody is signed in there.
+ * @typedef {string | (() => string | null | undefined | Promise<string | null | undefined>)} Token
+ */
+
+/**
+ * How the application's own users are known: by a token, or by the cookie that its pages have.
+ * @typedef {{token?: Token, credentials?: "include" | "same-origin"}} Way
+ */
+
 export class Session {
   // In a page of the server's own the token is in a cookie that no script can read, and the password is nowhere.
   // Elsewhere both are in memory: a server that has forgotten the token is asked for another one.
@@ -21,11 +31,24 @@ export class Session {
    * @param {string} base the server's URL
    * @param {typeof fetch} fetch
    * @param {boolean} remembers whether to ask for a cookie
+   * @param {Way} [way]
    */
-  constructor(base, fetch, remembers) {
+  constructor(base, fetch, remembers, { token, credentials } = {}) {
     this.base = base;
     this.fetch = fetch;
     this.remembers = remembers;
+    this.token = token;
+    this.credentials = credentials;
+  }
+
+  /** Whether the users are the application's, which signs them in and out. */
+  get isForeign() {
+    return this.token !== undefined || this.credentials !== undefined;
+  }
+
+  /** Whether a session that has run out may have been renewed by the application. */
+  get isRenewable() {
+    return typeof this.token === "function" || this.credentials !== undefined;
   }
 
   /**
@@ -40,6 +63,22 @@ export class Session {
     this.#ticket = { otp, at: Date.now() };
   }
 
+  /** Get in as the application's own user. */
+  async enter() {
+    const otp = await this.ticket();
+    this.#ticket = { otp, at: Date.now() };
+  }
+
+  /**
+   * The application's token, asked for anew; `unauthorized` where there is none.
+   * @returns {Promise<string>}
+   */
+  async newToken() {
+    const found = typeof this.token === "function" ? await this.token() : this.token;
+    if (!found) throw new HubbubError("unauthorized", "Nobody is signed in.", 0, 401);
+    return (this.#token = found);
+  }
+
   /**
    * A one-time password for a connection; `unauthorized` where only a person can sign in again.
    * @returns {Promise<string>}
@@ -48,18 +87,26 @@ export class Session {
     const ticket = this.#ticket;
     this.#ticket = null;
     if (ticket && Date.now() - ticket.at < FRESH_MS) return ticket.otp;
+    const token = this.token && (await this.newToken());
     try {
       return (await this.request("/otp")).otp;
     } catch (error) {
       const login = this.#login;
-      if (!login || !(error instanceof HubbubError) || error.status !== 401) throw error;
-      await this.signIn(login.username, login.password);
-      return this.ticket();
+      if (!(error instanceof HubbubError) || error.status !== 401) throw error;
+      if (login) {
+        await this.signIn(login.username, login.password);
+        return this.ticket();
+      }
+      // A token can run out on its way.
+      if (!token || (await this.newToken()) === token) throw error;
+      return (await this.request("/otp")).otp;
     }
   }
 
+  /** The application's users have no session here that could be ended. */
   async signOut() {
-    await this.request("/logout").finally(() => this.forget());
+    if (!this.isForeign) await this.request("/logout").finally(() => this.forget());
+    this.forget();
   }
 
   forget() {
@@ -89,7 +136,7 @@ export class Session {
     const headers = {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const credentials = this.remembers ? "same-origin" : "omit";
+    const credentials = this.credentials ?? (this.remembers ? "same-origin" : "omit");
     const text = body === undefined ? undefined : JSON.stringify(body);
     let response;
     let answer;
