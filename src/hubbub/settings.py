@@ -1,7 +1,7 @@
 """One Settings class: what can be set, what it means, and its default.
 
-Flags come before the environment, that before hubbub.toml, that before these defaults: `cli/options.py` makes the
-command line from this class.
+Flags come before the environment, that before hubbub.toml (`configuration.py` reads both), that before these defaults:
+`cli/options.py` makes the command line from this class.
 """
 
 from __future__ import annotations

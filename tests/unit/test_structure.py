@@ -72,6 +72,7 @@ LAYERS = (
     ("audit", "looks", "samples"),
     (
         "age",
+        "configuration",
         "counts",
         "tallies",
         "events",

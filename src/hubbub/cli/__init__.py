@@ -6,16 +6,16 @@ import signal
 import sys
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import cyclopts
-from cyclopts.config import Env, Toml
+from cyclopts import Parameter
 
 from hubbub.cli import bench, chat, check, cluster, keys, rooms, users
 from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
 from hubbub.cli.invite import invite
-from hubbub.cli.options import Options
+from hubbub.cli.options import Options, Sources
 from hubbub.cli.serve import serve_hub
 from hubbub.errors import ConfigError
 
@@ -39,7 +39,8 @@ def new_app(help_: str = HELP) -> cyclopts.App:
         help=help_,
         help_format="markdown",
         version=version("hubbub"),
-        config=[Env("HUBBUB_", command=False), Toml("hubbub.toml", use_commands_as_keys=False)],
+        config=Sources(),
+        default_parameter=Parameter(show_env_var=False),
     )
 
 
@@ -57,8 +58,12 @@ app.command(bench.app)
 app.command(cluster.app)
 
 
+# Not a setting, and in the environment all the same.
+Served = Annotated[str | None, Parameter(show_env_var=True)]
+
+
 @app.command
-def serve(hub: str | None = None, /, *, settings: Options = Options()) -> None:  # noqa: B008  # frozen
+def serve(hub: Served = None, /, *, settings: Options = Options()) -> None:  # noqa: B008  # frozen
     """Serve the built-in chat, or a hub of your own.
 
     `hubbub serve --demo` is a TLS chat at https://localhost:8080 with three accounts to try.
@@ -97,7 +102,7 @@ def run_app(app: cyclopts.App) -> None:
         raise_at_interrupt()
         command(*bound.args, **bound.kwargs)
     except cyclopts.CycloptsError as error:
-        what = " ".join(str(error).split()).rstrip(".").replace("TOMLDecodeError:", "hubbub.toml is not TOML:")
+        what = " ".join(str(error).split()).rstrip(".")
         fail(what, f"see {' '.join(dict.fromkeys(['hubbub', *(error.command_chain or ())]))} --help")
     except ConfigError as error:
         fail(str(error))

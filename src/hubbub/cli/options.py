@@ -1,19 +1,22 @@
-"""The command line's options, made from the settings: their groups, and how each is read."""
+"""The command line's options, made from the settings: their groups, how each is read, and what else gives them."""
 
 from __future__ import annotations
 
 import ast
 import dataclasses
 import inspect
+import os
 import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
-from cyclopts import CoercionError, Group, Parameter, Token
+from cyclopts import App, ArgumentCollection, CoercionError, Group, Parameter, Token
+from cyclopts.config import Env
 
+from hubbub.configuration import PREFIX, given
 from hubbub.settings import Settings
 
-__all__ = ["GROUPS", "Options"]
+__all__ = ["GROUPS", "Options", "Sources"]
 
 GROUPS = {
     Group("Serving", sort_key=1): (
@@ -74,7 +77,7 @@ def new_options() -> type[Settings]:
     for each in dataclasses.fields(Settings):
         type_ = types[each.name]
         negative = () if type_ in ONE_WAY else None
-        parameter = Parameter(group=group_of[each.name], help=docs[each.name], negative=negative)
+        parameter = Parameter(group=group_of[each.name], help=docs[each.name], negative=negative, show_env_var=True)
         default = dataclasses.field(default=each.default, default_factory=each.default_factory)
         fields.append((each.name, Annotated[READ.get(type_, type_), parameter], default))
     namespace = {"__module__": __name__}
@@ -88,3 +91,21 @@ if TYPE_CHECKING:
     Options = Settings
 else:
     Options = new_options()
+
+
+class Sources(Env):
+    """What the environment and hubbub.toml give, where no flag does.
+
+    As an `Env` it has the names of variables shown in the help; what it reads is the settings, and which hub to serve.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(PREFIX, command=False)
+
+    def __call__(self, _app: App, _commands: tuple[str, ...], arguments: ArgumentCollection) -> None:
+        found: dict[str, object] = {f"--{name.replace('_', '-')}": value for name, value in given().items()}
+        if (hub := os.environ.get("HUBBUB_HUB")) is not None:
+            found["HUB"] = hub
+        for argument in arguments:
+            if argument.name in found and not argument.has_tokens:
+                argument.append(Token(source="env", implicit_value=found[argument.name]))
