@@ -14,7 +14,7 @@ from typing import Protocol
 
 from hubbub.acts import Role
 from hubbub.budgets import Purses, Use, take_one
-from hubbub.client import Participant
+from hubbub.client import Frame, Participant
 from hubbub.core import Core, ServiceState
 from hubbub.dialect import Dialect, dialect_of
 from hubbub.engine import Grant
@@ -80,10 +80,21 @@ class Door:
     Args:
         core: the hub that they are let into.
         credentials: finds out who they are.
+        frame: how their connections carry texts.
+        places: those of another door, where both lead to the same server.
     """
 
-    def __init__(self, core: Core, credentials: Credentials, settings: Settings) -> None:
-        self.places = Places(settings.clients_limit, settings.share(settings.max_clients_per_address))
+    def __init__(
+        self,
+        core: Core,
+        credentials: Credentials,
+        settings: Settings,
+        frame: Frame = text_frame,
+        places: Places | None = None,
+    ) -> None:
+        per_address = settings.share(settings.max_clients_per_address)
+        self.places = places or Places(settings.clients_limit, per_address)
+        self._frame = frame
         self._core = core
         self._credentials = credentials
         self._settings = settings
@@ -120,11 +131,19 @@ class Door:
         Raises:
             Denied: it is no request for a WebSocket of this server, or a page of a foreign origin sends it.
         """
-        if request.path not in PATHS:
-            raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
+        check_path(request)
         key = check_handshake(request)
         self._origins.check(request)
         return key
+
+    def check_opening(self, request: Request) -> None:
+        """Check what is left of it where another server has seen to the handshake of RFC 6455.
+
+        Raises:
+            Denied: there are no WebSockets at its path, or a page of a foreign origin sends it.
+        """
+        check_path(request)
+        self._origins.check(request)
 
     def check_before(self, request: Request) -> None:
         """Check what can be told of a client before it asks for a WebSocket.
@@ -160,7 +179,7 @@ class Door:
             grant.user,
             grant.session,
             dialect,
-            text_frame,
+            self._frame,
             # The Node page puts its user's name in the URL and shows what it sends by itself.
             echo=not (dialect.may_mute_own and has_name(request)),
             rate=Rate(self._rate_limit, self._core.now(), purses) if self._rate_limit else None,
@@ -222,6 +241,12 @@ def welcome_text(settings: Settings, features: list[str]) -> bytes:
 def unavailable(message: str, seconds: str = str(RETRY_AFTER_S)) -> Denied:
     """Nobody can be let in now: worth another try after so many seconds."""
     return Denied(HTTPStatus.SERVICE_UNAVAILABLE, "unavailable", message, f"Retry-After: {seconds}")
+
+
+def check_path(request: Request) -> None:
+    """Check that a request for a WebSocket is for a path that has them; `Denied` (404) otherwise."""
+    if request.path not in PATHS:
+        raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
 
 
 def check_handshake(request: Request) -> bytes:

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from struct import pack
 
-__all__ = ["CLOSE", "CONTINUATION", "PING", "PONG", "TEXT", "close_frame", "control_frame", "text_frame"]
+__all__ = [
+    "CLOSE",
+    "CONTINUATION",
+    "PING",
+    "PONG",
+    "TEXT",
+    "close_frame",
+    "control_frame",
+    "short_reason",
+    "text_frame",
+]
 
 CONTINUATION, TEXT, CLOSE, PING, PONG = 0x0, 0x1, 0x8, 0x9, 0xA
 
@@ -31,5 +41,9 @@ def close_frame(code: int | None, reason: str = "") -> bytes:
     """A CLOSE, its reason cut to what fits without splitting a character; None for a close without a code."""
     if code is None:
         return control_frame(CLOSE)
-    text = reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore").encode()
-    return control_frame(CLOSE, pack("!H", code) + text)
+    return control_frame(CLOSE, pack("!H", code) + short_reason(reason).encode())
+
+
+def short_reason(reason: str) -> str:
+    """The reason of a CLOSE, cut to what fits into its frame without splitting a character."""
+    return reason.encode(errors="replace")[:MAX_REASON].decode(errors="ignore")

@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from http import HTTPStatus
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote
 
 import msgspec
 
 from hubbub.wire.denial import Denied
 
-__all__ = ["Request", "RequestTarget", "Response", "read_target"]
+__all__ = ["Request", "RequestTarget", "Response", "always", "read_target", "without_controls"]
 
 MAX_QUERY_FIELDS = 64
 # Members of a header that is a list.
@@ -39,6 +39,7 @@ class Request(msgspec.Struct, frozen=True):
         address: the client's.
         is_secure: whether a trusted proxy says that it came by HTTPS.
         is_wanted: whether the client still waits for the answer.
+        scope: the ASGI scope that it came with, where another application's server has taken it.
     """
 
     method: str
@@ -49,6 +50,12 @@ class Request(msgspec.Struct, frozen=True):
     body: bytes = b""
     is_secure: bool = False
     is_wanted: Callable[[], bool] = always
+    scope: dict[str, Any] | None = None
+
+    @property
+    def root(self) -> str:
+        """The path that the hub is mounted under, as in `/chat`; empty for the root of the site."""
+        return "" if self.scope is None else self.scope.get("root_path", "").rstrip("/")
 
     def header(self, name: str) -> str | None:
         """A header's only value; None without one.  `Denied` (400) when there are several."""
@@ -116,9 +123,14 @@ def unescaped(path: str) -> str:
         plain = unquote(path, errors="strict")
     except UnicodeDecodeError:
         raise unreadable() from None
-    if CONTROLS.search(plain):
+    return without_controls(plain)
+
+
+def without_controls(path: str) -> str:
+    """A path that has no control characters; `Denied` (400) for one that has."""
+    if CONTROLS.search(path):
         raise unreadable()
-    return plain
+    return path
 
 
 def unreadable() -> Denied:
@@ -138,15 +150,20 @@ class Response(msgspec.Struct, frozen=True):
     media_type: str = "application/json"
     headers: dict[str, str] = {}
 
+    def fields(self) -> list[tuple[str, str]]:
+        """The headers, those of the content among them."""
+        fields = list(self.headers.items())
+        if self.body:
+            fields.append(("Content-Type", self.media_type))
+        if self.status not in (204, 304):  # RFC 9110 section 8.6
+            fields.append(("Content-Length", str(len(self.body))))
+        return fields
+
     def to_bytes(self, common: bytes, *, keep_alive: bool, head_only: bool = False) -> bytes:
         """The whole response; `common` are the headers, each ending in CRLF, of every answer."""
         lines = [STATUS_LINES[self.status]]
-        for name, value in self.headers.items():
+        for name, value in self.fields():
             lines.append(f"{name}: {value}\r\n")
-        if self.body:
-            lines.append(f"Content-Type: {self.media_type}\r\n")
-        if self.status not in (204, 304):  # RFC 9110 section 8.6
-            lines.append(f"Content-Length: {len(self.body)}\r\n")
         # Upgrade is for the next hop, which Connection has to say (RFC 9110 section 7.8).
         if "Upgrade" in self.headers:
             lines.append("Connection: upgrade\r\n" if keep_alive else "Connection: upgrade, close\r\n")

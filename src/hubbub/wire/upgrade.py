@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+from collections.abc import Callable
 from http import HTTPStatus
+from typing import TypeVar
 
 import structlog
 
@@ -20,9 +22,12 @@ from hubbub.wire.refusals import UpgradeRefusals
 from hubbub.wire.request import Request
 from hubbub.wire.websocket import WireSettings, open_websocket
 
-__all__ = ["Upgrades"]
+__all__ = ["Upgrades", "Visitor"]
 
 log = structlog.get_logger("hubbub.wire")
+
+# What a check of a request for a WebSocket gives.
+Key = TypeVar("Key")
 
 # Closes that need no one's attention: the peer left, its login ended, or we did.
 EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED})
@@ -52,6 +57,34 @@ class Upgrades:
         """Take over the transport of a request for a WebSocket."""
         Upgrade(self, transport, request)
 
+    async def let_in(
+        self, request: Request, door: Door, check: Callable[[Request], Key]
+    ) -> tuple[Key, Participant, str | None]:
+        """Let in whoever has a place already; what the check gave, the client, and the subprotocol to answer.
+
+        The place is given back where nobody is let in.
+
+        Args:
+            check: checks all that needs no waiting.
+
+        Raises:
+            Denied: whatever comes of it.
+        """
+        try:
+            return check(request), *await door.admit(request)
+        except Denied:
+            door.places.free(request.address)
+            raise
+        except (Exception, asyncio.CancelledError):  # a hook may let go of one of its own
+            door.places.free(request.address)
+            raise failure() from None
+
+    def note_denied(self, request: Request, denied: Denied) -> None:
+        """Take note of a request that is refused."""
+        self.core.audit.refuse("connect", actor="", address=request.address, outcome=denied.code)
+        self.core.counts.deny(denied.status.value)
+        self.refusals.note(denied, request.address, asyncio.get_running_loop().time())
+
 
 class Upgrade(asyncio.Protocol):
     """One request for a WebSocket: the protocol of its transport until the 101."""
@@ -77,43 +110,35 @@ class Upgrade(asyncio.Protocol):
             self._timer.cancel()  # it refers to the transport, and with it to the memory of TLS
 
     async def _open(self, request: Request) -> None:
-        door = self._upgrades.door
+        upgrades = self._upgrades
         try:
-            key = door.check(request)
-            client, subprotocol = await door.admit(request)
+            key, client, subprotocol = await upgrades.let_in(request, upgrades.door, upgrades.door.check)
         except Denied as denied:
-            door.places.free(request.address)
             self._deny(request, denied)
             return
-        except (Exception, asyncio.CancelledError):  # a hook may let go of one of its own
-            door.places.free(request.address)
-            self._deny(request, self._failure())
-            return
-        visitor = Visitor(self._upgrades, client, request.address)
+        visitor = Visitor(upgrades, client, request.address)
         if self._transport.is_closing():
             visitor.closed(1006, "", by_us=False)
             return
-        sockets = self._upgrades.sockets
-        client.attach(open_websocket(self._transport, key, visitor, sockets, subprotocol=subprotocol))
-
-    def _failure(self) -> Denied:
-        """What to answer where the error at hand was not meant for the client."""
-        task = asyncio.current_task()
-        if task is not None and task.cancelling():
-            return unavailable("the server is restarting")
-        log.exception("upgrade failed")
-        return Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
+        client.attach(open_websocket(self._transport, key, visitor, upgrades.sockets, subprotocol=subprotocol))
 
     def _deny(self, request: Request, denied: Denied) -> None:
-        upgrades, loop = self._upgrades, asyncio.get_running_loop()
-        upgrades.core.audit.refuse("connect", actor="", address=request.address, outcome=denied.code)
-        upgrades.core.counts.deny(denied.status.value)
-        upgrades.refusals.note(denied, request.address, loop.time())
+        self._upgrades.note_denied(request, denied)
         if not self._transport.is_closing():
-            self._transport.write(denied.to_bytes(upgrades.common.headers(), head_only=request.method == "HEAD"))
+            common = self._upgrades.common.headers()
+            self._transport.write(denied.to_bytes(common, head_only=request.method == "HEAD"))
             self._transport.close()
             # A client that does not take the answer is not waited for.
-            self._timer = loop.call_later(RETRY_AFTER_S, self._transport.abort)
+            self._timer = asyncio.get_running_loop().call_later(RETRY_AFTER_S, self._transport.abort)
+
+
+def failure() -> Denied:
+    """What to answer where the error at hand was not meant for the client."""
+    task = asyncio.current_task()
+    if task is not None and task.cancelling():
+        return unavailable("the server is restarting")
+    log.exception("upgrade failed")
+    return Denied(HTTPStatus.INTERNAL_SERVER_ERROR, "internal", "the server failed; its log says why")
 
 
 class Visitor:

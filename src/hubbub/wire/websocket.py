@@ -114,7 +114,7 @@ class WireSettings:
     max_frame: int
     readers: Readers
     wheel: Wheel | None = None
-    sockets: dict[WebSocket, None] = field(default_factory=dict)
+    sockets: dict[object, None] = field(default_factory=dict)
 
 
 class WebSocket(asyncio.BufferedProtocol):
