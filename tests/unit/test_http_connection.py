@@ -19,7 +19,7 @@ from hubbub.wire import common as common_module
 from hubbub.wire.common import Common
 from hubbub.wire.connection import MAX_DROPPED, MAX_FRAMED, MAX_WAITING, PIECE, HttpConnection, HttpShared
 from hubbub.wire.denial import Denied
-from hubbub.wire.head import MAX_BODY, MAX_FIELDS, MAX_HEAD, MAX_TARGET, body_length
+from hubbub.wire.head import MAX_BODY, MAX_FIELDS, MAX_HEAD, MAX_LARGE_BODY, MAX_TARGET, body_length
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.http import RECEIVE_BUFFER, HttpServer
 from hubbub.wire.request import Request, Response
@@ -942,3 +942,19 @@ async def test_one_that_has_never_begun_leaves_no_garbage() -> None:
         assert gone() is None
     finally:
         gc.enable()
+
+
+async def test_a_program_may_say_more_at_once() -> None:
+    site = Site()
+    head = f"POST /api/publish HTTP/1.1\r\nHost: a\r\nContent-Length: {MAX_LARGE_BODY}\r\n\r\n".encode()
+    assert statuses(await site.send(head + b"x" * MAX_LARGE_BODY)) == [200]
+    assert [len(request.body) for request in site.asked] == [MAX_LARGE_BODY]
+
+
+@pytest.mark.parametrize("framing", ["length", "chunks"])
+async def test_what_a_program_says_at_once_is_bounded(framing: str) -> None:
+    site = Site()
+    data = chunked(b"x" * MAX_LARGE_BODY, b"x")
+    if framing == "length":
+        data = post(b"", f"Content-Length: {MAX_LARGE_BODY + 1}")
+    assert_refused(site, await site.send(data.replace(b"POST /", b"POST /api/publish", 1)), 413, "too_large")

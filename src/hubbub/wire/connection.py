@@ -31,6 +31,7 @@ from hubbub.wire.head import (
     body_length,
     body_too_large,
     expects_continue,
+    largest_body,
     without_offers,
 )
 from hubbub.wire.hosts import Hosts, local_address
@@ -43,7 +44,8 @@ __all__ = ["HttpConnection", "HttpShared"]
 
 log = structlog.get_logger("hubbub.http")
 
-# Bytes of a body on the wire.  The parser has no limit of its own, not even for what follows the last chunk.
+# Bytes of a body on the wire, for a body of `MAX_BODY`.  The parser has no limit of its own, not even for what follows
+# the last chunk.
 MAX_FRAMED = 64 * 1024
 # Bytes that a client may send after its last answer.  Closing at the first of them would reset the connection, and the
 # client could lose the answer.
@@ -151,6 +153,7 @@ class HttpConnection(asyncio.Protocol):
         self._target = RequestTarget("", "")
         self._head_only = False
         self._body_left: int | None = 0
+        self._most_body = MAX_BODY
         self._framed = 0
         self._body = bytearray()
         self._upgrade: Request | None = None
@@ -297,7 +300,7 @@ class HttpConnection(asyncio.Protocol):
         except httptools.HttpParserError:
             self._refuse(bad("this is not an HTTP request"))
         else:
-            if self._framed > MAX_FRAMED and self._intake is BODY:
+            if self._framed > MAX_FRAMED // MAX_BODY * self._most_body and self._intake is BODY:
                 self._refuse(Denied(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", "the body's chunks are too many"))
 
     # What the parser calls.  It cannot be stopped, and goes on to the end of its piece after a refusal.
@@ -329,8 +332,9 @@ class HttpConnection(asyncio.Protocol):
     def _check_head(self) -> None:
         parser, headers = self._parser, self._headers
         version = parser.get_http_version()
-        self._body_left = body_length(headers, version)
         self._target = read_target(self._url.decode("latin-1"), parser.get_method().decode("ascii"))
+        self._most_body = largest_body(self._target.path)
+        self._body_left = body_length(headers, version, self._most_body)
         host = asked_host(headers, self._target.authority, version)
         if host is not None:
             headers["host"] = [host]
@@ -345,8 +349,8 @@ class HttpConnection(asyncio.Protocol):
         if self._intake is not BODY:
             return
         self._body += part
-        if len(self._body) > MAX_BODY:
-            self._refuse(body_too_large())
+        if len(self._body) > self._most_body:
+            self._refuse(body_too_large(self._most_body))
 
     def on_message_complete(self) -> None:
         if self._intake is not BODY:

@@ -16,6 +16,7 @@ __all__ = [
     "MAX_BODY",
     "MAX_FIELDS",
     "MAX_HEAD",
+    "MAX_LARGE_BODY",
     "MAX_TARGET",
     "Gauge",
     "asked_host",
@@ -24,6 +25,7 @@ __all__ = [
     "body_too_large",
     "check_line",
     "expects_continue",
+    "largest_body",
     "without_offers",
 ]
 
@@ -32,6 +34,9 @@ MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100
 MAX_TARGET = 8 * 1024
 MAX_BODY = 8 * 1024
+# Of requests of other programs, which say much at once.
+MAX_LARGE_BODY = 64 * 1024
+LARGE_BODIES = "/api/"
 # Bytes of a request line besides its target: a method, two spaces, a version and CRLF, with room to spare.
 MAX_AROUND_TARGET = 64
 
@@ -147,11 +152,19 @@ def without_offers(head: bytes) -> bytes:
     return OFFER.sub(b"", head)
 
 
-def body_length(headers: dict[str, list[str]], version: str) -> int | None:
+def largest_body(path: str) -> int:
+    """How many bytes the body of a request for a path may have."""
+    return MAX_LARGE_BODY if path.startswith(LARGE_BODIES) else MAX_BODY
+
+
+def body_length(headers: dict[str, list[str]], version: str, most: int = MAX_BODY) -> int | None:
     """How many bytes the body has; None for one in chunks.  The parser has seen that a length is a number.
 
+    Args:
+        most: bytes that it may have.
+
     Raises:
-        Denied: 400 for what could be read in two ways, 501 for an unknown coding, 413 for a length over `MAX_BODY`.
+        Denied: 400 for what could be read in two ways, 501 for an unknown coding, 413 for a length over `most`.
     """
     codings = headers.get("transfer-encoding")
     if codings is not None:
@@ -166,8 +179,8 @@ def body_length(headers: dict[str, list[str]], version: str) -> int | None:
         return 0
     # Zeros may lead it, more of them than `int` reads.
     digits = lengths[0].lstrip("0") or "0"
-    if len(digits) > len(str(MAX_BODY)) or int(digits) > MAX_BODY:
-        raise body_too_large()
+    if len(digits) > len(str(most)) or int(digits) > most:
+        raise body_too_large(most)
     return int(digits)
 
 
@@ -203,9 +216,9 @@ def asked_host(headers: dict[str, list[str]], authority: str | None, version: st
     return authority
 
 
-def body_too_large() -> Denied:
+def body_too_large(most: int) -> Denied:
     """The body is over its bound."""
-    return Denied(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"the body has over {MAX_BODY} bytes")
+    return Denied(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "too_large", f"the body has over {most} bytes")
 
 
 def bad(message: str) -> Denied:
