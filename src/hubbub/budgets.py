@@ -302,6 +302,7 @@ class Budgets:
     Attributes:
         accounts: a purse for each.
         addresses: a purse for each.
+        keys: a purse for each key of another program, with as much in it as an address has.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -313,6 +314,8 @@ class Budgets:
         )
         self.accounts = Register("account", of_account, is_enforced=is_enforced)
         self.addresses = Register("address", of_address, is_enforced=is_enforced)
+        of_key = {use: each.times(share) for use, each in of_account.items()} if share else {}
+        self.keys = Register("key", of_key, is_enforced=is_enforced)
 
     def purses(self, user: str, network: str | None, now: float) -> Purses:
         """The purses of a user's connection from a network; None for one that is exempt."""
@@ -323,6 +326,7 @@ class Budgets:
         """Forget some of what nobody needs; to be called a few times a second."""
         self.accounts.forget_idle(now)
         self.addresses.forget_idle(now)
+        self.keys.forget_idle(now)
 
 
 def credit(allowances: Mapping[Use, Allowance]) -> float:

@@ -188,6 +188,20 @@ class Rooms:
             self._gather(posting)
         return posting
 
+    def publish(self, room: str, type_: str, body: bytes, key: str | None = None) -> Posting:
+        """Take an event of a program that is no client on its way into a room's log."""
+        posting = Posting(room, type_, body, None, key)
+        if room.startswith(DM):
+            self.gather_direct(posting)
+        else:
+            self._gather(posting)
+        return posting
+
+    def epoch(self, room: str) -> str:
+        """The epoch of a live room's log; empty where it is not at hand."""
+        live = self._live.get(room)
+        return live.recent.epoch if live is not None else ""
+
     def change(
         self, sender: Participant, room: str, type_: str, body: bytes, key: str | None, amends: tuple[Amend, ...]
     ) -> Posting:

@@ -61,6 +61,7 @@ LAYERS = (
         "notices",
         "permissions",
         "presence",
+        "publications",
         "recent",
         "room",
         "unread",

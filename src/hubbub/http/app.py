@@ -13,6 +13,7 @@ from hubbub.core import Core
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.http.answers import NO_STORE, HttpError, Route, as_http, error_response, read_body, secret, unavailable
+from hubbub.http.api import ApiRoutes
 from hubbub.http.cookies import Cookies
 from hubbub.http.grants import Grants
 from hubbub.http.pages import Page
@@ -145,6 +146,7 @@ class App:
             "/ws": dict.fromkeys((*LOOK, "POST"), self._no_upgrade),
         }
         self._routes |= PeopleRoutes(core, accounts, self._grants, self._pages).routes
+        self._routes |= ApiRoutes(core).routes
         if settings.metrics != "off":
             self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
 
