@@ -6,7 +6,7 @@ import asyncio
 import json
 import selectors
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -163,6 +163,9 @@ class FakeServer:
         mangle: makes one frame into those that really come.
         is_old: answers do not say how many users there are, nor how far this one has read.
         is_holding: frames are written, and do not arrive before `release`.
+        user: who the next connections are of.
+        new_token: as in `WayIn`; what comes by it is renewed.
+        expires: seconds that the next connections may last, and that a renewal gives.
     """
 
     url = "https://fake"
@@ -188,6 +191,9 @@ class FakeServer:
         self.page = 200
         self.limits: dict[str, Any] = {}
         self.heartbeat = {"interval": 0, "timeout": 0}
+        self.user = "percy"
+        self.new_token: Callable[[], Awaitable[str]] | None = None
+        self.expires: float | None = None
 
     # The way in
 
@@ -199,7 +205,8 @@ class FakeServer:
         transport = FakeTransport(self)
         self.connections.append(transport)
         self.is_silent = self.is_holding = False
-        transport.push("welcome", {"user": "percy", "limits": self.limits, "heartbeat": self.heartbeat})
+        welcome = {"user": self.user, "limits": self.limits, "heartbeat": self.heartbeat}
+        transport.push("welcome", welcome | self.lasting())
         return transport
 
     async def leave(self) -> None:
@@ -307,6 +314,13 @@ class FakeServer:
         room = payload["room"]
         self.marks[room] = min(len(self.log.get(room, [])), max(self.marks.get(room, 0), payload["seq"]))
         return {"room": room, "seq": self.marks[room]}
+
+    def do_renew(self, _connection: FakeTransport, _payload: dict[str, Any]) -> dict[str, Any]:
+        return self.lasting()
+
+    def lasting(self) -> dict[str, Any]:
+        """How long a connection may last, as the server tells it."""
+        return {} if self.expires is None else {"expires": self.expires}
 
     def do_other(self, _connection: FakeTransport, payload: dict[str, Any]) -> dict[str, Any]:
         return {"did": payload}

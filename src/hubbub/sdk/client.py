@@ -28,9 +28,10 @@ from hubbub.sdk.messages import Changed, Gap, Heard, Joined, Message, Page, Rece
 from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
 from hubbub.sdk.reading import Present, read_changed, read_entered, read_page, read_payload, read_present
 from hubbub.sdk.rooms import Membership, RoomCursor
-from hubbub.sdk.session import Login, ServerAddress
+from hubbub.sdk.session import ServerAddress
+from hubbub.sdk.tokens import Token
 from hubbub.sdk.uplink import now
-from hubbub.sdk.way_in import NetworkWayIn, WayIn
+from hubbub.sdk.way_in import NetworkWayIn, WayIn, session_with
 
 __all__ = ["Connection", "connect"]
 
@@ -50,9 +51,10 @@ NAMES.update(FLEETING_EVENTS)
 
 def connect(
     url: str,
-    user: str,
-    password: str,
+    user: str | None = None,
+    password: str | None = None,
     *,
+    token: Token | None = None,
     ca_file: str | Path | None = None,
     ssl: ssl_module.SSLContext | None = None,
     max_incoming: int = MAX_INCOMING,
@@ -69,7 +71,10 @@ def connect(
     ...         print(message.sender, message.text)
 
     Args:
-        url: the server's own URL, `https://host:port` or `http://host:port`.
+        url: the server's own URL, `https://host:port` or `http://host:port`; a path before the server's own is kept.
+        token: in place of a name and a password, for a user of an application's own: a JWT, or a function, plain or
+            async, that gives one.  It is called before each connection, and before the last token runs out, and gives
+            None where nobody is signed in any more.
         ca_file: the certificate authority to trust, PEM; without it and `ssl`, the system's.
         ssl: what to trust, in full.
         max_incoming: messages kept for an application that does not take them; later ones are fetched from the
@@ -80,11 +85,12 @@ def connect(
         backoff: the pauses between tries.
 
     Raises:
-        ValueError: `url` is none, or `ssl` or `ca_file` is given for plain HTTP, or both are given.
+        ValueError: `url` is none, or `ssl` or `ca_file` is given for plain HTTP, or both are given; or there is neither
+            a name with a password nor a token, or both.
     """
-    way_in = NetworkWayIn(ServerAddress(url, trusting(ca_file, ssl)), Login(user, password))
+    server = ServerAddress(url, trusting(ca_file, ssl))
     return Connection(
-        way_in,
+        NetworkWayIn(server, session_with(server, user, password, token)),
         max_incoming=max_incoming,
         max_unacked=max_unacked,
         retry_s=retry_s,
@@ -111,7 +117,7 @@ class Connection:
         Rejected: the server turned it down.
         Unanswered: the connection went before the answer came, and asking again might do the thing twice.
         ConnectionClosed: the conversation is over; as `SessionEnded`, `Kicked` or `Flooding` where the server ended it.
-        AuthError: the conversation is over, because the password is no longer right.
+        AuthError: the conversation is over, because the password is no longer right, or there is no token any more.
 
     A request made while there is no connection waits for the next one; bound that with `asyncio.timeout`.
     """
@@ -366,10 +372,11 @@ class Connection:
         """Log in and connect.
 
         Raises:
-            AuthError: wrong name or password.
+            AuthError: wrong name or password, or no token that the server takes.
             Unreachable: no server answered in time, or it cannot be trusted.
             ProtocolError: what answered is no Hubbub server.
             Rejected: the server does not let this user in.
+            Exception: what the function for tokens has raised.
         """
         await self._keeper.open()
         return self

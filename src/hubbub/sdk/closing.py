@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from hubbub.errors import CloseCode, ConnectionClosed, Flooding, Kicked, SessionEnded
+from hubbub.errors import CloseCode, ConnectionClosed, ErrorCode, Flooding, HubbubError, Kicked, Rejected, SessionEnded
 
-__all__ = ["LOST", "ending"]
+__all__ = ["LAST_ENDING", "LOST", "ending", "is_ending"]
 
 # No closing handshake took place (RFC 6455 section 7.1.5): the network or the server went away.
 LOST = 1006
+# The server has not let this user in, and its reason says why.
+TURNED_AWAY = 4103
+# The last of the codes that say: do not come back.
+LAST_ENDING = 4199
 
 COME_BACK = frozenset(
     {
@@ -28,8 +32,13 @@ ENDINGS: dict[int, type[ConnectionClosed]] = {
 }
 
 
-def ending(code: int, reason: str) -> ConnectionClosed | None:
-    """The error that a close code ends the conversation with; None where the client comes back and resumes."""
-    if code in COME_BACK or 4000 <= code <= 4099:
-        return None
+def is_ending(code: int) -> bool:
+    """Whether a close code ends the conversation: otherwise the client comes back and resumes."""
+    return code not in COME_BACK and not 4000 <= code <= 4099
+
+
+def ending(code: int, reason: str) -> HubbubError:
+    """The error that such a close code ends the conversation with."""
+    if code == TURNED_AWAY:
+        return Rejected(ErrorCode.FORBIDDEN, reason or "the server does not let this user in")
     return ENDINGS.get(code, ConnectionClosed)(code, reason)

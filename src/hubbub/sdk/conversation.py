@@ -143,8 +143,8 @@ class Conversation:
 
     def ask(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Reply], None]) -> Entry:
         """Make a request; `settle` is called once, with what comes of it."""
-        # What concerns one room keeps its order; an application's own requests go each their own way.
-        lane = None if kind is Kind.ONCE else fold(payload["room"])
+        # What concerns one room keeps its order; the others go each their own way.
+        lane = None if kind in (Kind.ONCE, Kind.OF_CONNECTION) else fold(payload["room"])
         entry = self.outbox.add(type_, payload, kind, settle, lane)
         if type_ == "join_room" and lane is not None:
             self.rooms.setdefault(lane, RoomCursor(lane))  # which holds what comes before the answer

@@ -9,15 +9,16 @@ from enum import Enum, auto
 
 from hubbub.errors import AuthError, CloseCode, ConnectionClosed, HubbubError, ProtocolError, Unreachable
 from hubbub.sdk.backoff import Backoff
-from hubbub.sdk.closing import ending
+from hubbub.sdk.closing import ending, is_ending
 from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.messages import Offline, Online
 from hubbub.sdk.reading import Frame, Welcome, read_frame, read_payload
 from hubbub.sdk.session import HttpRefused
+from hubbub.sdk.tokens import NoToken
 from hubbub.sdk.transport import TransportClosed
 from hubbub.sdk.uplink import Uplink, now
-from hubbub.sdk.way_in import WayIn, raise_lasting
+from hubbub.sdk.way_in import WayIn, raise_lasting, raise_refusal
 
 __all__ = ["OPEN_S", "Keeper", "State"]
 
@@ -88,10 +89,11 @@ class Keeper:
         """Open the first connection, and go on from there in a task.
 
         Raises:
-            AuthError: wrong name or password.
+            AuthError: wrong name or password, or no token that the server takes.
             Unreachable: no server answered in time, or it cannot be trusted.
             ProtocolError: what answered is no Hubbub server.
             Rejected: the server does not let this user in.
+            Exception: what the application's function for tokens has raised.
         """
         if self.state is not State.NEW:
             raise RuntimeError("a connection is opened once; make another with connect()")
@@ -133,6 +135,8 @@ class Keeper:
                         return await self._open()
                     except ssl_module.SSLCertVerificationError as error:
                         raise Unreachable(self._way_in.url, error.verify_message or str(error)) from error
+                    except NoToken as error:
+                        raise error.__cause__ or error from None
                     except (HttpRefused, OSError, TransportClosed) as error:
                         raise_lasting(error)
                         why = str(error) or type(error).__name__
@@ -146,13 +150,21 @@ class Keeper:
             async with asyncio.timeout(WELCOME_S):
                 frame = read_frame(await transport.receive())
             welcome = read_welcome(frame)
+            self._require_same_user(welcome)
         except BaseException:
             transport.abort()
             raise
         self.user = welcome.user
-        self._uplink = Uplink(transport, welcome, self._conversation, self._inbox, self._backoff.random)
+        self._uplink = Uplink(
+            transport, welcome, self._conversation, self._inbox, self._backoff.random, self._way_in.new_token
+        )
         self._conversation.tell(Online(welcome.user))
         return self._uplink
+
+    def _require_same_user(self, welcome: Welcome) -> None:
+        """Go on as nobody else: what is to be sent again is one user's."""
+        if self.user and welcome.user != self.user:
+            raise AuthError(f"this is a conversation of {self.user}, and the token is another user's")
 
     async def _open_again(self, last: Uplink) -> Uplink:
         if not last.is_moving:
@@ -163,10 +175,9 @@ class Keeper:
                 return await self._open()
             except AuthError:
                 raise
-            except (HttpRefused, ProtocolError, OSError, TransportClosed) as error:
+            except (HttpRefused, NoToken, ProtocolError, OSError, TransportClosed) as error:
                 # A page of a proxy's, for one, is what a server that restarts looks like: worth another try.
-                if isinstance(error, HttpRefused) and error.status == 403:
-                    raise_lasting(error)
+                raise_refusal(error)
                 log.info("not connected: %s", error)
                 await asyncio.sleep(self._pause(error))
 
@@ -201,10 +212,14 @@ class Keeper:
             self._uplink = None
         if now() - began >= STABLE_S:
             self._backoff.reset()
-        error = None if uplink.is_moving else ending(closed.code, closed.reason)
-        if error is None:
-            self._conversation.tell(Offline(closed.code, closed.reason))
-        return error
+        if is_ending(closed.code) and not uplink.is_moving and not self._is_renewable(closed):
+            return ending(closed.code, closed.reason)
+        self._conversation.tell(Offline(closed.code, closed.reason))
+        return None
+
+    def _is_renewable(self, closed: TransportClosed) -> bool:
+        """Whether another token may go on with a session that has ended."""
+        return closed.code == CloseCode.SESSION_ENDED and self._way_in.new_token is not None
 
 
 def read_welcome(frame: Frame) -> Welcome:

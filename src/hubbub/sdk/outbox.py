@@ -80,7 +80,7 @@ class Outbox:
         self._random = random
         self._retry_s = retry_s
         self._number = 0
-        # What is to be written is sorted by number; requests that bring back rooms go before all.
+        # What is to be written is sorted by number; requests that mean this connection go before all.
         self._first: list[Entry] = []
         self._waiting: list[Entry] = []
         self._written: dict[int, Entry] = {}
@@ -97,7 +97,8 @@ class Outbox:
         entry = Entry(self._number, type_, payload, kind, lane or self._number, settle)
         if kind is Kind.OF_CONNECTION:
             self._first.append(entry)
-            self._resuming.append(entry)
+            if lane is not None:
+                self._resuming.append(entry)
             return entry
         if kind is Kind.FLEETING:
             # Only the newest of its kind says anything.

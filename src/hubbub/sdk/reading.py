@@ -89,12 +89,13 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 class Welcome(msgspec.Struct, frozen=True):
-    """The first frame of a connection."""
+    """The first frame of a connection; `expires` is how many seconds it may last, None where there is no end."""
 
     user: str
     session: str = ""
     heartbeat: Heartbeat = Heartbeat()
     limits: Limits = Limits()
+    expires: float | None = None
 
 
 class Failure(msgspec.Struct, frozen=True):

@@ -12,7 +12,7 @@ import msgspec
 
 from hubbub.errors import AuthError, ProtocolError
 
-__all__ = ["HttpRefused", "Login", "ServerAddress", "Session"]
+__all__ = ["HttpRefused", "Login", "ServerAddress", "Session", "ask_ticket"]
 
 # One request, from the first packet to the last byte of the answer.
 REQUEST_S = 10.0
@@ -121,7 +121,7 @@ class Session:
         """
         if self._token:
             try:
-                return (await self._ask("/otp")).otp
+                return (await ask_ticket(self._server, "/otp", None, self._token)).otp
             except HttpRefused as denied:
                 if denied.status != 401:
                     raise
@@ -131,20 +131,13 @@ class Session:
     async def _log_in(self) -> str:
         body = {"username": self._credentials.user, "password": self._credentials.password}
         try:
-            tickets = await self._ask("/login", body)
+            tickets = await ask_ticket(self._server, "/login", body, self._token)
         except HttpRefused as denied:
             if denied.status == 401:
                 raise AuthError(denied.message) from None
             raise
         self._token = tickets.token
         return tickets.otp
-
-    async def _ask(self, path: str, body: object = None) -> LoginReply:
-        answer = await request(self._server, path, msgspec.json.encode(body) if body else b"", self._token)
-        try:
-            return msgspec.json.decode(answer, type=LoginReply)
-        except (msgspec.DecodeError, UnicodeError):
-            raise ProtocolError(f"{self._server.url}{path} answers, but is no Hubbub server") from None
 
     async def log_out(self) -> None:
         """End the login, if there is one and the server can be told."""
@@ -153,6 +146,21 @@ class Session:
             with contextlib.suppress(HttpRefused, ProtocolError, OSError, TimeoutError):
                 async with asyncio.timeout(LOGOUT_S):
                     await request(self._server, "/logout", b"", token)
+
+
+async def ask_ticket(server: ServerAddress, path: str, body: object, token: str) -> LoginReply:
+    """Ask for a one-time password.
+
+    Raises:
+        HttpRefused: the answer is not a good one.
+        ProtocolError: what answers is no such server.
+        OSError: no one answers.
+    """
+    answer = await request(server, path, msgspec.json.encode(body) if body else b"", token)
+    try:
+        return msgspec.json.decode(answer, type=LoginReply)
+    except (msgspec.DecodeError, UnicodeError):
+        raise ProtocolError(f"{server.url}{path} answers, but is no Hubbub server") from None
 
 
 # HTTP

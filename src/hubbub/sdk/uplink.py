@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from hubbub.errors import ErrorCode, ProtocolError, Rejected
+from hubbub.errors import ErrorCode, HubbubError, ProtocolError, Rejected
 from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Pace
 from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.messages import Page
 from hubbub.sdk.outbox import WORTH_ANOTHER_TRY, Entry, Kind
-from hubbub.sdk.reading import Failure, Frame, Welcome, read_frame, read_page
+from hubbub.sdk.reading import Failure, Frame, Welcome, read_frame, read_page, read_payload
+from hubbub.sdk.renewal import Renewed, renewal_pause
 from hubbub.sdk.rooms import RoomCursor
+from hubbub.sdk.tokens import NoToken
 from hubbub.sdk.transport import Transport, TransportClosed
 
 __all__ = ["Uplink", "now"]
@@ -42,6 +44,7 @@ class Uplink:
         conversation: what frames mean, and what there is to write.
         inbox: where there has to be a place for what is fetched.
         random: gives numbers from 0 up to 1.
+        new_token: as in `WayIn`.
 
     Attributes:
         is_moving: this client has left because the server asked it to, after a pause of its own.
@@ -54,6 +57,7 @@ class Uplink:
         conversation: Conversation,
         inbox: Inbox,
         random: Callable[[], float],
+        new_token: Callable[[], Awaitable[str]] | None,
     ) -> None:
         self.transport = transport
         self.is_moving = False
@@ -62,6 +66,7 @@ class Uplink:
         self._outbox = conversation.outbox
         self._inbox = inbox
         self._random = random
+        self._new_token = new_token
         self._has_requests = asyncio.Event()
         self._has_answers = asyncio.Event()
         self._is_behind = asyncio.Event()
@@ -74,9 +79,8 @@ class Uplink:
         self._conversation.connected(self)
         try:
             async with asyncio.TaskGroup() as tasks:
-                helpers = [
-                    tasks.create_task(each) for each in (self._write(), self._fill(), self._watch(), self._move())
-                ]
+                work = (self._write(), self._fill(), self._watch(), self._move(), self._renew())
+                helpers = [tasks.create_task(each) for each in work]
                 try:
                     return await self._read()
                 finally:
@@ -122,6 +126,24 @@ class Uplink:
         while (left := self.transport.heard_at + silence_s - now()) > 0:  # noqa: ASYNC110  # it moves on its own
             await asyncio.sleep(left)
         self.transport.abort()
+
+    # Renewing
+
+    async def _renew(self) -> None:
+        """Give the server another token before the one that this connection lasts by has run out."""
+        left_s = self._welcome.expires
+        while self._new_token is not None and left_s is not None and left_s > 0:
+            ends_at = now() + left_s
+            await asyncio.sleep(renewal_pause(left_s, self._random()))
+            try:
+                left_s = await self._renew_by(await self._new_token())
+            except (HubbubError, NoToken) as error:
+                log.warning("the session was not renewed: %s", error)
+                left_s = ends_at - now()
+
+    async def _renew_by(self, token: str) -> float | None:
+        answer = await ask(self._conversation, "renew", {"token": token}, Kind.OF_CONNECTION)
+        return read_payload(answer, Renewed).expires
 
     # Writing
 
