@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from pathlib import Path
+
+from servers import HUBBUB
 
 __all__ = ["done", "hubbub", "refused"]
 
@@ -14,10 +15,16 @@ RUN_S = 60.0
 
 def hubbub(*command: str, cwd: Path, password: str = "") -> subprocess.CompletedProcess[str]:
     """Run a command in a folder, with nothing said by the environment."""
-    program = [sys.executable, "-m", "hubbub", *command]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
     return subprocess.run(
-        program, input=f"{password}\n", capture_output=True, text=True, timeout=RUN_S, env=clean, cwd=cwd, check=False
+        [*HUBBUB, *command],
+        input=f"{password}\n",
+        capture_output=True,
+        text=True,
+        timeout=RUN_S,
+        env=clean,
+        cwd=cwd,
+        check=False,
     )
 
 
