@@ -14,6 +14,8 @@ HEAVY := $(wildcard tests/chaos)
 # Those that take longest come first, so that the last ones, which are short, end at about the same time.
 LONGEST := $(wildcard tests/wire tests/browser tests/clients)
 SERVED := $(LONGEST) $(filter-out $(ALONE) $(HEAVY) $(LONGEST) %.py %/__pycache__,$(wildcard tests/*))
+# Hundreds of processes are started, and each would compile Hubbub anew where the environment keeps bytecode from being kept.
+export PYTHONDONTWRITEBYTECODE :=
 # The newest version of CPython that is installed, if it is a newer one, by the name or the path that runs it.
 NEWEST := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv/versions/3.1[2-9].*/bin/python; do \
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
