@@ -15,11 +15,17 @@ from hubbub.client import Client
 from hubbub.engine import Receipt
 from hubbub.events import Event, encode, encode_payload, rfc3339
 from hubbub.posting import Posting
+from hubbub.signatures import check_callable, name_of, takes
 
 __all__ = ["Handle", "Handler", "Handlers", "ack_payload", "call_hooks"]
 
 Handle = Callable[..., Any]
 H = TypeVar("H", bound=Handle)
+
+# What the functions of an application are given.
+CLIENT = ("client", Client)
+ROOM_NAME = ("room_name", str)
+OF_POLICY = (CLIENT, ("act", Act), ("room", str))
 
 
 class Handler(msgspec.Struct, frozen=True):
@@ -83,12 +89,35 @@ class Handlers:
 
         return register
 
+    def on_connect(self, hook: H) -> H:
+        """Register what is called before a client is let in.
+
+        Raises:
+            TypeError: it cannot be called like that, as for those that follow.
+        """
+        check_callable("on_connect", hook, (CLIENT,))
+        self.connect_hooks.append(hook)
+        return hook
+
+    def on_disconnect(self, hook: H) -> H:
+        """Register what is called after a client is gone."""
+        check_callable("on_disconnect", hook, (CLIENT,))
+        self.disconnect_hooks.append(hook)
+        return hook
+
+    def on_join(self, hook: H) -> H:
+        """Register what is called before a client enters a room."""
+        check_callable("on_join", hook, (ROOM_NAME, CLIENT))
+        self.join_hooks.append(hook)
+        return hook
+
     def decide(self, policy: H) -> H:
         """Register the application's policy.
 
         Raises:
-            TypeError: it is a coroutine function, or there is a policy already.
+            TypeError: it cannot be called as one, is a coroutine function, or there is a policy already.
         """
+        check_callable("policy", policy, OF_POLICY)
         if inspect.iscoroutinefunction(policy):
             raise TypeError("a policy is a plain function: nothing may wait between its answer and what it allows")
         if self.policy is not None:
@@ -104,8 +133,8 @@ def handler_of(handle: Handle, act: Act | None) -> tuple[str, Handler]:
         TypeError: the annotation is no event.
     """
     event = event_type_of(handle)
-    wants_client = len(inspect.signature(handle).parameters) > 1
-    call = handle if wants_client else functools.partial(without_client, handle)
+    check_callable("handler", handle, (("event", event), CLIENT), least=1)
+    call = handle if takes(handle, 2) else functools.partial(without_client, handle)
     room_field = "room" if "room" in event.__struct_fields__ else None
     handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle), room_field, act)
     return str(event.__struct_config__.tag), handler
@@ -113,7 +142,9 @@ def handler_of(handle: Handle, act: Act | None) -> tuple[str, Handler]:
 
 def event_type_of(handler: Handle) -> type[msgspec.Struct]:
     """The event type that a handler's first parameter is annotated with."""
-    name = getattr(handler, "__qualname__", repr(handler))
+    name = name_of(handler)
+    if not callable(handler):
+        raise TypeError(f"handler {name} is no function; write @hub.on above def count(vote: Vote, client: Client)")
     try:
         hints = typing.get_type_hints(handler)
     except NameError as error:
@@ -122,8 +153,6 @@ def event_type_of(handler: Handle) -> type[msgspec.Struct]:
     hint = hints.get(parameters[0]) if parameters else None
     if not (isinstance(hint, type) and issubclass(hint, msgspec.Struct) and hint.__struct_config__.tag):
         raise TypeError(f"handler {name}: annotate its first parameter with an Event, as (vote: Vote, client: Client)")
-    if len(parameters) > 2:
-        raise TypeError(f"handler {name} has {len(parameters)} parameters; it is called with the event and the client")
     return hint
 
 

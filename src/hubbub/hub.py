@@ -65,7 +65,8 @@ class Hub:
                 otherwise; None for what everybody may send.
 
         Raises:
-            TypeError: when the annotation is no event, or the event has a handler already.
+            TypeError: when the annotation is no event, the function takes something else than the event and the client,
+                or the event has a handler already.
         """
         if handler is None:
             return lambda handler: self._handlers.on(handler, act)
@@ -79,24 +80,25 @@ class Hub:
         refuses.  What no policy can allow: the rooms of two others, a closed room, and the acts of admins.
 
         Raises:
-            TypeError: it is a coroutine function, or there is a policy already.
+            TypeError: it cannot be called like that, is a coroutine function, or there is a policy already.
         """
         return self._handlers.decide(policy)
 
     def on_connect(self, hook: H) -> H:
-        """Call `hook(client)` before a connection is accepted; raise `Refused` in it to answer 403 instead."""
-        self._handlers.connect_hooks.append(hook)
-        return hook
+        """Call `hook(client)` before a connection is accepted; raise `Refused` in it to answer 403 instead.
+
+        Raises:
+            TypeError: the hook cannot be called like that, as for the other hooks.
+        """
+        return self._handlers.on_connect(hook)
 
     def on_disconnect(self, hook: H) -> H:
         """Call `hook(client)` after a connection is gone and has left its rooms."""
-        self._handlers.disconnect_hooks.append(hook)
-        return hook
+        return self._handlers.on_disconnect(hook)
 
     def on_join(self, hook: H) -> H:
         """Call `hook(room_name, client)` before a client enters a room; raise `Refused` in it to keep it out."""
-        self._handlers.join_hooks.append(hook)
-        return hook
+        return self._handlers.on_join(hook)
 
     # Rooms
 

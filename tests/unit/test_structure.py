@@ -81,6 +81,7 @@ LAYERS = (
         "policy",
         "rules",
         "settings",
+        "signatures",
         "logs",
         "ration",
         "budgets",
