@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
@@ -17,39 +15,16 @@ from argon2.exceptions import InvalidHashError, VerificationError
 from hubbub.acts import Role
 from hubbub.engine import Account, Grant, NewUser, SignUp, SignUpLink, Vault
 from hubbub.errors import EngineError, ErrorCode, Refused
-from hubbub.logins import Attempt, Queue, refusal
+from hubbub.logins import Queue
 from hubbub.looks import key_of_user, keys_of
 from hubbub.otp import digest, new_secret
 from hubbub.policy import check_chosen_password, check_password, check_user_name, network_of
+from hubbub.turns import LoginTurns, always
 
 __all__ = ["Accounts"]
 
 # What the threads that hash leave to others (setpriority(2)): messages come first where they share a processor.
 NICENESS = 5
-
-# A login that is refused because too many wait is told so after this time: it would be back at once.
-REFUSAL_S = 1.0
-# So many wait for that at most: each keeps a connection's place, and the others' requests need some.
-MAX_REFUSED = 128
-
-
-# What those without an account stand in line as; no user has such a name.
-NEWCOMERS = "(newcomers)"
-
-
-class Checked:
-    """What came of an attempt, once it is known.
-
-    Attributes:
-        is_right: as for `logins.Queue.end`.
-    """
-
-    is_right: bool | None = None
-
-
-def always() -> bool:
-    """Somebody waits for the answer."""
-    return True
 
 
 class Accounts:
@@ -77,13 +52,9 @@ class Accounts:
         self._max_user_name = max_user_name
         self._max_sessions = max_sessions
         self._hasher = PasswordHasher()
-        self._queue = Queue(workers)
-        self._pool = ThreadPoolExecutor(self._queue.hashers, thread_name_prefix="argon2", initializer=be_nice)
-        self._clock = clock
-        self._turns: dict[Attempt, asyncio.Future[None]] = {}
-        self._timer: asyncio.TimerHandle | None = None
-        # How many are held back before they are refused.
-        self._refused = 0
+        queue = Queue(workers)
+        self._turns = LoginTurns(queue, clock)
+        self._pool = ThreadPoolExecutor(queue.hashers, thread_name_prefix="argon2", initializer=be_nice)
         # Verified when there is no such user, so that the answer takes as long as for a wrong password.
         self._nobody = self._pool.submit(self._hasher.hash, new_secret())
 
@@ -162,8 +133,8 @@ class Accounts:
         session = shown.session if shown is not None and shown.user == user else ""
         # Python's hash of a string has a secret key: it tells nobody of the password.
         guess = hash(password)
-        attempt = Attempt(user, network_of(address), session, is_wanted, self._given_up, guess=guess)
-        async with self._checking(attempt) as checked:
+        attempt = self._turns.attempt(user, network_of(address), session, is_wanted, guess)
+        async with self._turns.checking(attempt) as checked:
             account = await self._account_with(user, password)
             checked.is_right = account is not None
         if account is None:
@@ -193,10 +164,9 @@ class Accounts:
         """
         check_chosen_password(new)
         user = grant.user
-        source, guess = network_of(address), hash(current)
-        attempt = Attempt(user, source, grant.session, is_wanted, self._given_up, guess=guess)
+        attempt = self._turns.attempt(user, network_of(address), grant.session, is_wanted, hash(current))
         is_changed = False
-        async with self._checking(attempt) as checked:
+        async with self._turns.checking(attempt) as checked:
             account = await self._account_with(user, current)
             checked.is_right = account is not None
             if account is not None:
@@ -214,7 +184,7 @@ class Accounts:
             Refused: `rate_limited` as for a login.
             EngineError: it cannot be told.
         """
-        async with self._checking(self._newcomer(address, is_wanted)) as checked:
+        async with self._turns.checking(self._turns.newcomer(network_of(address), is_wanted)) as checked:
             link = await self._vault.link(digest(secret))
             checked.is_right = None if link is not None else False
             return link
@@ -243,7 +213,7 @@ class Accounts:
         """
         check_user_name(user, self._max_user_name)
         check_chosen_password(password)
-        async with self._checking(self._newcomer(address, is_wanted)) as checked:
+        async with self._turns.checking(self._turns.newcomer(network_of(address), is_wanted)) as checked:
             link = await self._vault.link(digest(secret))
             outcome = SignUp.NO_LINK
             if link is not None and may_use(link):
@@ -257,82 +227,12 @@ class Accounts:
             raise Refused(ErrorCode.CONFLICT, "somebody has this name, or one that looks like it; choose another")
         return link if outcome is SignUp.DONE else None
 
-    def _newcomer(self, address: str, is_wanted: Callable[[], bool]) -> Attempt:
-        """An attempt of somebody who has no account: all of one address are as one, and no account's guesses."""
-        source = network_of(address)
-        return Attempt(f"{NEWCOMERS} {source}", source, "", is_wanted, self._given_up)
-
     async def _hash(self, password: str) -> str:
         return await asyncio.get_running_loop().run_in_executor(self._pool, self._hasher.hash, password)
 
-    @asynccontextmanager
-    async def _checking(self, attempt: Attempt) -> AsyncIterator[Checked]:
-        """Wait for an attempt's turn, and take note of what the block makes of it."""
-        await self._turn(attempt)
-        checked = Checked()
-        try:
-            yield checked
-        finally:
-            self._queue.end(attempt, self._clock(), is_right=checked.is_right)
-            self._call_next()
-
-    async def _turn(self, attempt: Attempt) -> None:
-        """Wait for a login's turn; the queue has to be told of its end."""
-        turn = self._turns[attempt] = asyncio.get_running_loop().create_future()
-        try:
-            self._queue.add(attempt, self._clock())
-            self._call_next()
-            await turn
-        except Refused:
-            await self._hold_back(attempt)
-            raise
-        except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled() and turn.exception() is None:
-                self._queue.end(attempt, self._clock(), is_right=None)
-            self._queue.remove(attempt)
-            self._call_next()
-            raise
-        finally:
-            del self._turns[attempt]
-
-    async def _hold_back(self, attempt: Attempt) -> None:
-        """Have a refused client wait for its answer, where it would be back at once and there is room for it."""
-        if self._refused < MAX_REFUSED and attempt.is_wanted():
-            self._refused += 1
-            try:
-                await asyncio.sleep(REFUSAL_S)  # a flood gets its refusals slowly
-            finally:
-                self._refused -= 1
-
-    def _given_up(self, attempt: Attempt) -> None:
-        turn = self._turns[attempt]
-        if not turn.done():
-            turn.set_exception(refusal("this login has waited too long for its turn"))
-
-    def _call_next(self) -> None:
-        """Let those go on whose turn has come."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        now = self._clock()
-        while (attempt := self._queue.next(now)) is not None:
-            turn = self._turns[attempt]
-            if turn.done():  # cancelled a moment ago
-                self._queue.end(attempt, now, is_right=None)
-            else:
-                turn.set_result(None)
-        later = self._queue.next_at(now)
-        if later < math.inf:
-            self._timer = asyncio.get_running_loop().call_later(max(0.0, later - now), self._go_on)
-
-    def _go_on(self) -> None:
-        self._timer = None
-        self._queue.expire(self._clock())
-        self._call_next()
-
     def recognize(self, user: str, address: str) -> None:
         """Remember that a user is at an address, by a session: guesses elsewhere do not hold logins from there up."""
-        self._queue.recognize(user, network_of(address))
+        self._turns.recognize(user, network_of(address))
 
     async def grant_of(self, token: str) -> Grant | None:
         """Who a session token stands for, while it lives."""
@@ -344,8 +244,7 @@ class Accounts:
 
     def close(self) -> None:
         """Stop the hashing threads."""
-        if self._timer is not None:
-            self._timer.cancel()
+        self._turns.close()
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _verify(self, hashed: str, password: str) -> bool:

@@ -10,6 +10,7 @@ import pytest
 from gates import Gate, turns
 from hubbub import accounts as accounts_module
 from hubbub import logins
+from hubbub import turns as turns_module
 from hubbub.accounts import Accounts
 from hubbub.engine import Account
 from hubbub.engine.memory import MemoryEngine
@@ -73,7 +74,7 @@ class Bank:
 async def bank(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Bank]:
     """A bank where percy and alice have accounts."""
     monkeypatch.setattr(accounts_module, "PasswordHasher", Fast)
-    monkeypatch.setattr(accounts_module, "REFUSAL_S", 0.0)
+    monkeypatch.setattr(turns_module, "REFUSAL_S", 0.0)
     made = Bank()
     for user in ("percy", "alice"):
         await made.accounts.add(user, "right")
@@ -119,11 +120,11 @@ async def test_what_a_login_waits_for_is_dropped_with_its_task(bank: Bank) -> No
     for task in (*waiting, checking[0]):
         task.cancel()
     await asyncio.gather(*waiting, checking[0], return_exceptions=True)
-    assert len(bank.accounts._queue) == 0
+    assert len(bank.accounts._turns._queue) == 0
     bank.vault.gate.open()
     assert await checking[1]
     assert await bank.log_in("alice")
-    assert not bank.accounts._turns
+    assert not bank.accounts._turns._futures
 
 
 @pytest.mark.parametrize("turns_come", ["before", "after"])
@@ -140,7 +141,7 @@ async def test_one_that_is_cancelled_at_its_turn_leaves_it_to_others(bank: Bank,
     for task in waiting:
         task.cancel()
     await asyncio.gather(*checking, *waiting, return_exceptions=True)
-    assert bank.accounts._queue._checking == 0
+    assert bank.accounts._turns._queue._checking == 0
 
 
 async def test_a_login_whose_client_has_gone_is_not_checked(bank: Bank) -> None:
@@ -158,9 +159,9 @@ async def test_a_login_whose_client_has_gone_is_not_checked(bank: Bank) -> None:
 
 
 async def test_no_more_are_held_back_than_there_is_room_for(bank: Bank, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(accounts_module, "REFUSAL_S", 3600.0)
-    monkeypatch.setattr(accounts_module, "MAX_REFUSED", 2)
-    monkeypatch.setattr(bank.accounts._queue, "_max_per_source", 1)
+    monkeypatch.setattr(turns_module, "REFUSAL_S", 3600.0)
+    monkeypatch.setattr(turns_module, "MAX_REFUSED", 2)
+    monkeypatch.setattr(bank.accounts._turns._queue, "_max_per_source", 1)
     bank.vault.gate.close()
     checking = [bank.log_in("percy") for _ in range(HASHERS + 1)]
     await turns()
@@ -171,7 +172,7 @@ async def test_no_more_are_held_back_than_there_is_room_for(bank: Bank, monkeypa
     for task in refused:
         task.cancel()
     await asyncio.gather(gone, *refused, return_exceptions=True)
-    assert bank.accounts._refused == 0
+    assert bank.accounts._turns._refused == 0
     bank.vault.gate.open()
     await asyncio.gather(*checking)
 

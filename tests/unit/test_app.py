@@ -14,6 +14,7 @@ from argon2.exceptions import VerifyMismatchError
 
 from hubbub import accounts as accounts_module
 from hubbub import logins
+from hubbub import turns as turns_module
 from hubbub.accounts import Accounts
 from hubbub.acts import Role
 from hubbub.dialect import CLASSIC
@@ -226,7 +227,7 @@ async def test_logins_do_not_pile_up(monkeypatch: pytest.MonkeyPatch) -> None:
 
     async with office(monkeypatch) as here:
         monkeypatch.setattr(logins.Queue, "add", no_room)
-        monkeypatch.setattr(accounts_module, "REFUSAL_S", 0.0)
+        monkeypatch.setattr(turns_module, "REFUSAL_S", 0.0)
         response = await here.ask("POST", "/login", RIGHT)
         assert_error(response, 429, "rate_limited")
         assert response.headers["Retry-After"] == "5"

@@ -394,7 +394,7 @@ async def test_a_sign_up_waits_in_line_with_the_logins(monkeypatch: pytest.Monke
     async with desk(monkeypatch) as here:
         invitation = await here.invite(await here.log_in("anna", Role.ADMIN))
         is_open = False
-        queue, choose = here.accounts._queue, here.accounts._queue.next
+        queue, choose = here.accounts._turns._queue, here.accounts._turns._queue.next
         monkeypatch.setattr(queue, "next", lambda now: choose(now) if is_open else None)
         waiting = asyncio.ensure_future(here.sign_up(invitation, "carl"))
         for _ in range(20):
@@ -402,5 +402,5 @@ async def test_a_sign_up_waits_in_line_with_the_logins(monkeypatch: pytest.Monke
         assert not waiting.done()
         assert len(queue) == 1
         is_open = True
-        here.accounts._go_on()
+        here.accounts._turns._go_on()
         assert (await waiting).status == 204

@@ -67,7 +67,7 @@ LAYERS = (
         "unread",
     ),
     ("connections", "posting", "client"),
-    ("dialect", "accounts", "logins", "otp"),
+    ("dialect", "accounts", "logins", "otp", "turns"),
     ("amending",),
     ("engine",),
     ("audit", "looks", "samples"),
