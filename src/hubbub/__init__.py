@@ -25,12 +25,16 @@ if TYPE_CHECKING:
     from hubbub.sdk.client import connect as connect
     from hubbub.server import serving as serving
     from hubbub.settings import Settings as Settings
+    from hubbub.signing_in import Credentials as Credentials
+    from hubbub.signing_in import RequestView as RequestView
+    from hubbub.signing_in import User as User
 else:
     # What is said above, for when the program runs; `tests/unit/test_imports.py` holds them to each other.
     SOURCES = {
         "Act": "hubbub.acts",
         "Client": "hubbub.client",
         "CloseCode": "hubbub.errors",
+        "Credentials": "hubbub.signing_in",
         "EngineError": "hubbub.errors",
         "ErrorCode": "hubbub.errors",
         "Event": "hubbub.events",
@@ -40,9 +44,11 @@ else:
         "NotKnown": "hubbub.errors",
         "Posting": "hubbub.posting",
         "Refused": "hubbub.errors",
+        "RequestView": "hubbub.signing_in",
         "Role": "hubbub.acts",
         "Room": "hubbub.handle",
         "Settings": "hubbub.settings",
+        "User": "hubbub.signing_in",
         "connect": "hubbub.sdk.client",
         "run": "hubbub.cli",
         "serving": "hubbub.server",

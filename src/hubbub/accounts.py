@@ -19,6 +19,7 @@ from hubbub.logins import Queue
 from hubbub.looks import key_of_user, keys_of
 from hubbub.otp import digest, new_secret
 from hubbub.policy import check_chosen_password, check_password, check_user_name, network_of
+from hubbub.signing_in import User
 from hubbub.turns import LoginTurns, always
 
 __all__ = ["Accounts"]
@@ -148,6 +149,17 @@ class Accounts:
         if await self._vault.account(user) != account:
             await self.log_out(grant)
             return None
+        return token, grant
+
+    async def open_session(self, user: User) -> tuple[str, Grant]:
+        """A new session for a user whom the application vouches for: its token, and what it stands for.
+
+        Raises:
+            EngineError: it cannot be kept.
+        """
+        token = new_secret()
+        grant = Grant(user.name, digest(token), user.role, user.info)
+        await self._vault.put_session(grant, self.session_ttl_s, self._max_sessions)
         return token, grant
 
     async def change_password(

@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Collection
 
+import msgspec
 import structlog
 
 from hubbub.acts import Role
@@ -16,9 +17,11 @@ from hubbub.audit import Audit
 from hubbub.client import Participant
 from hubbub.engine import Change, Engine, WhyNot
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.events import encode
 from hubbub.following import Follows
 from hubbub.ledger import Affected, Ledger
 from hubbub.naming import DM
+from hubbub.notices import Notices
 from hubbub.pump import Pump
 from hubbub.rooms import Rooms
 from hubbub.tasks import Tasks
@@ -31,6 +34,10 @@ log = structlog.get_logger("hubbub")
 # keep after that, which is none of this room's.
 LAST_POSTS_S = 2.0
 
+DISCONNECTED = "disconnected"
+
+decode_user = msgspec.json.Decoder(str).decode
+
 
 class Admin:
     """The acts of admins.  Whether somebody may act is for the caller to ask.
@@ -42,6 +49,8 @@ class Admin:
     Args:
         clients: those connected.
         tasks: owns the deletion of rooms.
+        notices: tells all nodes.
+        sign_out: ends a user's sessions that the vault does not keep.
     """
 
     def __init__(
@@ -54,6 +63,8 @@ class Admin:
         tasks: Tasks,
         clients: Collection[Participant],
         audit: Audit,
+        notices: Notices,
+        sign_out: Callable[[str], None],
     ) -> None:
         self._engine = engine
         self._ledger = ledger
@@ -63,24 +74,39 @@ class Admin:
         self._tasks = tasks
         self._clients = clients
         self._audit = audit
+        self._notices = notices
+        self._sign_out = sign_out
         self._deleting: set[str] = set()
+        notices.on(DISCONNECTED, self._hear_disconnected)
 
     # Users
 
     def disconnect(self, user: str, by: str) -> int:
-        """Close a user's connections; they may come back.  How many there were."""
+        """Close a user's connections, on every node; they may come back.  How many there were here."""
+        found = self._close_connections(user)
+        self._notices.tell(DISCONNECTED, encode(user))
+        self._audit.note("disconnect", actor=by, target=user, outcome="done", count=len(found))
+        return len(found)
+
+    def _close_connections(self, user: str) -> list[Participant]:
         found = self._connections_of(user)
         for client in found:
             client.close(CloseCode.KICKED, "disconnected by an admin")
-        self._audit.note("disconnect", actor=by, target=user, outcome="done", count=len(found))
-        return len(found)
+        return found
+
+    def _hear_disconnected(self, payload: bytes) -> None:
+        """Take a notice of any node, this one included."""
+        with contextlib.suppress(msgspec.DecodeError):  # a node of another version
+            self._close_connections(decode_user(payload))
 
     async def revoke(self, user: str, by: str) -> int:
         """End a user's sessions: their connections are closed, and who wants to come back has to log in.
 
-        How many sessions there were.
+        Those that the vault does not keep end, too; what keeps the user out then is up to who vouches for it.
+        How many sessions the vault had.
         """
         count = await self._engine.end_sessions(user)
+        self._sign_out(user)
         self._audit.note("revoke", actor=by, target=user, outcome="done", count=count)
         return count
 
@@ -174,7 +200,7 @@ class Admin:
                 self._rooms.review(client, [name for name in affected.rooms if name in client.joined])
 
     def _review_user(self, client: Participant) -> None:
-        client.role = self._ledger.role_of(client.user)
+        client.role = self._ledger.role_in(client)
         if self._ledger.is_blocked(client.user):
             client.close(CloseCode.KICKED, "this account is blocked")
         self._rooms.review(client, client.rooms)

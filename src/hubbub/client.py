@@ -8,6 +8,7 @@ from typing import Protocol
 from hubbub.acts import Role
 from hubbub.budgets import Purses
 from hubbub.dialect import Dialect
+from hubbub.engine import Grant
 from hubbub.errors import CloseCode, Refused
 from hubbub.events import Event, encode_payload
 from hubbub.policy import Rate
@@ -48,7 +49,7 @@ class Client:
 
     Attributes:
         user: the name it logged in with.
-        role: what its account is: admin, member or guest.
+        role: what its user is: admin, member or guest; by the account, unless whoever vouches for the user says it.
     """
 
     __slots__ = ("__weakref__", "_info", "_rooms", "role", "user")
@@ -66,7 +67,10 @@ class Client:
 
     @property
     def info(self) -> dict[str, object]:
-        """A place for the application's own notes about this connection."""
+        """A place for the application's own notes about this connection.
+
+        It begins with what the application's check, or a token, has said of the user.
+        """
         if self._info is None:
             self._info = {}
         return self._info
@@ -99,6 +103,7 @@ class Participant(Client):
         joined: the names of the rooms it is in, each with what it may do there (`acts.Act`, as bits); kept by
             `rooms.Rooms`.
         address: where it connects from, for the audit log.
+        terms: what it was granted besides its user and its session; None for nothing.
         refused: requests that were turned down.
         dropped: requests over its rate.
     """
@@ -119,6 +124,7 @@ class Participant(Client):
         "refused",
         "session",
         "socket",
+        "terms",
         "write",
     )
 
@@ -133,8 +139,12 @@ class Participant(Client):
         rate: Rate | None = None,
         purses: Purses = (),
         address: str = "",
+        terms: Grant | None = None,
     ) -> None:
         super().__init__(user)
+        self.terms = terms
+        if terms is not None and terms.info:
+            self.info.update(terms.info)
         self.address = address
         self.session = session
         self.dialect = dialect

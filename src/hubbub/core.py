@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
@@ -41,6 +42,7 @@ from hubbub.pump import Pump
 from hubbub.rooms import Rooms
 from hubbub.rules import Rules
 from hubbub.search import install_search
+from hubbub.sessions import Sessions
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
@@ -55,9 +57,6 @@ MAX_RETURN_MS = 20_000
 
 # Clients that are told of the end in one turn of the loop: at 30 us for each, 100 under TLS, a few milliseconds.
 TOLD_AT_ONCE = 50
-
-# No connection takes longer from taking its one-time password to being one of the hub's clients.
-SESSION_RACE_S = 60.0
 
 
 class ServiceState(IntEnum):
@@ -106,12 +105,14 @@ class Core:
         admin: what admins do.
         audit: as given.
         budgets: what accounts and addresses may use.
+        check: the application's own answer to who signs in, in place of the accounts.
         clients: those connected.
         connections: those of them that are told what concerns their users.
         counts: what has happened.
         engine: as given.
         settings: what it runs with.
         rooms: who is in which room.
+        sessions: which connections which login has opened.
         dispatch: takes the clients' events.
         follows: who follows which room.
         ledger: roles, blocks, invitations and closed rooms.
@@ -152,6 +153,8 @@ class Core:
         )
         self.connections = Connections()
         self._notices = Notices(engine, self.rooms.heard)
+        self.check = handlers.check
+        self.sessions = Sessions(engine, self._notices, self.clients, clock)
         self._direct = DirectMessages(
             engine, self._pump.gather, lambda users, room: self.follows.tell_added(users, room), self._tasks
         )
@@ -167,12 +170,19 @@ class Core:
             self._direct.forget,
         )
         self.admin = Admin(
-            engine, self.ledger, self.rooms, self.follows, self._pump, self._tasks, self.clients, self.audit
+            engine,
+            self.ledger,
+            self.rooms,
+            self.follows,
+            self._pump,
+            self._tasks,
+            self.clients,
+            self.audit,
+            self._notices,
+            self.sessions.sign_out,
         )
-        self._sessions: dict[str, dict[Participant, None]] = {}
-        self._ended: dict[str, float] = {}
         self._has_said_goodbye = False
-        self.listener = Listening(self.rooms, self._notices, self.end_session)
+        self.listener = Listening(self.rooms, self._notices, self.sessions.end)
         self.people = People(engine, self._notices, self.rooms, self.connections.of, self._tasks, clock)
         chat.install(handlers, self.rooms, self.follows, engine, settings)
         directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers, self._notices)
@@ -199,10 +209,11 @@ class Core:
 
     # Clients
 
-    async def connect(self, client: Participant, greeting: bytes = b"") -> None:
+    async def connect(self, client: Participant, greeting: bytes = b"", known_at: float = math.inf) -> None:
         """Let a client in.
 
         Args:
+            known_at: before it was found out who the client is; infinite where that does not matter.
             greeting: the payload of its welcome without the end, which is its user's rooms; empty for no welcome.
 
         Raises:
@@ -210,18 +221,18 @@ class Core:
             EngineError: the room that its dialect begins in cannot be entered, its user's rooms cannot be read, or the
                 server stops.
         """
-        client.role = self.ledger.role_of(client.user)
+        client.role = self.ledger.role_in(client)
         if self._handlers.connect_hooks:
             await call_hooks(self._handlers.connect_hooks, client)
-            client.role = self.ledger.role_of(client.user)
-        self._check_entrance(client)
+            client.role = self.ledger.role_in(client)
+        self._check_entrance(client, known_at)
         self.connections.add(client)  # what happens to its user's rooms from now on follows its welcome
         try:
             if greeting:
                 rooms = await self.follows.entries(client)
                 client.greet(client.dialect.event("welcome", b'%b,"rooms":%b}' % (greeting, rooms)))
-                client.role = self.ledger.role_of(client.user)
-                self._check_entrance(client)
+                client.role = self.ledger.role_in(client)
+                self._check_entrance(client, known_at)
         except BaseException:
             self.connections.remove(client)
             raise
@@ -235,14 +246,13 @@ class Core:
                 self.disconnect(client)
                 raise
 
-    def _check_entrance(self, client: Participant) -> None:
+    def _check_entrance(self, client: Participant, known_at: float) -> None:
         """Refuse a client that may not be let in, as it is known now."""
         if self.ledger.is_blocked(client.user):
             raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
         if self._has_said_goodbye:
             raise EngineError("the server is restarting")  # nobody would tell this client, or close its connection
-        if client.session in self._ended:
-            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
+        self.sessions.check(client, known_at)
 
     def _take_up(self, client: Participant) -> None:
         self.clients[client] = None
@@ -251,7 +261,7 @@ class Core:
         self.counts.opened[client.dialect.name] += 1
         for purse in client.purses:
             purse.connections += 1
-        self._sessions.setdefault(client.session, {})[client] = None
+        self.sessions.add(client)
 
     def disconnect(self, client: Participant) -> None:
         """Forget a client whose connection is gone."""
@@ -265,10 +275,7 @@ class Core:
             purse.connections -= 1
         self.rooms.forget(client)
         self.dispatch.forget(client)
-        of_session = self._sessions[client.session]
-        del of_session[client]
-        if not of_session:
-            del self._sessions[client.session]
+        self.sessions.remove(client)
         if self._handlers.disconnect_hooks:
             self._tasks.start(self._after_disconnect(client))
 
@@ -283,30 +290,7 @@ class Core:
         self.rooms.feeding.mark_caught_up(client)
         self.dispatch.read_on(client)
 
-    # Sessions
-
-    def end_session(self, session: str) -> None:
-        """Close every connection that a login opened, those just being opened included."""
-        now = self.now()
-        while self._ended:  # the oldest come first
-            oldest = next(iter(self._ended))
-            if now - self._ended[oldest] < SESSION_RACE_S:
-                break
-            del self._ended[oldest]
-        self._ended.pop(session, None)
-        self._ended[session] = now
-        for client in list(self._sessions.get(session, ())):
-            client.close(CloseCode.SESSION_ENDED, "session ended")
-
-    async def end_dead_sessions(self) -> None:
-        """Close the connections of sessions that have expired, or were ended by another process.
-
-        Raises:
-            EngineError: it cannot be told which those are.
-        """
-        mine = set(self._sessions)
-        for session in mine - await self.engine.alive(mine):
-            self.end_session(session)
+    # Sessions, and who may do what
 
     async def refresh_access(self) -> None:
         """Act on what another process, or a login, has changed of who may do what.

@@ -133,7 +133,7 @@ class Directory:
             Refused: `forbidden` for guests.
             EngineError: they cannot be read.
         """
-        if self._ledger.role_of(client.user) is Role.GUEST:
+        if client.role is Role.GUEST:
             raise Refused(ErrorCode.FORBIDDEN, "guests may not list users; name a room that you may see who is in")
         await self._load()
         users = self._users

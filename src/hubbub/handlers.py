@@ -16,6 +16,7 @@ from hubbub.engine import Receipt
 from hubbub.events import Event, encode, encode_payload, rfc3339
 from hubbub.posting import Posting
 from hubbub.signatures import check_callable, name_of, takes
+from hubbub.signing_in import Check, Credentials, RequestView
 
 __all__ = ["Handle", "Handler", "Handlers", "ack_payload", "call_hooks"]
 
@@ -51,6 +52,7 @@ class Handlers:
     Attributes:
         by_type: the handler of each type of event.
         policy: the application's own answer to who may do what.
+        check: the application's own answer to who signs in.
     """
 
     def __init__(self) -> None:
@@ -59,6 +61,7 @@ class Handlers:
         self.disconnect_hooks: list[Handle] = []
         self.join_hooks: list[Handle] = []
         self.policy: Callable[[Client, Act, str | None], bool | None] | None = None
+        self.check: Check | None = None
         self._of_application: set[str] = set()
 
     def on(self, handle: H, act: Act | None = Act.POST) -> H:
@@ -110,6 +113,18 @@ class Handlers:
         check_callable("on_join", hook, (ROOM_NAME, CLIENT))
         self.join_hooks.append(hook)
         return hook
+
+    def authenticate(self, check: H) -> H:
+        """Register the application's check of who signs in.
+
+        Raises:
+            TypeError: it cannot be called with the credentials and the request, or there is one already.
+        """
+        check_callable("authenticate", check, (("credentials", Credentials), ("request", RequestView)), least=1)
+        if self.check is not None:
+            raise TypeError("authenticate: there is a check already; one hub has one")
+        self.check = check
+        return check
 
     def decide(self, policy: H) -> H:
         """Register the application's policy.

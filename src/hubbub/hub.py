@@ -84,6 +84,17 @@ class Hub:
         """
         return self._handlers.decide(policy)
 
+    def authenticate(self, check: H) -> H:
+        """Ask `check(credentials, request)` who signs in, in place of the accounts.
+
+        It gives the user's name, a `hubbub.User`, or None for nobody, and may leave out the second parameter.  A plain
+        function is called in a thread, a coroutine function on the loop; either has ten seconds.
+
+        Raises:
+            TypeError: it cannot be called like this, or there is a check already.
+        """
+        return self._handlers.authenticate(check)
+
     def on_connect(self, hook: H) -> H:
         """Call `hook(client)` before a connection is accepted; raise `Refused` in it to answer 403 instead.
 
@@ -154,11 +165,13 @@ class Hub:
         self._at_work().admin.review()
 
     def disconnect(self, user: str) -> int:
-        """Close a user's connections (4101).  The user may log in again.  How many there were."""
+        """Close a user's connections (4101), on every node.  The user may log in again.  How many there were here."""
         return self._at_work().admin.disconnect(user, APPLICATION)
 
     async def revoke(self, user: str) -> int:
-        """End a user's sessions; their connections are closed (4100).  How many sessions there were.
+        """End a user's sessions; their connections are closed (4100), on every node.  How many sessions were kept here.
+
+        A user whom the application or a token vouches for can come back for as long as that does.
 
         Raises:
             EngineError: it could not be kept, as for all that follow.

@@ -6,9 +6,13 @@ from collections.abc import Awaitable
 from typing import NamedTuple
 
 from hubbub.acts import Role
+from hubbub.client import Participant
 from hubbub.engine import Access, Change, Vault
 
 __all__ = ["Affected", "Ledger"]
+
+# Looking an enumeration's member up takes as long as using it.
+MEMBER = Role.MEMBER
 
 
 class Affected(NamedTuple):
@@ -35,7 +39,14 @@ class Ledger:
 
     def role_of(self, user: str) -> Role:
         """The role of a user."""
-        return self.access.roles.get(user, Role.MEMBER)
+        return self.access.roles.get(user, MEMBER)
+
+    def role_in(self, client: Participant) -> Role:
+        """The role of a client: what it was granted, and otherwise that of its user."""
+        terms = client.terms
+        if terms is None or terms.role is None:
+            return self.access.roles.get(client.user, MEMBER)
+        return terms.role
 
     def is_blocked(self, user: str) -> bool:
         return user in self.access.blocked

@@ -214,13 +214,14 @@ class Queue:
 
     Args:
         workers: how many processes share the processor, each with its own queue and its part of the places.
+        at_once: how many passwords all of them check at once.
 
     Attributes:
         hashers: how many passwords are checked at once.
     """
 
-    def __init__(self, workers: int = 1) -> None:
-        self.hashers = max(1, HASHERS // workers)
+    def __init__(self, workers: int = 1, at_once: int = HASHERS) -> None:
+        self.hashers = max(1, at_once // workers)
         self._max_waiting = max(1, MAX_WAITING // workers)
         self._max_per_source = max(1, MAX_WAITING_PER_SOURCE // workers)
         # In the order of their turns.

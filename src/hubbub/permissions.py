@@ -23,9 +23,6 @@ Policy = Callable[[Client, Act, str | None], bool | None]
 
 IN_A_ROOM = (Act.JOIN, Act.READ, Act.POST, Act.PRESENCE, Act.CREATE)
 
-# Looking an enumeration's member up takes as long as using it.
-MEMBER = Role.MEMBER
-
 VERBS = {
     Act.JOIN: "enter",
     Act.READ: "read what was said in",
@@ -69,7 +66,7 @@ class Permissions:
 
     def check_admin(self, client: Client) -> None:
         """Refuse (`forbidden`) to who is no admin what concerns the whole server; no rule and no policy is asked."""
-        if self._ledger.role_of(client.user) is not Role.ADMIN or self._ledger.is_blocked(client.user):
+        if client.role is not Role.ADMIN or self._ledger.is_blocked(client.user):
             raise Refused(ErrorCode.FORBIDDEN, "this is for admins")
 
     def may_invite(self, user: str, role: Role) -> bool:
@@ -102,10 +99,10 @@ class Permissions:
             and room not in access.closed
             and not room.startswith(DM)
         ):
-            return BY_ROLE[access.roles.get(user, MEMBER)]  # the usual case, told fast: every role may enter
+            return BY_ROLE[client.role]  # the usual case, told fast: every role may enter
         self._decide(client, Act.JOIN, room)
         if self._handlers.policy is None:
-            return self._rights(client.user, room)
+            return self._rights(client, room)
         return sum(act for act in IN_A_ROOM if self.may(client, act, room))
 
     def entry_rights(self, client: Client, room: str) -> int:
@@ -128,19 +125,19 @@ class Permissions:
             check_dm(room, client.user)
         verdict = self._ask_policy(client, act, room)
         if verdict is None:
-            verdict = bool(self._rights(client.user, room) & act)
+            verdict = bool(self._rights(client, room) & act)
         if not verdict:
             where = "here" if room is None else f"the room {room[:80]!r}"
             raise Refused(ErrorCode.FORBIDDEN, f"you may not {VERBS[act]} {where}")
         if room is not None and act is not Act.MANAGE and self._ledger.is_closed(room):
             raise Refused(ErrorCode.FORBIDDEN, f"the room {room[:80]!r} is closed")
 
-    def _rights(self, user: str, room: str | None) -> int:
+    def _rights(self, client: Client, room: str | None) -> int:
         """What the rules say, and the invitations."""
-        rights = self._rules.rights(user, self._ledger.role_of(user), room)
+        rights = self._rules.rights(client.user, client.role, room)
         if room is None or room.startswith(DM) or not self._rules.is_private(room):
             return rights
-        return rights if self._ledger.is_invited(user, room) else rights & Act.MANAGE
+        return rights if self._ledger.is_invited(client.user, room) else rights & Act.MANAGE
 
     def _ask_policy(self, client: Client, act: Act, room: str | None) -> bool | None:
         """What the application says.  What is neither an answer nor None is a refusal: an error must open no door."""

@@ -116,6 +116,7 @@ class Service:
         try:
             await self._engine.open(self._core.listener)
         except BaseException:
+            self._app.close()
             self._accounts.close()
             self._audit.close()
             self.release()
@@ -147,6 +148,7 @@ class Service:
                 raise failed
         finally:
             self.release()
+            self._app.close()
             self._accounts.close()
             self._audit.close()
             await self._engine.close()
@@ -176,7 +178,7 @@ class Service:
             await asyncio.gather(*(self._accounts.add(user, DEMO_PASSWORD) for user in missing))
         elif not is_local(self._settings.host):
             await self._refuse_demo_accounts()
-        if self._makes_setup:
+        if self._makes_setup and self._core.check is None:
             self.setup_secret = await self._accounts.open_setup()
 
     async def _refuse_demo_accounts(self) -> None:
@@ -250,7 +252,7 @@ async def end_dead_sessions(core: Core) -> None:
     while True:
         await asyncio.sleep(SESSIONS_S)
         try:
-            await core.end_dead_sessions()
+            await core.sessions.end_dead()
             await core.refresh_access()
         except EngineError as error:
             log.warning("sessions not checked", error=str(error))

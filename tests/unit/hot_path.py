@@ -35,7 +35,7 @@ from hubbub.otp import OneTimePasswords
 from hubbub.recent import RECENT
 from hubbub.testing import Clock, Stage, at_work
 from hubbub.wire.common import Common
-from hubbub.wire.door import Credentials, Door, OtpCredentials
+from hubbub.wire.door import Door, Identification, OtpCredentials
 from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request
 from hubbub.wire.upgrade import Upgrades
@@ -135,7 +135,7 @@ class Line(asyncio.Transport):
 
 
 class Introduced:
-    """Credentials that know who comes from each address, and leave nothing behind when they have told."""
+    """Those that know who comes from each address, and leave nothing behind when they have told."""
 
     def __init__(self) -> None:
         self._grants: dict[str, Grant] = {}
@@ -163,7 +163,7 @@ class Scene:
         lines: all of them.
     """
 
-    def __init__(self, stage: Stage, credentials: Credentials | None) -> None:
+    def __init__(self, stage: Stage, credentials: Identification | None) -> None:
         settings = stage.settings
         wheel = Wheel(settings.heartbeat_interval, settings.heartbeat_timeout)
         sockets = WireSettings(settings.max_frame, Readers(settings.max_frame), wheel)
@@ -223,7 +223,7 @@ async def turns() -> None:
 
 
 @asynccontextmanager
-async def set_up(credentials: Credentials | None = None) -> AsyncIterator[Scene]:
+async def set_up(credentials: Identification | None = None) -> AsyncIterator[Scene]:
     """A scene whose clock stands still, with a rate limit for each client that none of them reaches.
 
     Args:

@@ -30,12 +30,12 @@ class Vote(Event, tag="vote"):
 async def test_ending_a_session_closes_its_connections_and_no_others(stage: Stage) -> None:
     first, second = [await stage.client("percy", session="a") for _ in range(2)]
     other = await stage.client("percy", session="b")
-    stage.core.end_session("a")
+    stage.core.sessions.end("a")
     assert [guest.close_code for guest in (first, second, other)] == [4100, 4100, None]
 
 
 async def test_a_session_that_ends_while_its_connection_opens_is_not_let_in(stage: Stage) -> None:
-    stage.core.end_session("a")
+    stage.core.sessions.end("a")
     with pytest.raises(Refused, match="session"):
         await stage.client("percy", session="a")
     assert not stage.core.clients
@@ -52,7 +52,7 @@ async def test_a_session_that_ends_while_a_hook_thinks_about_its_connection_is_n
     async with at_work(hub) as stage:
         coming = asyncio.create_task(stage.client("percy", session="a"))
         await gate.reached()
-        stage.core.end_session("a")
+        stage.core.sessions.end("a")
         gate.open()
         with pytest.raises(Refused, match="session"):
             await coming
@@ -63,10 +63,10 @@ async def test_a_session_that_another_hand_has_ended_loses_its_connections(stage
     await stage.engine.put_session(Grant("percy", "alive"), 10)
     alive = await stage.client("percy", session="alive")
     dead = await stage.client("percy", session="dead")
-    await stage.core.end_dead_sessions()
+    await stage.core.sessions.end_dead()
     assert (alive.close_code, dead.close_code) == (None, 4100)
     stage.clock.go(10)
-    await stage.core.end_dead_sessions()
+    await stage.core.sessions.end_dead()
     assert alive.close_code == 4100
 
 
@@ -79,10 +79,10 @@ async def test_no_jump_of_the_wall_clock_closes_a_connection_or_keeps_it_open(ju
         percy = await stage.client("percy", session="a")
         wall.jump(jump_s)
         clock.go(9)
-        await stage.core.end_dead_sessions()
+        await stage.core.sessions.end_dead()
         assert percy.close_code is None
         clock.go(1)
-        await stage.core.end_dead_sessions()
+        await stage.core.sessions.end_dead()
         assert percy.close_code == 4100
 
 

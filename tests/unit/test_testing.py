@@ -161,7 +161,7 @@ async def test_one_that_hangs_up_is_gone_and_hears_no_more(stage: Stage) -> None
 
 async def test_a_user_has_one_session_unless_another_is_named(stage: Stage) -> None:
     percy, other = await stage.client("percy"), await stage.client("percy", session="phone")
-    stage.core.end_session("phone")
+    stage.core.sessions.end("phone")
     assert (percy.close_code, other.close_code) == (None, 4100)
 
 

@@ -10,19 +10,21 @@ import structlog
 
 from hubbub.accounts import Accounts
 from hubbub.core import Core
-from hubbub.errors import EngineError, ErrorCode, Refused
+from hubbub.errors import Refused
 from hubbub.events import encode
-from hubbub.http.answers import NO_STORE, HttpError, Route, as_http, error_response, read_body, secret, unavailable
+from hubbub.http.answers import NO_STORE, HttpError, Route, as_http, error_response, read_body, unavailable
 from hubbub.http.api import ApiRoutes
 from hubbub.http.cookies import Cookies
 from hubbub.http.grants import Grants
 from hubbub.http.pages import Page
 from hubbub.http.people import PeopleRoutes
+from hubbub.http.sign_in import SignInRoutes
 from hubbub.http.site import Site
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import is_loopback
 from hubbub.ration import Ration
 from hubbub.settings import Settings
+from hubbub.signing_in import Checks
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
@@ -67,26 +69,14 @@ class Countings(Protocol):
         ...
 
 
-class NameAndPassword(msgspec.Struct):
-    """A name and a password."""
+class FirstAccount(msgspec.Struct):
+    """The body of the first account's making."""
 
+    secret: str
     username: str
     password: str
 
 
-class LoginBody(NameAndPassword):
-    """The body of a login; `remember` asks for a cookie in place of a token that scripts can read."""
-
-    remember: bool = False
-
-
-class FirstAccount(NameAndPassword):
-    """The body of the first account's making."""
-
-    secret: str
-
-
-decode_credentials = msgspec.json.Decoder(LoginBody).decode
 decode_setup = msgspec.json.Decoder(FirstAccount).decode
 
 
@@ -127,25 +117,24 @@ class App:
         self._entrance = entrance
         self._metrics = metrics
         self._accounts = accounts
-        self._otps = otps
         self._settings = settings
-        self._cookies = Cookies(settings, accounts.session_ttl_s)
-        self._grants = Grants(accounts, self._cookies, core.audit)
+        cookies = Cookies(settings, accounts.session_ttl_s)
+        grants = Grants(accounts, cookies, core.audit)
+        self._checks = Checks(core.check, settings.workers) if core.check is not None else None
         self._pages = Origins(settings, core.now)
         self._stripped = Ration(STRIPPED_LINES, STRIPPED_EVERY_S)
         # What is not listed cannot be read by a page of another origin, nor sent for by it.
         self._origins = frozenset(origin.rstrip("/").lower() for origin in settings.allow_origin)
         self._routes: dict[str, dict[str, Route]] = {
-            "/login": {"POST": self._login},
-            "/setup": {**dict.fromkeys(LOOK, self._is_setup_open), "POST": self._set_up},
-            "/otp": {"POST": self._another_otp},
-            "/logout": {"POST": self._log_out},
             "/debug": {"GET": self._debug},
             "/healthz": dict.fromkeys(LOOK, healthz),
             "/readyz": dict.fromkeys(LOOK, self._readyz),
             "/ws": dict.fromkeys((*LOOK, "POST"), self._no_upgrade),
         }
-        self._routes |= PeopleRoutes(core, accounts, self._grants, self._pages).routes
+        self._routes |= SignInRoutes(core, accounts, otps, self._checks, grants, cookies, self._pages).routes
+        if self._checks is None:  # otherwise the accounts are the application's, and so is what becomes of them
+            self._routes["/setup"] = {**dict.fromkeys(LOOK, self._is_setup_open), "POST": self._set_up}
+            self._routes |= PeopleRoutes(core, accounts, grants, self._pages).routes
         self._routes |= ApiRoutes(core).routes
         if settings.metrics != "off":
             self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
@@ -159,6 +148,11 @@ class App:
         if self._origins:
             response = self._for_origin(response, request.headers.get("origin", ("",))[0])
         return response
+
+    def close(self) -> None:
+        """Stop what is at work for requests."""
+        if self._checks is not None:
+            self._checks.close()
 
     def _find(self, request: Request) -> Route:
         if request.path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
@@ -189,57 +183,14 @@ class App:
                 headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
         return msgspec.structs.replace(response, headers=headers)
 
-    # Logging in and out, and tickets for the door
-
-    async def _login(self, request: Request) -> Response:
-        self._refuse_while_closed()
-        self._pages.check(request)
-        # Whatever its Content-Type says: the Go page sends none.
-        credentials = read_body(request.body, decode_credentials, '{"username": "...", "password": "..."}')
-        accounts, audit, name = self._accounts, self._core.audit, credentials.username
-        try:
-            opened = await accounts.log_in(
-                name,
-                credentials.password,
-                address=request.address,
-                token=self._grants.token_of(request),
-                is_wanted=request.is_wanted,
-            )
-        except (Refused, EngineError) as error:
-            outcome = getattr(error, "code", str(ErrorCode.UNAVAILABLE))
-            audit.refuse("login", actor=name, address=request.address, outcome=outcome)
-            raise
-        if opened is None:
-            log.info("login failed", user=credentials.username[:64], address=request.address)
-            audit.refuse("login", actor=name, address=request.address, outcome="unauthorized")
-            raise HttpError(401, "unauthorized", "wrong name or password")
-        token, grant = opened
-        try:
-            otp = await self._otps.issue(grant)
-        except Refused:
-            await accounts.log_out(grant)  # nobody could use the session
-            raise
-        await self._core.refresh_access()  # the account may be new, and its role not known here yet
-        log.info("login", user=grant.user, address=request.address)
-        audit.note("login", actor=grant.user, address=request.address, outcome="ok")
-        answer: dict[str, object] = {"otp": otp, "expires_in": int(accounts.session_ttl_s)}
-        if not credentials.remember or not self._cookies.are_for(request):
-            return secret({**answer, "token": token})
-        await self._end_another(request, grant.user)
-        return secret(answer, {"Set-Cookie": self._cookies.set(request, token)})
-
-    async def _end_another(self, request: Request, user: str) -> None:
-        """End the session of another user in the cookie that is about to be replaced: nobody could end it any more."""
-        token = self._cookies.token_of(request)
-        other = await self._accounts.grant_of(token) if token else None
-        if other is not None and other.user != user:
-            await self._accounts.log_out(other)
+    # The first account
 
     async def _is_setup_open(self, _request: Request) -> Response:
         return Response(200, encode({"open": await self._accounts.is_setup_open()}), headers=NO_STORE)
 
     async def _set_up(self, request: Request) -> Response:
-        self._refuse_while_closed()
+        if self._core.is_closed:
+            raise unavailable("the server is restarting")
         self._pages.check(request)
         example = '{"secret": "...", "username": "...", "password": "..."}'
         first = read_body(request.body, decode_setup, example)
@@ -251,26 +202,6 @@ class App:
         log.info("first account made", user=first.username, address=request.address)
         self._core.audit.note("setup", actor=first.username, address=request.address, outcome="ok")
         return Response(204)
-
-    async def _another_otp(self, request: Request) -> Response:
-        self._refuse_while_closed()
-        self._pages.check(request)
-        grant = await self._grants.of(request)
-        self._accounts.recognize(grant.user, request.address)
-        return secret({"otp": await self._otps.issue(grant)})
-
-    async def _log_out(self, request: Request) -> Response:
-        self._pages.check(request)
-        grant = await self._grants.of(request)
-        await self._accounts.log_out(grant)
-        log.info("logout", user=grant.user, address=request.address)
-        self._core.audit.note("logout", actor=grant.user, address=request.address, outcome="ok")
-        return Response(204, headers=self._grants.without_cookie(request))
-
-    def _refuse_while_closed(self) -> None:
-        """There is no use in a one-time password of a server that is going away."""
-        if self._core.is_closed:
-            raise unavailable("the server is restarting")
 
     # What an operator, a load balancer or a lost client asks
 

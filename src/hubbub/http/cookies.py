@@ -11,7 +11,7 @@ from hubbub.policy import is_allowed_origin
 from hubbub.settings import Settings
 from hubbub.wire.request import Request
 
-__all__ = ["Cookies"]
+__all__ = ["Cookies", "cookies_of"]
 
 # The prefix makes a browser refuse one that was not set by this very host over https (RFC 6265bis section 4.1.3.2).
 SECURE, PLAIN = "__Host-hubbub", "hubbub"
@@ -50,12 +50,7 @@ class Cookies:
         """The token in the cookie of a request; empty without one, and where it does not count."""
         if "cookie" not in request.headers or not self.are_for(request):
             return ""
-        name = self._name(request)
-        for pair in ";".join(request.headers["cookie"]).split(";"):
-            key, _, value = pair.strip().partition("=")
-            if key == name:
-                return value
-        return ""
+        return cookies_of(request).get(self._name(request), "")
 
     def _line(self, request: Request, token: str, age_s: int) -> str:
         secure = "; Secure" if self._name(request) == SECURE else ""
@@ -68,3 +63,13 @@ class Cookies:
 
     def _is_secure(self, request: Request) -> bool:
         return self._has_tls or request.is_secure
+
+
+def cookies_of(request: Request) -> dict[str, str]:
+    """The cookies of a request (RFC 6265 section 4.2.1); of several with one name, the first."""
+    found: dict[str, str] = {}
+    for pair in ";".join(request.headers.get("cookie", ())).split(";"):
+        name, separator, value = pair.strip().partition("=")
+        if separator:
+            found.setdefault(name, value)
+    return found

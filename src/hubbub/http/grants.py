@@ -27,16 +27,24 @@ class Grants:
             HttpError: 401 without one, or with one that is dead.
             EngineError: it cannot be told.
         """
-        token = self.token_of(request)
-        grant = await self._accounts.grant_of(token) if token else None
+        grant = await self.find(request)
         if grant is None:
-            # The first part: what comes after it is anybody's to choose, and each act is counted by itself.
-            act = f"/{request.path.split('/')[1]}"
-            self._audit.refuse(act, actor="", address=request.address, outcome="unauthorized")
-            message = "no valid token: log in, and send Authorization: Bearer <token>"
-            headers = {"WWW-Authenticate": "Bearer", **self.without_cookie(request)}
-            raise HttpError(401, "unauthorized", message, headers)
+            raise self.unauthorized(request)
         return grant
+
+    async def find(self, request: Request) -> Grant | None:
+        """The same; None for nobody."""
+        token = self.token_of(request)
+        return await self._accounts.grant_of(token) if token else None
+
+    def unauthorized(self, request: Request) -> HttpError:
+        """What to answer a request that is from nobody, of which this takes note."""
+        # The first part: what comes after it is anybody's to choose, and each act is counted by itself.
+        act = f"/{request.path.split('/')[1]}"
+        self._audit.refuse(act, actor="", address=request.address, outcome="unauthorized")
+        message = "no valid token: log in, and send Authorization: Bearer <token>"
+        headers = {"WWW-Authenticate": "Bearer", **self.without_cookie(request)}
+        return HttpError(401, "unauthorized", message, headers)
 
     def token_of(self, request: Request) -> str:
         """The token that a request bears, or has in the cookie of a page of ours; empty without one."""

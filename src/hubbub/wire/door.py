@@ -29,7 +29,7 @@ from hubbub.wire.frames import text_frame
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request
 
-__all__ = ["RETRY_AFTER_S", "Credentials", "Door", "OtpCredentials", "otp_of", "unavailable"]
+__all__ = ["RETRY_AFTER_S", "Door", "Identification", "OtpCredentials", "otp_of", "unavailable"]
 
 PATHS = ("/ws", "/")
 # Connections of one account after which it gets none of the last places: those are for others.
@@ -37,7 +37,7 @@ MANY = 256
 RETRY_AFTER_S = 5
 
 
-class Credentials(Protocol):
+class Identification(Protocol):
     """Finds out who a request for a WebSocket comes from."""
 
     async def grant(self, request: Request) -> Grant:
@@ -87,7 +87,7 @@ class Door:
     def __init__(
         self,
         core: Core,
-        credentials: Credentials,
+        credentials: Identification,
         settings: Settings,
         frame: Frame = text_frame,
         places: Places | None = None,
@@ -162,11 +162,12 @@ class Door:
             Denied: it stands for nobody, or the hub refuses it.
         """
         dialect, subprotocol = dialect_of(request.tokens("sec-websocket-protocol"))
+        known_at = self._core.now()
         try:
             grant = await self._credentials.grant(request)
             client = self._new_client(grant, dialect, request)
-            greeting = await self._greeting(grant.user) if dialect.is_greeted else b""
-            await self._core.connect(client, greeting)
+            greeting = await self._greeting(client) if dialect.is_greeted else b""
+            await self._core.connect(client, greeting, known_at)
         except EngineError as error:
             raise unavailable(str(error)) from None
         except Refused as refused:
@@ -185,6 +186,7 @@ class Door:
             rate=Rate(self._rate_limit, self._core.now(), purses) if self._rate_limit else None,
             purses=purses,
             address=request.address,
+            terms=None if grant == Grant(grant.user, grant.session) else grant,
         )
 
     def _open_purses(self, user: str, address: str) -> Purses:
@@ -203,10 +205,11 @@ class Door:
             raise unavailable("this account or address opens too many connections", retry_after(wait))
         return purses
 
-    async def _greeting(self, user: str) -> bytes:
+    async def _greeting(self, client: Participant) -> bytes:
         """The payload of a welcome, without the rooms that end it."""
+        user = client.user
         name = await self._core.people.name_of(user)
-        role = self._core.ledger.role_of(user).encode()
+        role = self._core.ledger.role_in(client).encode()
         session = secrets.token_hex(8).encode()
         head = b'{"user":%b,"name":%b,"role":"%b","session":"%b",' % (encode(user), encode(name), role, session)
         may_invite = self._core.permissions.may_invite(user, Role.MEMBER)

@@ -1,0 +1,327 @@
+"""Users of an application's own: its check of who signs in, over the routes and through the door."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import msgspec
+import pytest
+from structlog.testing import capture_logs
+
+from hubbub import Client, Credentials, Hub, Refused, RequestView, Role, User, signing_in
+from hubbub.accounts import Accounts
+from hubbub.engine.memory import MemoryEngine
+from hubbub.http.app import App
+from hubbub.http.site import read_site
+from hubbub.otp import OneTimePasswords
+from hubbub.testing import Clock, Guest, Stage, at_work, in_a_line
+from hubbub.wire.door import Door, OtpCredentials
+from hubbub.wire.request import Request, Response
+
+pytestmark = pytest.mark.anyio
+
+HERE = "192.0.2.1"
+
+
+class Countings:
+    """Nothing was counted."""
+
+    def answer(self, _accept: str) -> tuple[bytes, str]:
+        return b"", ""
+
+
+class Reception:
+    """The routes and the door of a hub that has users of an application's own."""
+
+    def __init__(self, stage: Stage) -> None:
+        settings = stage.settings
+        self.stage = stage
+        self.accounts = Accounts(stage.engine, session_ttl_s=3600, max_user_name=32, clock=stage.clock)
+        self.otps = OneTimePasswords(stage.engine, ttl_s=5, per_account=0, in_all=0)
+        self.door = Door(stage.core, OtpCredentials(self.otps), settings, in_a_line)
+        self.app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), read_site())
+
+    async def ask(self, path: str, body: object = None, *, method: str = "POST", **headers: str) -> Response:
+        sent = b"" if body is None else msgspec.json.encode(body)
+        named = {name.replace("_", "-"): [value] for name, value in headers.items()}
+        return await self.app.answer(Request(method, path, "", named, HERE, sent))
+
+    async def otp(self, **headers: str) -> str:
+        """A one-time password for who shows these headers."""
+        return cast("str", told(await self.ask("/otp", **headers))["otp"])
+
+    async def enter(self, otp: str) -> Guest:
+        """Come in with a one-time password."""
+        headers = {
+            "host": ["chat.example"],
+            "sec-websocket-version": ["13"],
+            "sec-websocket-key": ["dGhlIHNhbXBsZSBub25jZQ=="],
+            "sec-websocket-protocol": [f"hubbub.v1, otp.{otp}"],
+        }
+        client, _ = await self.door.admit(Request("GET", "/ws", "", headers, HERE))
+        guest = Guest(self.stage.core, client)
+        client.attach(guest)
+        return guest
+
+
+@asynccontextmanager
+async def reception(check: Callable[..., Any] | None = None, hub: Hub | None = None) -> AsyncIterator[Reception]:
+    hub = hub or Hub()
+    if check is not None:
+        hub.authenticate(check)
+    clock = Clock()
+    async with at_work(hub, engine=MemoryEngine(clock=clock, wall=clock), clock=clock) as stage:
+        here = Reception(stage)
+        try:
+            yield here
+        finally:
+            here.app.close()
+            here.accounts.close()
+
+
+def told(response: Response, status: int = 200) -> Any:
+    assert response.status == status, response
+    return msgspec.json.decode(response.body) if response.body else None
+
+
+def error_of(response: Response, status: int) -> str:
+    return cast("str", told(response, status)["error"]["code"])
+
+
+# What a check is asked, and what comes of its answers
+
+
+async def test_a_check_takes_the_place_of_the_accounts() -> None:
+    seen: list[tuple[Credentials, RequestView]] = []
+
+    async def check(credentials: Credentials, request: RequestView) -> User | None:
+        seen.append((credentials, request))
+        if credentials.password != "right":
+            return None
+        return User("Zoë, of Sales", role=Role.GUEST, info={"team": "sales"})
+
+    async with reception(check) as here:
+        await here.accounts.add("percy", "password of percy")
+        assert error_of(await here.ask("/login", {"username": "percy", "password": "password of percy"}), 401)
+        right = {"username": "zoe@example.com", "password": "right"}
+        answer = told(await here.ask("/login", right, cookie="a=1; b=2; a=3", x_forwarded_proto="https"))
+        assert set(answer) == {"otp", "token", "expires_in"}
+        credentials, request = seen[-1]
+        assert (credentials.username, credentials.password) == ("zoe@example.com", "right")
+        assert "right" not in repr(credentials)
+        assert (request.method, request.path, request.address) == ("POST", "/login", HERE)
+        assert request.cookies == {"a": "1", "b": "2"}
+        assert request.headers["x-forwarded-proto"] == "https"
+        assert request.scope == {}
+        guest = await here.enter(answer["otp"])
+        assert guest.client.user == "Zoë, of Sales"
+        assert guest.client.role is Role.GUEST
+        assert guest.client.info == {"team": "sales"}
+        (welcome,) = guest.take()
+        assert (welcome["payload"]["user"], welcome["payload"]["role"]) == ("Zoë, of Sales", "guest")
+        again = await here.enter(await here.otp(authorization=f"Bearer {answer['token']}"))
+        assert again.client.info == {"team": "sales"}
+        assert told(await here.ask("/logout", authorization=f"Bearer {answer['token']}"), 204) is None
+        assert (guest.close_code, again.close_code) == (4100, 4100)
+
+
+async def test_a_plain_check_runs_beside_the_loop_and_may_leave_the_request_out() -> None:
+    threads: list[threading.Thread] = []
+
+    def check(credentials: Credentials) -> str | None:
+        threads.append(threading.current_thread())
+        return credentials.username
+
+    async with reception(check) as here:
+        answer = told(await here.ask("/login", {"username": "zoe"}))
+        guest = await here.enter(answer["otp"])
+        assert (guest.client.user, guest.client.role) == ("zoe", Role.MEMBER)
+        assert threads[0] is not threading.main_thread()
+
+
+async def test_an_applications_own_cookie_gets_a_ticket() -> None:
+    async def check(credentials: Credentials, request: RequestView) -> User | None:
+        assert credentials == Credentials()
+        return User("zoe", info={"id": 7}) if request.cookies.get("session") == "good" else None
+
+    async with reception(check) as here:
+        assert error_of(await here.ask("/otp"), 401) == "unauthorized"
+        assert error_of(await here.ask("/otp", cookie="session=bad"), 401) == "unauthorized"
+        assert error_of(await here.ask("/otp", cookie="session=good", authorization="Bearer guess"), 401)
+        foreign = await here.ask("/otp", cookie="session=good", origin="https://evil.example", host="chat.example")
+        assert error_of(foreign, 403) == "forbidden"
+        guest = await here.enter(await here.otp(cookie="session=good"))
+        assert guest.client.info == {"id": 7}
+        await here.stage.core.sessions.end_dead()
+        assert guest.closed is None, "the vault is not asked about a session that it never had"
+        told(await here.ask("/logout", cookie="session=good"), 204)
+        assert guest.close_code == 4100
+
+
+async def test_a_users_sessions_outside_end_with_a_revocation_on_every_node_and_on_their_way_in() -> None:
+    async with reception(lambda _credentials: "zoe") as here:
+        guest = await here.enter(await here.otp())
+        on_its_way = await here.otp()
+        here.stage.clock.go(1)
+        await here.stage.hub.revoke("zoe")
+        assert guest.close_code == 4100
+        with pytest.raises(Exception, match="no valid one-time password"):
+            await here.enter(on_its_way)
+        here.stage.clock.go(1)
+        assert (await here.enter(await here.otp())).closed is None, "the application still vouches for the user"
+
+
+async def test_another_nodes_revocation_and_disconnection_are_heard() -> None:
+    async with reception(lambda _credentials: "zoe") as here:
+        first, notices = await here.enter(await here.otp()), here.stage.core.listener
+        notices.heard("@users", "disconnected", b'"zoe"')
+        assert first.close_code == 4101
+        second = await here.enter(await here.otp())
+        notices.heard("@users", "signed_out", b'{"user":"yan"}')
+        notices.heard("@users", "signed_out", b'{"user":')
+        assert second.closed is None
+        notices.heard("@users", "signed_out", b'{"user":"zoe"}')
+        assert second.close_code == 4100
+
+
+async def test_a_blocked_account_stays_out_whoever_vouches_for_it() -> None:
+    async with reception(lambda credentials: credentials.username or "percy") as here:
+        await here.stage.account("percy")
+        await here.stage.hub.block("percy")
+        assert error_of(await here.ask("/otp"), 403) == "forbidden"
+        assert error_of(await here.ask("/login", {"username": "percy", "password": "x"}), 403) == "forbidden"
+        assert told(await here.ask("/login", {"username": "zoe", "password": "x"}))
+
+
+async def test_the_routes_of_accounts_are_not_there() -> None:
+    async with reception(lambda _credentials: None) as here:
+        for path in ("/setup", "/password", "/invitations", "/signup", "/signup/check"):
+            assert error_of(await here.ask(path, {}), 404) == "not_found"
+        assert error_of(await here.ask("/setup", method="GET"), 404) == "not_found"
+
+
+# Checks that fail
+
+
+@pytest.mark.parametrize(
+    ("answer", "sentence"),
+    [
+        (7, "and not int"),
+        ("", "1 to 128 characters"),
+        ("x" * 129, "1 to 128 characters"),
+        ("a\x00b", "control characters"),
+        ("a\u2028b", "control characters"),
+        ("a\ud800b", "control characters"),
+        (User("zoe", info={"long": "x" * 5000}), "more than 4096 bytes"),
+        (User("zoe", role=cast("Role", "boss")), "boss"),
+    ],
+)
+async def test_an_answer_that_is_none_is_ours_to_log_and_not_the_clients_to_see(answer: object, sentence: str) -> None:
+    def wrong(_credentials: Credentials) -> object:
+        return answer
+
+    async with reception(wrong) as here:
+        with capture_logs() as lines:
+            assert error_of(await here.ask("/otp"), 500) == "internal"
+        (line,) = [line for line in lines if line["event"] == "authenticate failed"]
+        assert "wrong" in line["hook"]
+        assert sentence in str(line["exc_info"])
+
+
+async def test_what_a_check_raises_is_told_only_where_it_is_meant_for_the_client() -> None:
+    async def check(credentials: Credentials) -> str:
+        if credentials.username == "later":
+            raise Refused("rate_limited", "come back on Monday", 60)
+        raise ZeroDivisionError("a secret of the server")
+
+    async with reception(check) as here:
+        later = await here.ask("/login", {"username": "later"})
+        assert error_of(later, 429) == "rate_limited"
+        assert later.headers["Retry-After"] == "60"
+        broken = await here.ask("/login", {"username": "zoe"})
+        assert error_of(broken, 500) == "internal"
+        assert b"secret of" not in broken.body
+
+
+async def test_a_check_is_given_up_after_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_in, "CHECK_S", 0.0)
+
+    async def check(_credentials: Credentials) -> None:
+        await asyncio.Event().wait()
+
+    async with reception(check) as here:
+        response = await here.ask("/otp")
+        assert error_of(response, 503) == "unavailable"
+        assert response.headers["Retry-After"] == "5"
+
+
+async def test_so_many_wait_for_a_check_at_most(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_in, "MAX_WAITING", 1)
+    begun, go_on = asyncio.Event(), asyncio.Event()
+
+    async def check(_credentials: Credentials) -> str:
+        begun.set()
+        await go_on.wait()
+        return "zoe"
+
+    async with reception(check) as here:
+        first = asyncio.create_task(here.ask("/otp"))
+        await begun.wait()
+        assert error_of(await here.ask("/otp"), 429) == "rate_limited"
+        go_on.set()
+        assert told(await first)
+        assert told(await here.ask("/otp"))
+
+
+async def test_wrong_guesses_are_slowed_down_as_those_at_an_account_are() -> None:
+    asked: list[str | None] = []
+
+    async def check(credentials: Credentials) -> None:
+        asked.append(credentials.password)
+
+    async with reception(check) as here:
+        for guess in range(10):
+            assert error_of(await here.ask("/login", {"username": "zoe", "password": f"{guess}"}), 401)
+        eleventh = asyncio.create_task(here.ask("/login", {"username": "zoe", "password": "10"}))
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert len(asked) == 10, "the next guess waits"
+        eleventh.cancel()
+        await asyncio.gather(eleventh, return_exceptions=True)
+
+
+# Registering
+
+
+def test_a_check_that_cannot_be_called_is_refused_when_it_is_registered() -> None:
+    def none() -> None: ...
+
+    def three(a: object, b: object, c: object) -> None: ...
+
+    def named(*, credentials: object) -> None: ...
+
+    for wrong in (none, three, named):
+        with pytest.raises(TypeError, match=r"it is called with \(credentials, request\)"):
+            Hub().authenticate(wrong)
+    hub = Hub()
+    hub.authenticate(lambda credentials, request=None: None)
+    with pytest.raises(TypeError, match="there is a check already"):
+        hub.authenticate(lambda credentials: None)
+
+
+async def test_a_hook_at_the_entrance_sees_what_was_said_of_the_user() -> None:
+    hub = Hub()
+    seen: list[object] = []
+
+    @hub.on_connect
+    def look(client: Client) -> None:
+        seen.append((client.user, client.role, dict(client.info)))
+
+    async with reception(lambda _credentials: User("zoe", role=Role.ADMIN, info={"id": 7}), hub) as here:
+        guest = await here.enter(await here.otp())
+        assert seen == [("zoe", Role.ADMIN, {"id": 7})]
+        assert await guest.ask("admin_disconnect", {"user": "yan"}) == {"user": "yan", "connections": 0}
