@@ -201,6 +201,21 @@ test("names are mentions as whole words", async () => {
   assert.equal(conversation.rooms.get("lunch").mentions, 3);
 });
 
+test("any name of a user may be mentioned, whatever its characters mean in a pattern", () => {
+  for (const user of ["a+b@example.com", "(x", "[y", "z\\", "ann lee", "жанна", "😀", "o'neil", "*"]) {
+    const conversation = new Conversation(() => {}, { wake() {}, lose() {}, move() {}, moved() {} });
+    conversation.begin();
+    conversation.opened({ user, rooms: [{ room: "lunch", epoch: "one", seq: 0, read: 0, unread: 0 }] });
+    const room = conversation.rooms.get("lunch");
+    room.enter(entered(0, []));
+    const tell = (seq, message) =>
+      conversation.received({ type: "new_message", payload: { room: "lunch", seq, from: "alice", message, sent: "x" } });
+    tell(1, `hi @${user}, and`);
+    tell(2, `hi @b${user}`);
+    assert.equal(room.mentions, 1, user);
+  }
+});
+
 test("rooms that are followed come and go, with what changes about them", () => {
   const { conversation, of } = talking();
   const entry = { room: "ops", title: "Ops", epoch: "one", seq: 4, read: 1, unread: 3, muted: false, active: null };

@@ -112,7 +112,7 @@ function isForMe({ room, text }, user, store) {
 
 // Whether the text names the user, as in "@percy, come".
 export function mentions(text, user) {
-  const name = user.replaceAll(/[.\-]/g, "\\$&");
+  const name = user.replaceAll(/[^\w ]/g, "\\$&");
   return new RegExp(`(?<![\\w@.-])@${name}(?![\\w-]|\\.\\w)`, "i").test(text);
 }
 

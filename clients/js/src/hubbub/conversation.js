@@ -82,7 +82,7 @@ export class Conversation {
   /** @param {Payload} welcome */
   opened({ user, name = user, role = "", session = "", limits = {}, features = [], rooms = [] }) {
     Object.assign(this, { user, name, role, session, limits, features });
-    const escaped = user.replace(/[.-]/g, "\\$&");
+    const escaped = user.replace(/[^\w ]/g, "\\$&");
     this.#mention = new RegExp(`(?<![\\w.@-])@${escaped}(?![\\w-]|\\.\\w)`, "i");
     this.requests.expire();
     this.#takeRooms(rooms.filter((/** @type {unknown} */ entry) => typeof entry === "object"));
