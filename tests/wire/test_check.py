@@ -111,6 +111,10 @@ def test_what_is_wrong_is_one_line(server: ServerProcess, tls_server: ServerProc
     assert_explained(run(tmp_path, "http://localhost:99999"), "Port")
     assert_explained(run(tmp_path, server.origin, "--insecure"), "plain HTTP")
     assert_explained(run(tmp_path, server.origin, "--colour"), "--colour")
+    assert_explained(run(tmp_path, server.origin, "--token", "ey.J.x"), "--token takes NAME=JWT")
+    assert_explained(run(tmp_path, server.origin, "--token", "a=x", "--token", "b=x", "--token", "c=x"), "two users")
+    assert_explained(run(tmp_path, server.origin, "--token", "a=x", "--other", "alice"), "not both")
+    assert_explained(run(tmp_path, server.origin, "--token", "percy=ey.J.x"), "cannot log in", "percy")
     assert_explained(run(tmp_path), "URL")
 
 

@@ -42,7 +42,7 @@ JSON_BODY = "Content-Type: application/json"
 
 
 def credentials(target: Target, **changes: str) -> bytes:
-    known = target.credentials
+    known = target.login
     return json.dumps({"username": known.user, "password": known.password} | changes).encode()
 
 
@@ -104,7 +104,7 @@ def is_whole(found: object) -> bool:
 
 
 async def malformed_login(target: Target) -> None:
-    for body in (b"{", b"[]", json.dumps({"username": target.user}).encode(), b'{"password": "x"}'):
+    for body in (b"{", b"[]", json.dumps({"username": target.login.user}).encode(), b'{"password": "x"}'):
         answer = await target.ask("POST", "/login", body, body.decode(), JSON_BODY)
         target.trace.expect(answer.status == 400, "HTTP 400")
 
@@ -149,6 +149,8 @@ async def error_shape(target: Target) -> None:
 async def setup_is_closed(target: Target) -> None:
     body = json.dumps({"secret": "nonsense", "username": "check", "password": secrets.token_hex(8)}).encode()
     answer = await target.ask("POST", "/setup", body, "with a wrong secret", JSON_BODY)
+    if answer.status == 404:
+        raise NotOffered("the accounts here are made elsewhere")
     target.trace.expect(answer.status == 403, "HTTP 403")
 
 

@@ -8,7 +8,7 @@ import secrets
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypedDict, TypeVar, Unpack
 
 import httptools
@@ -20,8 +20,9 @@ from hubbub.check.outcome import Failed, NotOffered, Trace, printable
 from hubbub.check.peer import ClassicPeer, Peer, V1Peer, WatchedConnection, numbers
 from hubbub.errors import AuthError, ProtocolError
 from hubbub.sdk.session import HttpRefused, Login, ServerAddress, Session, read_answer
+from hubbub.sdk.tokens import TokenSession
 
-__all__ = ["SUBPROTOCOL", "Answer", "Target"]
+__all__ = ["SUBPROTOCOL", "Answer", "Bearer", "Target"]
 
 SUBPROTOCOL = "hubbub.v1"
 
@@ -64,6 +65,19 @@ class Answer:
         return f"HTTP {self.status} {printable(self.body)}".rstrip()
 
 
+@dataclass(frozen=True)
+class Bearer:
+    """A user of an application's own, and a token that stands for it, which nothing prints."""
+
+    user: str
+    token: str = field(repr=False)
+
+
+def session_of(server: ServerAddress, known: Login | Bearer) -> Session | TokenSession:
+    """What signs a user in."""
+    return Session(server, known) if isinstance(known, Login) else TokenSession(server, known.token)
+
+
 class Target:
     """A server, two of its users, and what is known about it.
 
@@ -81,8 +95,8 @@ class Target:
         self,
         url: str,
         tls: ssl.SSLContext | None,
-        user: Login,
-        other: Login | None = None,
+        user: Login | Bearer,
+        other: Login | Bearer | None = None,
         path: str = "/ws",
     ) -> None:
         self.server = ServerAddress(url, tls)
@@ -96,14 +110,21 @@ class Target:
         self.has_v1 = False
         self.echoes = True
         self.tokens: list[str] = []
-        self._sessions = {self.user: Session(self.server, user)}
+        self._sessions = {self.user: session_of(self.server, user)}
         if other:
-            self._sessions.setdefault(self.other, Session(self.server, other))
+            self._sessions.setdefault(self.other, session_of(self.server, other))
 
     def need_two_users(self) -> None:
         """Go on only with two accounts."""
         if self.user == self.other:
-            raise NotOffered("needs a second account: --other")
+            raise NotOffered("needs a second user: --other, or another --token")
+
+    @property
+    def login(self) -> Login:
+        """The first user's name and password, for what is about these."""
+        if not isinstance(self.credentials, Login):
+            raise NotOffered("needs a user with a password")
+        return self.credentials
 
     def room(self) -> str:
         """The name of a room that nobody is in."""

@@ -16,6 +16,7 @@ from hubbub.errors import ConfigError, HubbubError
 
 if TYPE_CHECKING:
     from hubbub.check import Report, Result, Target
+    from hubbub.check.target import Bearer
 
 __all__ = ["app"]
 
@@ -23,8 +24,8 @@ HELP = """Hold a server to the protocol, as an outside client.
 
 One line for each promise: pass, fail with what was sent and what came, or not offered. A server that does not speak
 hubbub.v1 is judged by the classic part. Exit code 0 when nothing failed, 1 when something did, 2 when there was no way
-in. Passwords are asked for, or taken from `HUBBUB_PASSWORD` and `HUBBUB_OTHER_PASSWORD`; a `--password` can be read by
-others on this machine.
+in. Passwords are asked for, or taken from `HUBBUB_PASSWORD` and `HUBBUB_OTHER_PASSWORD`; a `--password` or a `--token`
+can be read by others on this machine.
 """
 
 # The settings of the server, in hubbub.toml and the environment, are not for its clients.
@@ -41,6 +42,7 @@ def check(
     user: str = "percy",
     password: str | None = None,
     other: str | None = None,
+    token: tuple[str, ...] = (),
     path: str = "/ws",
     slow: Flag = False,
     ca_file: Path | None = None,
@@ -60,6 +62,8 @@ def check(
         Its password.
     other
         A second name, for what takes two users; without one, those checks are left out.
+    token
+        NAME=JWT, for users of an application's own, in place of names and passwords; given twice, for two users.
     path
         Where the WebSocket is.
     slow
@@ -73,7 +77,12 @@ def check(
     junit
         Write the results to this file, as JUnit XML.
     """
-    target = target_at(url, user, password, other, path, ca_file, insecure=insecure)
+    if token and (password is not None or other is not None):
+        raise ConfigError("give names with passwords, or --token for each user, and not both")
+    if token:
+        target = target_with_tokens(url, token, path, ca_file, insecure=insecure)
+    else:
+        target = target_at(url, user, password, other, path, ca_file, insecure=insecure)
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal may know few of the characters that came
     report = asyncio.run(examine(target, is_slow=slow, is_json=json))
@@ -97,6 +106,29 @@ def target_at(
         return Target(url, trusted, known, second, path)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def target_with_tokens(url: str, tokens: tuple[str, ...], path: str, ca_file: Path | None, *, insecure: bool) -> Target:
+    """What to examine, as users of an application's own."""
+    from hubbub.check import Target
+
+    if len(tokens) > 2:
+        raise ConfigError(f"the checks take two users at most, and there are {len(tokens)} times --token")
+    known = [bearer(token) for token in tokens]
+    try:
+        return Target(url, trust(url, ca_file, insecure=insecure), known[0], known[-1], path)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def bearer(text: str) -> Bearer:
+    """A user and its token, from NAME=JWT."""
+    from hubbub.check.target import Bearer
+
+    name, _, token = text.rpartition("=")  # which a name may have, and a JWT has not
+    if not name or not token:
+        raise ConfigError("--token takes NAME=JWT")  # and is not shown: it may be a whole token
+    return Bearer(name, token)
 
 
 async def examine(target: Target, *, is_slow: bool, is_json: bool) -> Report:
