@@ -281,6 +281,19 @@ test("nothing is asked before the rooms are back", () => {
   assert.equal(requests.next(0).type, "send");
 });
 
+test("what means a connection waits for no room, holds nothing up, and goes with it", () => {
+  const requests = new Requests();
+  requests.add("send", {}, "keyed", "lunch").catch(() => {});
+  requests.add("renew", {}, "connection").catch(() => {});
+  assert.deepEqual([requests.next(0).type, requests.next(0).type], ["send", "renew"]);
+  requests.drop();
+  assert.deepEqual([requests.next(0).type, requests.next(0)], ["send", null]);
+  requests.drop();
+  requests.add("join_room", {}, "connection", "lunch").catch(() => {});
+  requests.add("renew", {}, "connection").catch(() => {});
+  assert.deepEqual([requests.next(0).type, requests.next(0).type, requests.next(0)], ["join_room", "renew", null]);
+});
+
 test("a lost connection gives up what might be done twice, and keeps the rest", async () => {
   const requests = new Requests();
   const once = requests.add("vote", {}, "once");

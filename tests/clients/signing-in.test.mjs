@@ -269,8 +269,53 @@ test("what could not be renewed is tried again in what is left, and no longer", 
     throw new Error("not now");
   });
   renewal.start(100);
-  for (let second = 0; second < 200; second += 1) await tick(1_000);
-  assert.deepEqual(at, [80_000, 96_000, 100_000]);
+  for (let step = 0; step < 1_000; step += 1) await tick(200);
+  assert.deepEqual(at, [80_000, 96_000, 99_200, 100_200]);
+});
+
+test("a renewal that ends after its connection begins no other one", async (t) => {
+  const tick = onTime(t);
+  let [count, answer] = [0, null];
+  const renewal = new Renewal(() => new Promise((resolve) => ([count, answer] = [count + 1, resolve])));
+  renewal.start(10);
+  await tick(8_000);
+  renewal.stop();
+  answer(10);
+  await tick(100_000);
+  assert.equal(count, 1);
+});
+
+test("a token that is a string is not renewed, nor is any while there is no connection", async (t) => {
+  const tick = onTime(t);
+  const server = new Server();
+  server.welcome = { user: "percy", expires: 10 };
+  const once = server.client({ token: "t" });
+  await once.signIn();
+  await tick(10_000);
+  assert.deepEqual(server.socket.said, []);
+  once.close();
+  const token = tokens();
+  const chat = server.client({ token });
+  await chat.signIn();
+  server.otp = () => new Response(null, { status: 503, headers: { "Retry-After": "60" } });
+  server.socket.onclose({ code: 1006, reason: "" });
+  await tick(50_000);
+  assert.equal(token.count, 2, "one to sign in, one for the connection that did not come");
+  chat.close();
+});
+
+test("a page of the server's own asks for no cookie where the users are an application's", async () => {
+  globalThis.location = { origin: "https://chat.example" };
+  try {
+    const server = new Server();
+    const chat = server.client({ token: "t" });
+    await chat.signIn();
+    assert.deepEqual(server.asked.map(({ credentials }) => credentials), ["omit"]);
+    assert.equal(await chat.resumeSession(), false);
+    chat.close();
+  } finally {
+    delete globalThis.location;
+  }
 });
 
 test("what lasts for ever, or for months, is no trouble for timers", async (t) => {

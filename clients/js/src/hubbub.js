@@ -270,7 +270,6 @@ export class Hubbub {
   /** @param {HubbubError} error */
   #end(error) {
     this.#line.stop(error.message);
-    this.#renewal.stop();
     this.#conversation.end(error);
     this.#outbox.close();
     clearTimeout(this.#writeTimer);

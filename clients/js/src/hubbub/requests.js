@@ -15,7 +15,7 @@ const WORTH_ANOTHER_TRY = new Set(["rate_limited", "unavailable"]);
 /**
  * What becomes of a request that was written when the connection goes: it is written again with its key while the
  * server remembers that; written again, because twice is the same as once; given up; forgotten, because it meant that
- * connection; forgotten, and it has no answer at all. Those that meant a connection go before all others.
+ * connection; forgotten, and it has no answer at all. Those that mean a connection do not wait for its rooms.
  * @typedef {"keyed" | "repeatable" | "once" | "connection" | "fleeting"} Kind
  */
 
@@ -89,8 +89,8 @@ export class Requests {
     const isHeld = resuming.some(({ refusals }) => refusals === 0);
     const busy = new Set(resuming.map(({ lane }) => lane));
     for (const [index, request] of this.#waiting.entries()) {
-      const isFirst = request.kind === "connection";
-      if (!isFirst && (isHeld || busy.has(request.lane))) continue;
+      const isOfConnection = request.kind === "connection";
+      if (!isOfConnection && (isHeld || busy.has(request.lane))) continue;
       if (request.notBefore > now) {
         busy.add(request.lane);
         continue;
