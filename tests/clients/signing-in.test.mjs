@@ -281,6 +281,7 @@ test("a renewal that ends after its connection begins no other one", async (t) =
   await tick(8_000);
   renewal.stop();
   answer(10);
+  await settle();
   await tick(100_000);
   assert.equal(count, 1);
 });
