@@ -305,6 +305,42 @@ test("a token that is a string is not renewed, nor is any while there is no conn
   chat.close();
 });
 
+test("a server may be under a path, of the page's own server or of another one", async () => {
+  globalThis.location = { origin: "https://example.com" };
+  try {
+    for (const [url, expected] of [
+      ["/chat/", "https://example.com/chat/otp"],
+      ["", "https://example.com/otp"],
+      ["https://chat.example/hub", "https://chat.example/hub/otp"],
+    ]) {
+      const asked = [];
+      const fetch = async (place) => (asked.push(place), unauthorized());
+      const chat = new Hubbub(url, { fetch, WebSocket: Object, token: "t" });
+      await assert.rejects(chat.signIn(), { code: "unauthorized" });
+      assert.deepEqual(asked, [expected]);
+    }
+    assert.throws(() => new Hubbub("//chat.example", { WebSocket: Object }), TypeError);
+    assert.throws(() => new Hubbub("chat", { WebSocket: Object }), TypeError);
+  } finally {
+    delete globalThis.location;
+  }
+  assert.throws(() => new Hubbub("/chat", { WebSocket: Object }), TypeError, "there is no page");
+});
+
+test("the session of a server's own page is kept, under a path too", async () => {
+  globalThis.location = { origin: "https://example.com" };
+  try {
+    for (const [url, expected] of [["/chat", "same-origin"], ["https://example.com.evil.example", "omit"]]) {
+      const asked = [];
+      const fetch = async (place, { credentials, body }) => (asked.push([credentials, JSON.parse(body).remember]), unauthorized());
+      await assert.rejects(new Hubbub(url, { fetch, WebSocket: Object }).signIn("percy", "123"));
+      assert.deepEqual(asked, [[expected, expected === "same-origin" ? true : undefined]]);
+    }
+  } finally {
+    delete globalThis.location;
+  }
+});
+
 test("a page of the server's own asks for no cookie where the users are an application's", async () => {
   globalThis.location = { origin: "https://chat.example" };
   try {

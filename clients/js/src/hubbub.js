@@ -77,7 +77,7 @@ export class Hubbub {
   #place;
 
   /**
-   * @param {string} [url] of the server, `https://host:port`; the page's own where it is empty
+   * @param {string} [url] of the server, `https://host:port`, or its path on that of the page, which is without one
    * @param {Options} [options]
    */
   constructor(
@@ -85,12 +85,13 @@ export class Hubbub {
     { storage, name = "hubbub", token, credentials, WebSocket = globalThis.WebSocket, fetch = globalThis.fetch } = {},
   ) {
     const own = globalThis.location?.origin ?? "";
-    const base = (url || own).replace(/\/+$/, "");
+    const base = (/^(\/(?!\/)|$)/.test(url) ? own + url : url).replace(/\/+$/, "");
     if (!/^https?:\/\/[^/]/.test(base)) throw new TypeError(`${JSON.stringify(url)} is no server's URL; write https://host:port`);
     if (!WebSocket) throw new TypeError("there is no WebSocket here; pass one as an option, as that of the package ws");
     const isShared = storage !== "memory" && typeof indexedDB !== "undefined";
     // A cookie is for the server's own pages; it comes from there, and goes nowhere else.
-    this.#remembers = storage !== "memory" && base === own && token === undefined && credentials === undefined;
+    const isOwn = own !== "" && `${base}/`.startsWith(`${own}/`);
+    this.#remembers = storage !== "memory" && isOwn && token === undefined && credentials === undefined;
     this.#place = `${name} ${base}`;
     this.#session = new Session(base, (...request) => fetch(...request), this.#remembers, { token, credentials });
     this.#renewal = new Renewal(() => this.#renew());
