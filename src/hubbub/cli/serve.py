@@ -1,22 +1,19 @@
-"""Serving: in this process, as the parent of workers, or as one of them; and the hub that MODULE:HUB names."""
+"""Serving: in this process, as the parent of workers, or as one of them."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import os
 import signal
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hubbub.errors import ConfigError
+from hubbub.cli.loading import load_hub
 
 if TYPE_CHECKING:
     from hubbub.hub import Hub
     from hubbub.settings import Settings
 
-__all__ = ["load_hub", "serve_hub"]
+__all__ = ["serve_hub"]
 
 
 def serve_hub(hub: Hub | str | None, settings: Settings) -> None:
@@ -24,7 +21,8 @@ def serve_hub(hub: Hub | str | None, settings: Settings) -> None:
 
     Raises:
         ConfigError: with one line that says what is wrong and how to mend it.
-        SystemExit: with the exit code of a parent of workers, which needs no hub of its own.
+        SystemExit: with the exit code of a parent of workers, which needs no hub of its own; or with what is wrong with
+            the module of the hub.
     """
     from hubbub.inheritance import Inheritance, is_worker, legacy_of
 
@@ -43,29 +41,3 @@ def serve_hub(hub: Hub | str | None, settings: Settings) -> None:
     if not isinstance(hub, Hub):
         hub = load_hub(hub) if hub else Hub()
     serve(hub, settings, inheritance)
-
-
-def load_hub(target: str) -> Hub:
-    """The hub that `MODULE:HUB` names; the working folder is searched first.
-
-    Raises:
-        ConfigError: there is no such module, or nothing in it of that name, or that is no hub.
-    """
-    from hubbub.hub import Hub
-
-    module_name, colon, name = target.partition(":")
-    if not colon or not all(part.isidentifier() for part in [*module_name.split("."), name]):
-        raise ConfigError(f"{target!r} names no hub; write MODULE:HUB, as in votes:hub for the hub in votes.py")
-    sys.path.insert(0, str(Path.cwd()))
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise
-        raise ConfigError(f"{target}: there is no module {module_name!r} here or among the installed ones") from None
-    found = getattr(module, name, None)
-    if not isinstance(found, Hub):
-        hubs = [other for other, value in vars(module).items() if isinstance(value, Hub)]
-        hint = f"it has {', '.join(hubs)}" if hubs else "it has no hub"
-        raise ConfigError(f"{target}: {name!r} in {module_name} is no hub; {hint}")
-    return found
