@@ -142,6 +142,7 @@ class Core:
         self.wall = wall
         self.state = SERVING
         self._handlers = handlers
+        handlers.holding.clock = clock
         self.engine = engine
         self._tasks = Tasks()
         self._pump = Pump(engine, counts, clock)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import time
 import typing
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -14,6 +15,7 @@ from hubbub.acts import Act
 from hubbub.client import Client
 from hubbub.engine import Receipt
 from hubbub.events import Event, encode, encode_payload, rfc3339
+from hubbub.holding import Holding
 from hubbub.posting import Posting
 from hubbub.signatures import check_callable, name_of, takes
 from hubbub.signing_in import Check, Credentials, RequestView
@@ -51,12 +53,14 @@ class Handlers:
 
     Attributes:
         by_type: the handler of each type of event.
+        holding: times what the application registers.
         policy: the application's own answer to who may do what.
         check: the application's own answer to who signs in.
     """
 
     def __init__(self) -> None:
         self.by_type: dict[str, Handler] = {}
+        self.holding = Holding(time.monotonic)
         self.connect_hooks: list[Handle] = []
         self.disconnect_hooks: list[Handle] = []
         self.join_hooks: list[Handle] = []
@@ -70,7 +74,7 @@ class Handlers:
         Raises:
             TypeError: the annotation is no event, or the application has a handler for it already.
         """
-        tag, handler = handler_of(handle, act)
+        tag, handler = handler_of(handle, act, self.holding)
         if tag in self._of_application:
             raise TypeError(f"{tag!r} has a handler already; one event has one handler")
         self._of_application.add(tag)
@@ -99,19 +103,19 @@ class Handlers:
             TypeError: it cannot be called like that, as for those that follow.
         """
         check_callable("on_connect", hook, (CLIENT,))
-        self.connect_hooks.append(hook)
+        self.connect_hooks.append(self.holding.watched("on_connect", hook))
         return hook
 
     def on_disconnect(self, hook: H) -> H:
         """Register what is called after a client is gone."""
         check_callable("on_disconnect", hook, (CLIENT,))
-        self.disconnect_hooks.append(hook)
+        self.disconnect_hooks.append(self.holding.watched("on_disconnect", hook))
         return hook
 
     def on_join(self, hook: H) -> H:
         """Register what is called before a client enters a room."""
         check_callable("on_join", hook, (ROOM_NAME, CLIENT))
-        self.join_hooks.append(hook)
+        self.join_hooks.append(self.holding.watched("on_join", hook))
         return hook
 
     def authenticate(self, check: H) -> H:
@@ -137,19 +141,23 @@ class Handlers:
             raise TypeError("a policy is a plain function: nothing may wait between its answer and what it allows")
         if self.policy is not None:
             raise TypeError("there is a policy already; one hub has one policy")
-        self.policy = policy
+        self.policy = self.holding.watched("policy", policy)
         return policy
 
 
-def handler_of(handle: Handle, act: Act | None) -> tuple[str, Handler]:
+def handler_of(handle: Handle, act: Act | None, holding: Holding | None = None) -> tuple[str, Handler]:
     """The type of the events that a function handles, by its annotation, and the handler that it makes.
+
+    Args:
+        holding: what times its calls.
 
     Raises:
         TypeError: the annotation is no event.
     """
     event = event_type_of(handle)
     check_callable("handler", handle, (("event", event), CLIENT), least=1)
-    call = handle if takes(handle, 2) else functools.partial(without_client, handle)
+    watched = handle if holding is None else holding.watched("handler", handle)
+    call = watched if takes(handle, 2) else functools.partial(without_client, watched)
     room_field = "room" if "room" in event.__struct_fields__ else None
     handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle), room_field, act)
     return str(event.__struct_config__.tag), handler

@@ -23,6 +23,7 @@ from hubbub.engine import Engine
 from hubbub.engine.urls import make_engine, shown_url
 from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
+from hubbub.holding import Beat
 from hubbub.http.app import App, security_headers
 from hubbub.http.site import read_site, style_source
 from hubbub.http.trust import STYLE
@@ -194,7 +195,7 @@ class Service:
     def background(self) -> list[Coroutine[Any, Any, None]]:
         """What runs for as long as the service does."""
         work = [self._core.run(), expire(self._core), end_dead_sessions(self._core)]
-        work.append(self._metrics.sample(time.time))
+        work += [self._metrics.sample(time.time), Beat().run()]
         if self._settings.metrics != "off":
             work += self._metrics.background()
         if self._wheel is not None:

@@ -67,7 +67,7 @@ LAYERS = (
         "sessions",
         "unread",
     ),
-    ("connections", "posting", "client"),
+    ("connections", "holding", "posting", "client"),
     ("dialect", "accounts", "logins", "otp", "signing_in", "turns"),
     ("amending",),
     ("engine",),
