@@ -15,7 +15,19 @@ from hubbub.naming import check_room_name
 from hubbub.permissions import Permissions
 from hubbub.settings import Settings
 
-__all__ = ["install_admin"]
+__all__ = [
+    "Block",
+    "CloseRoom",
+    "DeleteRoom",
+    "Disconnect",
+    "GiveRole",
+    "Invite",
+    "ReopenRoom",
+    "Revoke",
+    "Unblock",
+    "Uninvite",
+    "install_admin",
+]
 
 
 class OfUser(msgspec.Struct, frozen=True):

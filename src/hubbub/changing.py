@@ -38,7 +38,7 @@ from hubbub.posting import Posting
 from hubbub.rooms import Rooms
 from hubbub.settings import Settings
 
-__all__ = ["install_changing"]
+__all__ = ["DeleteMessage", "EditMessage", "React", "install_changing"]
 
 MAX_SEQ = 1 << 62
 

@@ -20,7 +20,19 @@ from hubbub.recent import HISTORY, RECENT
 from hubbub.rooms import EnteredRoom, Rooms
 from hubbub.settings import Settings
 
-__all__ = ["NewMessage", "install"]
+__all__ = [
+    "ChangeRoom",
+    "History",
+    "JoinRoom",
+    "LeaveRoom",
+    "MarkRead",
+    "NewMessage",
+    "SendMessage",
+    "SetTyping",
+    "Since",
+    "WhoIsThere",
+    "install",
+]
 
 
 # More than any room will see, and what every log can count to.

@@ -14,7 +14,7 @@ from hubbub.naming import check_room_name, fold_prefix
 from hubbub.people import MAX_DISPLAY_NAME
 from hubbub.settings import Settings
 
-__all__ = ["install_following"]
+__all__ = ["Follow", "ListRooms", "ListUsers", "Mute", "Unfollow", "install_following"]
 
 # Entries to a page of a list.
 PAGE = 50

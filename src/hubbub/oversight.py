@@ -21,7 +21,7 @@ from hubbub.naming import DM
 from hubbub.permissions import Permissions
 from hubbub.samples import EVERY_S, Moment, Samples
 
-__all__ = ["Oversight", "install_oversight"]
+__all__ = ["Oversight", "ShowAudit", "ShowRooms", "ShowSessions", "ShowStats", "ShowUsers", "install_oversight"]
 
 # Of one user.
 MOST_CONNECTIONS = 100

@@ -12,7 +12,7 @@ from hubbub.events import rfc3339
 from hubbub.handlers import Handlers
 from hubbub.people import People, shown_name
 
-__all__ = ["install_people"]
+__all__ = ["GetProfile", "GetProfiles", "SetProfile", "install_people"]
 
 # Users in one request for their names.
 MAX_ASKED = 200

@@ -17,7 +17,7 @@ from hubbub.permissions import Permissions
 from hubbub.rooms import Rooms
 from hubbub.words import read_query
 
-__all__ = ["features", "install_search"]
+__all__ = ["Search", "features", "install_search"]
 
 # Searches under way or in line, of all accounts; each takes a second at most.
 MAX_SEARCHES = 16

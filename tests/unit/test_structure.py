@@ -32,7 +32,7 @@ LAYERS = (
     ("http",),
     ("wire",),
     ("testing",),
-    ("hub",),
+    ("builtin", "hub"),
     ("core", "heartbeat"),
     (
         "admin",
