@@ -26,7 +26,7 @@ CLEAN = {name: value for name, value in os.environ.items() if name != "PYTHONPAT
 @pytest.fixture(scope="session")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
-    pip(Path(sys.executable), "wheel", "--no-deps", "--wheel-dir", folder, ROOT)
+    pip("wheel", "--no-deps", "--wheel-dir", folder, ROOT)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -35,13 +35,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The bin folder of an environment with the wheel and what it depends on."""
     environment = tmp_path_factory.mktemp("installed") / "venv"
-    subprocess.run([sys.executable, "-m", "venv", environment], check=True, env=CLEAN)
-    pip(environment / "bin" / "python", "install", wheel)
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", environment], check=True, env=CLEAN)
+    pip("--python", environment / "bin" / "python", "install", wheel)
     return environment / "bin"
 
 
-def pip(python: Path, *what: str | Path) -> None:
-    command = [python, "-m", "pip", what[0], "-q", "--disable-pip-version-check", *what[1:]]
+def pip(*what: str | Path) -> None:
+    command = [sys.executable, "-m", "pip", "-q", "--disable-pip-version-check", *what]
     subprocess.run(command, check=True, env=CLEAN)
 
 
