@@ -24,7 +24,8 @@ __all__ = ["HUBBUB", "SERVE", "ServerProcess", "free_port", "running"]
 HUBBUB = (sys.executable, "-P", str(Path(__file__).with_name("program.py")))
 SERVE = (*HUBBUB, "serve")
 
-START_S = 20.0
+# Generous: it is reached only where something is broken, or the machine very busy.
+START_S = 60.0
 STOP_S = 15.0
 REQUEST_S = 5.0
 
