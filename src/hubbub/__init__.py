@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from hubbub.hub import Hub as Hub
     from hubbub.posting import Posting as Posting
     from hubbub.sdk.client import connect as connect
+    from hubbub.sdk.publisher import AsyncPublisher as AsyncPublisher
+    from hubbub.sdk.publisher import Publisher as Publisher
     from hubbub.server import serving as serving
     from hubbub.settings import Settings as Settings
     from hubbub.signing_in import Credentials as Credentials
@@ -32,6 +34,7 @@ else:
     # What is said above, for when the program runs; `tests/unit/test_imports.py` holds them to each other.
     SOURCES = {
         "Act": "hubbub.acts",
+        "AsyncPublisher": "hubbub.sdk.publisher",
         "Client": "hubbub.client",
         "CloseCode": "hubbub.errors",
         "Credentials": "hubbub.signing_in",
@@ -43,6 +46,7 @@ else:
         "NotKept": "hubbub.errors",
         "NotKnown": "hubbub.errors",
         "Posting": "hubbub.posting",
+        "Publisher": "hubbub.sdk.publisher",
         "Refused": "hubbub.errors",
         "RequestView": "hubbub.signing_in",
         "Role": "hubbub.acts",

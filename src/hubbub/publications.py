@@ -40,10 +40,12 @@ class Said(msgspec.Struct, frozen=True):
     """What a kept event says, as other programs read it.
 
     Attributes:
+        type: of the event.
         data: what was published, or the fields of an event of another type.
         tags: those of a publication; of another event, its type under `type`.
     """
 
+    type: str
     data: msgspec.Raw
     tags: dict[str, str]
 
@@ -111,7 +113,7 @@ def said_by(message: Message) -> Said:
     if message.type == Publication.tag:
         try:
             found = decode_publication(message.body)
-            return Said(found.data, found.tags)
+            return Said(message.type, found.data, found.tags)
         except msgspec.DecodeError:
             pass  # an application's own event of that type
-    return Said(msgspec.Raw(message.body), {"type": message.type})
+    return Said(message.type, msgspec.Raw(message.body), {"type": message.type})

@@ -229,7 +229,9 @@ async def test_a_publication_is_kept_and_told() -> None:
         assert history == {
             "epoch": epoch,
             "offset": 1,
-            "publications": [{"data": {"x": [1, 2.5]}, "tags": {"a": "b"}, "offset": 1, "sent": sent}],
+            "publications": [
+                {"data": {"x": [1, 2.5]}, "tags": {"a": "b"}, "offset": 1, "sent": sent, "type": "publication"}
+            ],
         }
 
 
@@ -244,6 +246,7 @@ async def test_an_event_of_the_application_is_told_as_what_it_is() -> None:
         [kept] = (await api.result("history", {"room": "news", "limit": 1}))["publications"]
         assert kept["data"] == {"option": "tea"}
         assert kept["tags"] == {"type": "tally"}
+        assert kept["type"] == "tally"
 
 
 async def test_a_message_of_the_chat_is_told_to_all_clients() -> None:
@@ -403,6 +406,7 @@ async def test_history_begins_where_it_is_asked_for() -> None:
         assert await offsets(limit=9, since={"offset": 3, "epoch": ""}) == [4, 5]
         assert await offsets(limit=2, since={"offset": 3, "epoch": epoch}, reverse=True) == [2, 1]
         assert await offsets(limit=2, since={"offset": 9, "epoch": epoch}) == []
+        assert await offsets(limit=2, since={"offset": 0, "epoch": epoch}, reverse=True) == []
         assert await offsets(limit=2, since={"offset": -4, "epoch": epoch}) == [1, 2]
         other = {"channel": "news", "limit": 1, "since": {"offset": 1, "epoch": "other"}}
         assert (await api.error("history", other))["code"] == 112

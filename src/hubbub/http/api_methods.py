@@ -174,12 +174,12 @@ class ApiMethods:
         room = self._room(scope, call.name, KeyRight.HISTORY).identity
         purse = self._spend(scope, Use.SENT)
         limit = MAX_HISTORY if call.limit < 0 else min(call.limit, MAX_HISTORY)
-        offset = max(call.since.offset, 0) if call.since is not None else 0
+        offset = max(call.since.offset, 0) if call.since is not None else None
         if not limit:
             head = await self._engine.head(room)
             messages: list[Message] = []
         else:
-            place = {"before": offset or None} if call.reverse else {"after": offset}
+            place = {"before": offset} if call.reverse else {"after": offset or 0}
             page = await self._engine.read(room, limit=limit, **place)
             head, messages = page.head, list(self._rooms.changed(room, page.messages))
         if call.since is not None and call.since.epoch not in ("", head.epoch):
@@ -325,9 +325,10 @@ def bounded(messages: list[Message]) -> list[Message]:
 
 
 def publication(message: Message) -> dict[str, Any]:
-    """A kept event, as a back-end library reads it, and when it was sent."""
+    """A kept event as a back-end library reads it, with its type and when it was sent."""
     said = said_by(message)
-    told: dict[str, Any] = {"data": said.data, "offset": message.seq, "sent": rfc3339(message.sent).decode()}
+    sent = rfc3339(message.sent).decode()
+    told: dict[str, Any] = {"data": said.data, "offset": message.seq, "sent": sent, "type": said.type}
     if message.sender is not None:
         told["info"] = {"user": message.sender, "client": ""}
     if said.tags:
