@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hubbub.events import Event as Event
     from hubbub.handle import Room as Room
     from hubbub.hub import Hub as Hub
+    from hubbub.mount.mounted import asgi as asgi
     from hubbub.posting import Posting as Posting
     from hubbub.sdk.client import connect as connect
     from hubbub.sdk.publisher import AsyncPublisher as AsyncPublisher
@@ -53,6 +54,7 @@ else:
         "Room": "hubbub.handle",
         "Settings": "hubbub.settings",
         "User": "hubbub.signing_in",
+        "asgi": "hubbub.mount.mounted",
         "connect": "hubbub.sdk.client",
         "run": "hubbub.cli",
         "serving": "hubbub.server",

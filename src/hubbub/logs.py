@@ -12,7 +12,7 @@ from typing import Any
 
 import structlog
 
-__all__ = ["configure_logging", "is_debugging"]
+__all__ = ["configure_logging", "is_debugging", "join_logging"]
 
 OURS = logging.getLogger("hubbub")
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -66,6 +66,22 @@ def configure_logging(style: str, level: str, worker: int | None = None) -> None
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
         cache_logger_on_first_use=True,
+    )
+
+
+def join_logging(level: str) -> None:
+    """Hand lines of at least `level` to the standard library's loggers, below `hubbub`: who writes them is the
+    application's to say, and so is all of it where the application has configured structlog."""
+    if structlog.is_configured():
+        return
+    OURS.setLevel(LEVELS[level])
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+    )
+    structlog.configure(
+        processors=[structlog.stdlib.filter_by_level, structlog.contextvars.merge_contextvars, show_controls, renderer],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
     )
 
 

@@ -18,8 +18,8 @@ from hubbub.hub import Hub
 from hubbub.inheritance import Inheritance, News, Order
 from hubbub.logs import configure_logging
 from hubbub.memory import keep_large_buffers_apart
-from hubbub.server import Server, serving, serving_slot
-from hubbub.service import DEMO_ACCOUNTS, DEMO_PASSWORD
+from hubbub.server import serving, serving_slot
+from hubbub.service import DEMO_ACCOUNTS, DEMO_PASSWORD, Service
 from hubbub.settings import Settings, raise_file_limit
 from hubbub.shutdown import LIMIT_S, Shutdown
 from hubbub.systemd import READY, STOPPING, notify
@@ -138,7 +138,7 @@ async def beat(inheritance: Inheritance) -> None:
         inheritance.report(News.ALIVE)
 
 
-def announce(server: Server, settings: Settings) -> None:
+def announce(server: Service, settings: Settings) -> None:
     """Tell the operator where the server listens, how to trust it, and how to get in the first time."""
     lines = [f"Hubbub {version('hubbub')} listens on {server.url}"]
     lines += [f"  others open: {link}" for link in server.links]

@@ -29,6 +29,7 @@ from hubbub.hub import Hub
 from hubbub.links import bound_addresses, link_from_here, links_for_others
 from hubbub.listening import bind
 from hubbub.memory import give_back_memory
+from hubbub.mount.mounted import mounted
 from hubbub.names import certified_names, server_names
 from hubbub.policy import is_loopback
 from hubbub.service import Service, check_sharing, engine_for
@@ -52,8 +53,11 @@ DAY_S = 24 * 3600.0
 
 
 @asynccontextmanager
-async def serving(hub: Hub, settings: Settings | None = None) -> AsyncIterator[Server]:
+async def serving(hub: Hub, settings: Settings | None = None) -> AsyncIterator[Service]:
     """Serve a hub while the block runs; then drain it, tell its clients when to come back, and stop.
+
+    A hub that was given to `hubbub.asgi` is at work there instead, and listens nowhere: for a framework that tells
+    nobody of its start.
 
     >>> async with hubbub.serving(hub, Settings(port=0)) as server:
     ...     print(server.url)
@@ -61,11 +65,18 @@ async def serving(hub: Hub, settings: Settings | None = None) -> AsyncIterator[S
     An error of the server's own that it cannot go on after cancels the block, and is raised from it.
 
     Args:
-        settings: what `hubbub serve` would be told; the defaults where none are given.
+        settings: what `hubbub serve` would be told; the defaults where none are given, and those of `hubbub.asgi`.
 
     Raises:
         ConfigError: it cannot be served like this; one line that says what is wrong and how to mend it.
     """
+    application = mounted(hub)
+    if application is not None:
+        if settings is not None:
+            raise ConfigError("this hub is mounted: its settings are those that hubbub.asgi was given")
+        async with application.at_work() as service:
+            yield service
+        return
     settings = settings or Settings()
     check_settings(settings)
     if settings.workers > 1:

@@ -98,18 +98,30 @@ class Service:
         )
         self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
         self._site = site = read_site()
-        styles = [*site.styles, style_source(STYLE)]
-        self._common = Common(security_headers(settings, styles), time.monotonic)
-        door = Door(self._core, OtpCredentials(otps), settings)
+        fixed = security_headers(settings, [*site.styles, style_source(STYLE)])
+        self._common = Common(fixed, time.monotonic)
+        self._credentials = OtpCredentials(otps)
+        door = Door(self._core, self._credentials, settings)
         self._upgrades = Upgrades(self._core, door, self._wire, self._common)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
         self._app = App(self._core, self._accounts, otps, settings, door, self._metrics, site)
         self._proxies = Proxies(settings.trusted_proxy)
+        self._draining: asyncio.Task[None] | None = None
 
     @property
     def clients(self) -> int:
         """How many clients are connected."""
         return len(self._core.clients)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine reaches it."""
+        return is_local(self._settings.host)
+
+    @property
+    def where(self) -> str:
+        """What says where it is reached, for an error."""
+        return f"--host {self._settings.host}"
 
     @asynccontextmanager
     async def at_work(self) -> AsyncIterator[None]:
@@ -138,7 +150,7 @@ class Service:
                     failed = error  # the block's own: the group of tasks would put it into a group of errors
                 finally:
                     try:
-                        await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s)
+                        await self._drained()
                         await self.stop()
                     except BaseException:
                         self.cut()
@@ -153,6 +165,17 @@ class Service:
             self._accounts.close()
             self._audit.close()
             await self._engine.close()
+
+    def drain_soon(self) -> None:
+        """Begin the drain now, before the block of `at_work` ends, which then waits for it."""
+        if self._draining is None:
+            self._draining = asyncio.get_running_loop().create_task(self._drain())
+
+    async def _drained(self) -> None:
+        await (self._drain() if self._draining is None else self._draining)
+
+    async def _drain(self) -> None:
+        await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s)
 
     # How requests come
 
@@ -177,7 +200,7 @@ class Service:
         if self._settings.demo:
             missing = [user for user in DEMO_ACCOUNTS if await self._engine.account(user) is None]
             await asyncio.gather(*(self._accounts.add(user, DEMO_PASSWORD) for user in missing))
-        elif not is_local(self._settings.host):
+        elif not self.is_local:
             await self._refuse_demo_accounts()
         if self._makes_setup and self._core.check is None:
             self.setup_secret = await self._accounts.open_setup()
@@ -186,7 +209,7 @@ class Service:
         for user in DEMO_ACCOUNTS:
             if await self._engine.account(user) and await self._accounts.is_password(user, DEMO_PASSWORD):
                 raise ConfigError(
-                    f"--host {self._settings.host}: the account {user} still has the password of --demo; "
+                    f"{self.where}: the account {user} still has the password of --demo; "
                     f"`hubbub user passwd {user}` or `hubbub user remove {user}` first"
                 )
 

@@ -31,7 +31,7 @@ from hubbub.engine import Account, Draft, Listener, Outcome
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import ConfigError, NotKept
 from hubbub.server import Server, serving
-from hubbub.service import DEMO_PASSWORD
+from hubbub.service import DEMO_PASSWORD, Service
 from hubbub.settings import Settings
 
 pytestmark = pytest.mark.anyio
@@ -75,7 +75,7 @@ def assert_nothing_is_left(bound: list[socket.socket]) -> None:
     assert not [thread for thread in hashing if thread.is_alive()]
 
 
-async def ask(server: Server, method: str, path: str, body: object = None, tls: ssl.SSLContext | None = None) -> Any:
+async def ask(server: Service, method: str, path: str, body: object = None, tls: ssl.SSLContext | None = None) -> Any:
     """One request over a connection of its own: the status, and the body if there is one."""
     reader, writer = await asyncio.open_connection(
         "127.0.0.1", server.port, ssl=tls, server_hostname="localhost" if tls else None
@@ -91,7 +91,7 @@ async def ask(server: Server, method: str, path: str, body: object = None, tls: 
 
 
 @asynccontextmanager
-async def a_client(server: Server, user: str = "percy") -> AsyncIterator[ClientConnection]:
+async def a_client(server: Service, user: str = "percy") -> AsyncIterator[ClientConnection]:
     """A WebSocket of a demo account."""
     status, body = await ask(server, "POST", "/login", {"username": user, "password": DEMO_PASSWORD})
     assert status == 200
@@ -263,6 +263,7 @@ async def test_cancelling_the_drain_stops_at_once(tmp_path: Path, bound: list[so
 
     async def serve() -> None:
         async with serving(hub, a_settings(tmp_path, demo=True)) as server:
+            assert isinstance(server, Server)
             served.append(server)
             client.set_result(await connected(server))
             await asyncio.Event().wait()
@@ -377,7 +378,7 @@ async def test_who_is_on_the_way_in_is_turned_away(
     assert_nothing_is_left(bound)
 
 
-async def connected(server: Server) -> ClientConnection:
+async def connected(server: Service) -> ClientConnection:
     """A WebSocket of percy's that outlives the server."""
     _, body = await ask(server, "POST", "/login", {"username": "percy", "password": DEMO_PASSWORD})
     url, otp = f"ws://127.0.0.1:{server.port}/ws", json.loads(body)["otp"]

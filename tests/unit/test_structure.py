@@ -23,6 +23,8 @@ LAYERS = (
     ("cli",),
     ("process", "supervisor"),
     ("server",),
+    ("uvicorn",),
+    ("mount",),
     ("service",),
     (
         *("addresses", "certs", "checks", "drain", "links", "listening", "memory", "metrics", "names", "engine.urls"),

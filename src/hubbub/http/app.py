@@ -28,7 +28,7 @@ from hubbub.signing_in import Checks
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
-__all__ = ["App", "security_headers"]
+__all__ = ["App", "is_from_here", "security_headers"]
 
 log = structlog.get_logger("hubbub.http")
 

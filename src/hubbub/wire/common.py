@@ -14,10 +14,13 @@ class Common:
     Args:
         fixed: those that do not change, each ending in CRLF.
         clock: seconds; the date is made once in each.
+
+    Attributes:
+        fixed: as given.
     """
 
     def __init__(self, fixed: bytes, clock: Callable[[], float]) -> None:
-        self._fixed = fixed
+        self.fixed = fixed
         self._clock = clock
         self._dated = b""
         self._second = -1
@@ -27,5 +30,5 @@ class Common:
         now = int(self._clock())
         if now != self._second:
             self._second = now
-            self._dated = b"Date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self._fixed)
+            self._dated = b"Date: %b\r\n%b" % (formatdate(usegmt=True).encode(), self.fixed)
         return self._dated

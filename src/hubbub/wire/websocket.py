@@ -24,7 +24,16 @@ from hubbub.wire.fragments import Fragments
 from hubbub.wire.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
 from hubbub.wire.reader import Reader, Readers
 
-__all__ = ["Receiver", "WebSocket", "WireSettings", "open_websocket"]
+__all__ = [
+    "CLOSE_TIMEOUT_S",
+    "HIGH_WATER",
+    "NO_CLOSE",
+    "End",
+    "Receiver",
+    "WebSocket",
+    "WireSettings",
+    "open_websocket",
+]
 
 log = structlog.get_logger("hubbub.wire")
 
