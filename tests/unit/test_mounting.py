@@ -130,6 +130,21 @@ async def test_settings_that_cannot_be_are_refused_at_once(tmp_path: Path) -> No
         mount(tmp_path, no_such=1)
 
 
+async def test_settings_come_from_the_environment_and_the_file_as_for_serve(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HUBBUB_MAX_MESSAGE", "10")
+    (tmp_path / "hubbub.toml").write_text("max-message = 20\nmax-rooms = 3\n")
+    chat = hubbub.asgi(Hub(), engine="memory://", data_dir=tmp_path, max_frame=2000)
+    async with chat.at_work() as service:
+        settings = service._core.settings
+        assert (settings.max_message, settings.max_rooms, settings.max_frame) == (10, 3, 2000)
+    monkeypatch.setenv("HUBBUB_MAX_MESAGE", "10")
+    with pytest.raises(ConfigError, match="HUBBUB_MAX_MESSAGE"):
+        hubbub.asgi(Hub())
+
+
 async def test_before_the_start_requests_are_answered_and_the_log_says_how(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -208,6 +223,8 @@ async def test_a_body_is_bounded(tmp_path: Path) -> None:
         assert (too_long.status, too_long.json["error"]["code"]) == (413, "too_large")
         told = await ask(chat, "POST", "/login", b"", headers={"content-length": "9" * 5000})
         assert told.status == 413
+        larger = await ask(chat, "POST", "/chat/api/info", *[b" " * 3000] * 4, root_path="/chat")
+        assert larger.status != 413, "other programs say much at once"
 
 
 async def test_a_body_that_does_not_come_is_not_waited_for(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from hubbub.checks import check_settings
+from hubbub.configuration import settings_from
 from hubbub.errors import ConfigError
 from hubbub.hub import Hub
 from hubbub.logs import join_logging
@@ -59,7 +60,7 @@ def asgi(hub: Hub, settings: Settings | None = None, /, **changes: Any) -> Mount
         ConfigError: a setting cannot be; one line that says what is wrong and how to mend it.
         TypeError: there is no such setting.
     """
-    return Mounted(hub, replace(settings or Settings(), **changes))
+    return Mounted(hub, settings_from(**changes) if settings is None else replace(settings, **changes))
 
 
 def mounted(hub: Hub) -> Mounted | None:

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, cast
 
 from hubbub.wire.denial import Denied
-from hubbub.wire.head import MAX_BODY, body_too_large
+from hubbub.wire.head import body_too_large, largest_body
 from hubbub.wire.hosts import Hosts, no_host
 from hubbub.wire.proxy import Proxies
 from hubbub.wire.request import Request, always, without_controls
@@ -112,12 +112,13 @@ async def read_body(scope: Scope, receive: Receive, within_s: float) -> bytes:
         within_s: seconds that the client may take; 0 is for ever.
 
     Raises:
-        Denied: 413 for one of more than `MAX_BODY` bytes, 408 for one that is not there in time.
+        Denied: 413 for one that is larger than its path takes, 408 for one that is not there in time.
         Left: the client has gone.
     """
+    most = largest_body(path_below(scope["path"], scope.get("root_path", "")))
     for name, value in scope["headers"]:
-        if name == b"content-length" and value.isdigit() and int(value[:20]) > MAX_BODY:
-            raise body_too_large()
+        if name == b"content-length" and value.isdigit() and int(value[:20]) > most:
+            raise body_too_large(most)
     body = bytearray()
     try:
         async with asyncio.timeout(within_s or None):
@@ -127,8 +128,8 @@ async def read_body(scope: Scope, receive: Receive, within_s: float) -> bytes:
                 if message["type"] != "http.request":
                     raise Left
                 body += message.get("body", b"")
-                if len(body) > MAX_BODY:
-                    raise body_too_large()
+                if len(body) > most:
+                    raise body_too_large(most)
                 has_more = message.get("more_body", False)
     except TimeoutError:
         raise Denied(HTTPStatus.REQUEST_TIMEOUT, "bad_request", f"no whole request in {within_s:g} s") from None
