@@ -274,6 +274,33 @@ async def test_a_page_of_another_site_is_refused_and_the_own_one_is_not(tmp_path
             assert answer.status == status, (origin, scheme)
 
 
+@pytest.mark.parametrize(
+    ("scheme", "root", "name", "path"),
+    [
+        ("http", "", "hubbub", "/"),
+        ("https", "", "__Host-hubbub", "/"),
+        ("http", "/chat", "hubbub", "/chat"),
+        ("https", "/chat", "__Secure-hubbub", "/chat"),
+        ("https", "/a;b ü", "__Secure-hubbub", "/a%3Bb%20%C3%BC"),
+    ],
+)
+async def test_the_cookie_of_a_session_is_for_the_path_of_the_hub(
+    tmp_path: Path, scheme: str, root: str, name: str, path: str
+) -> None:
+    async with a_chat(tmp_path) as (chat, _):
+        own = {"origin": f"{scheme}://chat.example"}
+        where = {"scheme": scheme, "root_path": root, "headers": own}
+        login = json.dumps({"username": "percy", "password": "123", "remember": True}).encode()
+        given = (await ask(chat, "POST", f"{root}/login", login, **where)).headers["set-cookie"]
+        assert given.startswith(f"{name}=")
+        assert f"; Path={path};" in given
+        assert ("; Secure" in given) == (scheme == "https")
+        where["headers"] = own | {"cookie": given.partition(";")[0]}
+        assert (await ask(chat, "POST", f"{root}/otp", **where)).status == 200
+        taken_back = (await ask(chat, "POST", f"{root}/logout", **where)).headers["set-cookie"]
+        assert f"{name}=; Path={path}; Max-Age=0" in taken_back
+
+
 async def test_the_address_is_what_a_trusted_proxy_says(tmp_path: Path) -> None:
     passed_on = {"x-forwarded-for": "192.0.2.7"}
     async with a_chat(tmp_path, demo=False, trusted_proxy=("10.0.0.0/8",), debug_public=False) as (chat, _):

@@ -7,14 +7,17 @@ port of this host is of the same site.
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 from hubbub.policy import is_allowed_origin
 from hubbub.settings import Settings
 from hubbub.wire.request import Request
 
 __all__ = ["Cookies", "cookies_of"]
 
-# The prefix makes a browser refuse one that was not set by this very host over https (RFC 6265bis section 4.1.3.2).
-SECURE, PLAIN = "__Host-hubbub", "hubbub"
+# The prefixes make a browser refuse one that was not set over https, and by this very host (RFC 6265bis section
+# 4.1.3).  The latter is for the whole host alone: a hub below a path has one of the former.
+SECURE, SECURE_BELOW, PLAIN = "__Host-hubbub", "__Secure-hubbub", "hubbub"
 LOOK = ("GET", "HEAD")
 
 
@@ -53,13 +56,17 @@ class Cookies:
         return cookies_of(request).get(self._name(request), "")
 
     def _line(self, request: Request, token: str, age_s: int) -> str:
-        secure = "; Secure" if self._name(request) == SECURE else ""
-        return f"{self._name(request)}={token}; Path=/; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
+        name = self._name(request)
+        secure = "" if name == PLAIN else "; Secure"
+        path = quote(request.root) or "/"
+        return f"{name}={token}; Path={path}; Max-Age={age_s}; HttpOnly; SameSite=Strict{secure}"
 
     def _name(self, request: Request) -> str:
         # What ends TLS on the way may say nothing of it; the page knows how it was loaded.
         is_https = self._is_secure(request) or (request.header("origin") or "").lower().startswith("https:")
-        return SECURE if is_https else PLAIN
+        if not is_https:
+            return PLAIN
+        return SECURE_BELOW if request.root else SECURE
 
     def _is_secure(self, request: Request) -> bool:
         return self._has_tls or request.is_secure

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 
-__all__ = ["imported", "needed", "with_specifiers", "without_comments", "without_indentation"]
+__all__ = ["imported", "needed", "resolve", "without_comments", "without_indentation"]
 
 # `import "x"`, `import ... from "x"` and `export ... from "x"`, over several lines too.
 STATEMENT = re.compile(r"""^[ \t]*(?:import|export)\b(?:[^"';]*?\bfrom)?[ \t]*(["'])([^"'\n]+)\1""", re.MULTILINE)
@@ -45,16 +45,6 @@ def needed(entry: str, modules: Mapping[str, str]) -> list[str]:
                 found[each] = None
                 waiting.append(each)
     return list(found)[1:]
-
-
-def with_specifiers(code: str, change: Callable[[str], str]) -> str:
-    """A module whose specifiers are changed by a function."""
-
-    def changed(statement: re.Match[str]) -> str:
-        start, end = (at - statement.start() for at in statement.span(2))
-        return f"{statement[0][:start]}{change(statement[2])}{statement[0][end:]}"
-
-    return STATEMENT.sub(changed, code)
 
 
 def without_comments(code: str) -> str:

@@ -3,7 +3,7 @@
 A page comes with its styles in it, so that it can be painted when it is there, and its modules are joined to one.
 Where they cannot be, it names all that it needs, so that no chain of imports has to be followed.  What it loads is
 named by a path that begins with a digest of all files: a browser keeps it for as long as nothing has changed, and asks
-for nothing.  Relative imports stay within such a path.
+for nothing.  All URLs are relative: the site may be below any path of another one, and imports stay within such a path.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from hubbub.http.joining import joined
-from hubbub.http.modules import needed, resolve, with_specifiers, without_comments, without_indentation
+from hubbub.http.modules import needed, resolve, without_comments, without_indentation
 from hubbub.http.pages import KEPT, Page, make_page
 from hubbub.http.styles import inlined, is_alone
 
@@ -36,7 +36,8 @@ MEDIA_TYPES = {
 }
 
 VERSIONED = re.compile(r"/v/([0-9a-f]{16})(/.*)")
-UNREAD = "0" * 16
+# Where pages are, for their relative URLs.
+HOME = "/index.html"
 # A module with all that it needs is below this path.
 WHOLE = "/whole"
 
@@ -100,7 +101,8 @@ def read_site(files: Mapping[str, bytes] | None = None) -> Site:
     loaded = {path: content for path, content in files.items() if not path.endswith((".html", ".webmanifest"))}
     modules = {path: without_comments(content.decode()) for path, content in loaded.items() if path.endswith(".js")}
     loaded |= joined_entries(files, modules)
-    version = version_of({path: versioned(path, loaded, modules, UNREAD) for path in loaded})
+    small = {path: smaller(path, loaded, modules) for path in loaded}
+    version = version_of(small)
     pages: dict[str, Page] = {}
     styles: list[str] = []
     for path, content in files.items():
@@ -112,10 +114,7 @@ def read_site(files: Mapping[str, bytes] | None = None) -> Site:
         elif path.endswith(".webmanifest"):
             pages[f"/{Path(path).name}"] = make_page(content, media_type)
     pages |= {path: make_page(content, MEDIA_TYPES[Path(path).suffix]) for path, content in loaded.items()}
-    kept = {
-        path: make_page(versioned(path, loaded, modules, version), MEDIA_TYPES[Path(path).suffix], KEPT)
-        for path in loaded
-    }
+    kept = {path: make_page(content, MEDIA_TYPES[Path(path).suffix], KEPT) for path, content in small.items()}
     return Site(version, pages, kept, styles)
 
 
@@ -124,7 +123,7 @@ def joined_entries(files: Mapping[str, bytes], modules: Mapping[str, str]) -> di
     found = {}
     for path, content in files.items():
         for _, attributes in tags(content.decode()) if path.endswith(".html") else ():
-            entry = attributes.get("src", "")
+            entry = resolve(attributes.get("src", ""), HOME)
             if attributes.get("type") == "module" and entry in modules:
                 whole = joined(entry, modules)
                 if whole is not None:
@@ -146,16 +145,9 @@ def version_of(files: Mapping[str, bytes]) -> str:
     return digest.hexdigest()[:16]
 
 
-def versioned(path: str, loaded: Mapping[str, bytes], modules: Mapping[str, str], version: str) -> bytes:
-    """A file as it is below `/v/VERSION`: absolute imports stay below it."""
-    if path not in modules:
-        return loaded[path]
-
-    def below(specifier: str) -> str:
-        known = specifier.startswith("/") and resolve(specifier, path) in modules
-        return f"/v/{version}{specifier}" if known else specifier
-
-    return with_specifiers(without_indentation(modules[path]), below).encode()
+def smaller(path: str, loaded: Mapping[str, bytes], modules: Mapping[str, str]) -> bytes:
+    """A file as it is below `/v/VERSION`."""
+    return without_indentation(modules[path]).encode() if path in modules else loaded[path]
 
 
 def style_source(style: str) -> str:
@@ -168,18 +160,19 @@ def dressed(page: str, loaded: Mapping[str, bytes], modules: Mapping[str, str], 
     sheets: list[str] = []
     preloads: dict[str, None] = {}
     for tag, attributes in tags(page):
-        path = attributes.get("href", "")
+        path = resolve(attributes.get("href", ""), HOME)
         if attributes.get("rel") == "stylesheet" and path in loaded and is_alone(attributes, loaded[path].decode()):
             sheets.append(inlined(loaded[path].decode(), path))
             page = re.sub(LINE.format(re.escape(tag)), "", page, count=1)
-        entry = attributes.get("src", "")
+        source = attributes.get("src", "")
+        entry = resolve(source, HOME)
         if attributes.get("type") == "module" and WHOLE + entry in loaded:
-            page = page.replace(tag, tag.replace(f'"{entry}"', f'"{WHOLE}{entry}"'))
+            page = page.replace(tag, tag.replace(f'"{source}"', f'"{WHOLE}{entry}"'))
         elif attributes.get("type") == "module" and entry in modules:
             preloads |= dict.fromkeys(needed(entry, modules))
     page = with_versions(page, loaded, version)
     style = "".join(sheets)
-    links = "".join(f'<link rel="modulepreload" href="/v/{version}{path}">\n' for path in preloads)
+    links = "".join(f'<link rel="modulepreload" href="v/{version}{path}">\n' for path in preloads)
     block = links + (f"<style>{style}</style>\n" if style else "")
     return page.replace("</head>", f"{block}</head>", 1), style
 
@@ -193,9 +186,11 @@ def tags(page: str) -> Iterator[tuple[str, dict[str, str]]]:
 def with_versions(page: str, loaded: Mapping[str, bytes], version: str) -> str:
     """A page whose tags name files by their version."""
 
+    def with_version(attribute: re.Match[str]) -> str:
+        path = resolve(attribute[2], HOME)
+        return f'{attribute[1]}="v/{version}{path}"' if path in loaded else attribute[0]
+
     def changed(tag: re.Match[str]) -> str:
-        return ATTRIBUTE.sub(
-            lambda each: f'{each[1]}="/v/{version}{each[2]}"' if each[2] in loaded else each[0], tag[0]
-        )
+        return ATTRIBUTE.sub(with_version, tag[0])
 
     return TAG.sub(changed, page)

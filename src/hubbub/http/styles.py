@@ -22,10 +22,10 @@ def is_alone(attributes: Mapping[str, str], sheet: str) -> bool:
 
 
 def inlined(sheet: str, path: str) -> str:
-    """A sheet from a path as it may stand in a page anywhere: its URLs absolute, without comments and indentation."""
+    """A sheet from a path as it may stand in a page at the root: its URLs from there, without comments and indentation."""
 
-    def absolute(url: re.Match[str]) -> str:
-        return url[0] if ABSOLUTE.match(url[2]) else f'url("{resolve(url[2], path)}")'
+    def from_root(url: re.Match[str]) -> str:
+        return url[0] if ABSOLUTE.match(url[2]) else f'url("{resolve(url[2], path)[1:]}")'
 
     bare = TEXT_OR_COMMENT.sub(lambda found: found[1] or "", sheet)
-    return URL.sub(absolute, SPACE.sub("\n", bare).strip() + "\n")
+    return URL.sub(from_root, SPACE.sub("\n", bare).strip() + "\n")

@@ -1,6 +1,6 @@
 // The page for admins: signs in with the session of the chat page, and shows one view at a time.
 
-import { Hubbub } from "/hubbub.js";
+import { Hubbub } from "../hubbub.js";
 import { audit } from "./admin-audit.js";
 import { find, tell } from "./admin-dom.js";
 import { overview } from "./admin-overview.js";
@@ -10,7 +10,7 @@ import { users } from "./admin-users.js";
 const VIEWS = { overview, users, rooms, audit };
 const EVERY_MS = 5_000;
 
-const chat = new Hubbub("", { storage: "indexeddb", name: "page" });
+const chat = new Hubbub(new URL("./", location.href).href, { storage: "indexeddb", name: "page" });
 let isOpen = false;
 
 function viewOf(hash) {

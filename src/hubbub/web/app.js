@@ -1,6 +1,6 @@
 // Puts the page together, and lets people in and out.
 
-import { Hubbub } from "/hubbub.js";
+import { Hubbub } from "../hubbub.js";
 import { Brief } from "./brief.js";
 import { drawIcons } from "./icons.js";
 import { find, setText } from "./dom.js";
@@ -15,7 +15,7 @@ import { Store } from "./store.js";
 
 const SESSION_ENDED = 4100;
 
-const chat = new Hubbub("", { storage: "indexeddb", name: "page" });
+const chat = new Hubbub(new URL("./", location.href).href, { storage: "indexeddb", name: "page" });
 const store = new Store({
   chat,
   storage: localStorage,

@@ -89,7 +89,7 @@ export class Notifier {
     const notification = new this.Notification(title, {
       body: text.length > BODY_LENGTH ? `${text.slice(0, BODY_LENGTH)}…` : text,
       tag: `hubbub ${room}`,
-      icon: "/web/icon.svg",
+      icon: "web/icon.svg",
     });
     notification.addEventListener("click", () => {
       window.focus();

@@ -179,7 +179,7 @@ function invitationForm(chat, draw) {
   const making = form([numbers, field("What it is for (optional)", note)], "Make a link", async () => {
     const body = { uses: Number(uses.value), days: Number(days.value), ...(note.value.trim() && { note: note.value.trim() }) };
     const { link_token: token } = await chat.http("/invitations", { method: "POST", body });
-    link.value = `${location.origin}/#/signup/${token}`;
+    link.value = new URL(`./#/signup/${token}`, location.href).href;
     made.hidden = false;
     setText(copy, "Copy");
     link.focus();

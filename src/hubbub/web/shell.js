@@ -313,7 +313,7 @@ export class Shell {
   }
 
   async #copyLink(room) {
-    const url = `${location.origin}/${roomPath(room)}`;
+    const url = new URL(`./${roomPath(room)}`, location.href).href;
     try {
       await navigator.clipboard.writeText(url);
       this.notice("The link is copied.");

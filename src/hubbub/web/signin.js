@@ -90,7 +90,7 @@ export class SignIn {
     this.button = make("button", { type: "submit", className: "primary" });
     this.other = make("button", { type: "button", className: "link" }, "I have an account");
     this.other.addEventListener("click", () => this.become("signin"));
-    const logo = make("img", { src: "/web/icon.svg", alt: "", width: 52, height: 52 });
+    const logo = make("img", { src: "web/icon.svg", alt: "", width: 52, height: 52 });
     const form = make(
       "form",
       { className: "card", noValidate: true },

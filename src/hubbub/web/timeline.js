@@ -1,6 +1,6 @@
 // The conversation in one room: its messages, who is typing, and the field to write in.
 
-import { react } from "/hubbub.js";
+import { react } from "../hubbub.js";
 import { Actions } from "./actions.js";
 import { Announcer } from "./announcer.js";
 import { Composer } from "./composer.js";
