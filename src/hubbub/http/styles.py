@@ -22,7 +22,7 @@ def is_alone(attributes: Mapping[str, str], sheet: str) -> bool:
 
 
 def inlined(sheet: str, path: str) -> str:
-    """A sheet from a path as it may stand in a page at the root: its URLs from there, without comments and indentation."""
+    """A sheet from a path as it may stand in a page at the root: its URLs from there, no comments and indentation."""
 
     def from_root(url: re.Match[str]) -> str:
         return url[0] if ABSOLUTE.match(url[2]) else f'url("{resolve(url[2], path)[1:]}")'
