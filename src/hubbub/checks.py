@@ -8,6 +8,7 @@ from hubbub.errors import ConfigError
 from hubbub.names import is_local, read_address
 from hubbub.rules import Rules
 from hubbub.settings import Settings
+from hubbub.signers import source_of
 from hubbub.wire.hosts import is_pattern
 from hubbub.wire.proxy import read_networks
 
@@ -29,6 +30,7 @@ def check_settings(settings: Settings) -> None:
     check_numbers(settings)
     check_proxies(settings)
     Rules(settings.permissions, settings.private_rooms)
+    check_tokens(settings)
     if settings.demo and not is_local(settings.host):
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
@@ -55,6 +57,16 @@ def check_settings(settings: Settings) -> None:
             raise ConfigError(
                 f"--allow-host {name!r}: a name is like chat.example.com, *.example.com or 192.0.2.1, without port"
             )
+
+
+def check_tokens(settings: Settings) -> None:
+    """Refuse a key that verifies nothing, and what means nothing without one."""
+    if settings.jwt_key is not None:
+        source_of(settings.jwt_key)
+        return
+    for name in ("jwt_audience", "jwt_issuer", "jwt_role_claim", "jwt_info_claim"):
+        if getattr(settings, name):
+            raise ConfigError(f"--{name.replace('_', '-')} needs --jwt-key beside it")
 
 
 def check_proxies(settings: Settings) -> None:

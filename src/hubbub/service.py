@@ -32,6 +32,7 @@ from hubbub.metrics import Metrics, folder_of
 from hubbub.names import is_local
 from hubbub.otp import OneTimePasswords
 from hubbub.settings import Settings
+from hubbub.tokens import tokens_for
 from hubbub.wire.common import Common
 from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.proxy import Proxies
@@ -100,11 +101,12 @@ class Service:
         self._site = site = read_site()
         fixed = security_headers(settings, [*site.styles, style_source(STYLE)])
         self._common = Common(fixed, time.monotonic)
-        self._credentials = OtpCredentials(otps)
+        tokens = tokens_for(settings)
+        self._credentials = OtpCredentials(otps, tokens)
         door = Door(self._core, self._credentials, settings)
         self._upgrades = Upgrades(self._core, door, self._wire, self._common)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
-        self._app = App(self._core, self._accounts, otps, settings, door, self._metrics, site)
+        self._app = App(self._core, self._accounts, otps, settings, door, self._metrics, site, tokens)
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
 

@@ -87,6 +87,23 @@ class Settings:
     private_rooms: tuple[str, ...] = ()
     """Names of rooms that need an invitation; * stands for any characters, as in team-*. Repeatable."""
 
+    jwt_key: str | None = None
+    """What a JSON Web Token that signs a user in has to be signed with: a secret of 32 bytes or more, best set in the
+    environment; a file with one, with a public key in PEM or with a JWKS; or the https URL of a JWKS."""
+
+    jwt_audience: str = ""
+    """What the claim aud of such a token has to be, or to have in it. Without it, a token that has one is refused."""
+
+    jwt_issuer: str = ""
+    """What the claim iss of such a token has to be."""
+
+    jwt_role_claim: str = ""
+    """Name of the claim with the user's role: admin, member or guest. Without it, a user has the role of its account
+    here, if there is one."""
+
+    jwt_info_claim: str = ""
+    """Name of the claim that an application finds in Client.info."""
+
     audit_log: Path | None = None
     """File with a line for each login, refusal and act of an admin. Without one, audit.log in the data folder."""
 

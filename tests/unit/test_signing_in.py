@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import jwt
 import msgspec
 import pytest
 from structlog.testing import capture_logs
@@ -19,6 +20,8 @@ from hubbub.http.app import App
 from hubbub.http.site import read_site
 from hubbub.otp import OneTimePasswords
 from hubbub.testing import Clock, Guest, Stage, at_work, in_a_line
+from hubbub.tokens import tokens_for
+from hubbub.wire.denial import Denied
 from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.request import Request, Response
 
@@ -39,11 +42,13 @@ class Reception:
 
     def __init__(self, stage: Stage) -> None:
         settings = stage.settings
+        tokens = tokens_for(settings, stage.clock)
         self.stage = stage
         self.accounts = Accounts(stage.engine, session_ttl_s=3600, max_user_name=32, clock=stage.clock)
         self.otps = OneTimePasswords(stage.engine, ttl_s=5, per_account=0, in_all=0)
-        self.door = Door(stage.core, OtpCredentials(self.otps), settings, in_a_line)
-        self.app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), read_site())
+        self.door = Door(stage.core, OtpCredentials(self.otps, tokens), settings, in_a_line)
+        site = read_site()
+        self.app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), site, tokens)
 
     async def ask(self, path: str, body: object = None, *, method: str = "POST", **headers: str) -> Response:
         sent = b"" if body is None else msgspec.json.encode(body)
@@ -54,13 +59,14 @@ class Reception:
         """A one-time password for who shows these headers."""
         return cast("str", told(await self.ask("/otp", **headers))["otp"])
 
-    async def enter(self, otp: str) -> Guest:
-        """Come in with a one-time password."""
+    async def enter(self, otp: str = "", *, protocols: str = "hubbub.v1", **more: str) -> Guest:
+        """Come in with a one-time password, if one is given, and other headers."""
         headers = {
             "host": ["chat.example"],
             "sec-websocket-version": ["13"],
             "sec-websocket-key": ["dGhlIHNhbXBsZSBub25jZQ=="],
-            "sec-websocket-protocol": [f"hubbub.v1, otp.{otp}"],
+            "sec-websocket-protocol": [f"{protocols}, otp.{otp}" if otp else protocols],
+            **{name: [value] for name, value in more.items()},
         }
         client, _ = await self.door.admit(Request("GET", "/ws", "", headers, HERE))
         guest = Guest(self.stage.core, client)
@@ -69,12 +75,14 @@ class Reception:
 
 
 @asynccontextmanager
-async def reception(check: Callable[..., Any] | None = None, hub: Hub | None = None) -> AsyncIterator[Reception]:
+async def reception(
+    check: Callable[..., Any] | None = None, hub: Hub | None = None, **settings: Any
+) -> AsyncIterator[Reception]:
     hub = hub or Hub()
     if check is not None:
         hub.authenticate(check)
     clock = Clock()
-    async with at_work(hub, engine=MemoryEngine(clock=clock, wall=clock), clock=clock) as stage:
+    async with at_work(hub, engine=MemoryEngine(clock=clock, wall=clock), clock=clock, **settings) as stage:
         here = Reception(stage)
         try:
             yield here
@@ -325,3 +333,79 @@ async def test_a_hook_at_the_entrance_sees_what_was_said_of_the_user() -> None:
         guest = await here.enter(await here.otp())
         assert seen == [("zoe", Role.ADMIN, {"id": 7})]
         assert await guest.ask("admin_disconnect", {"user": "yan"}) == {"user": "yan", "connections": 0}
+
+
+# Tokens that others have signed
+
+SECRET = "a secret that is as long as its hash"
+
+
+def signed(user: str = "zoe", **claims: object) -> str:
+    return jwt.encode({"sub": user, **claims}, SECRET, "HS256")
+
+
+async def test_a_signed_token_gets_tickets_and_opens_connections() -> None:
+    async with reception(jwt_key=SECRET, jwt_role_claim="role", jwt_info_claim="info") as here:
+        token = signed(role="guest", info={"id": 7}, exp=2000)
+        bearer = {"authorization": f"Bearer {token}"}
+        answer = told(await here.ask("/login", **bearer))
+        assert set(answer) == {"otp"}
+        guests = [
+            await here.enter(answer["otp"]),
+            await here.enter(await here.otp(**bearer)),
+            await here.enter(protocols=f"hubbub.v1, jwt.{token}"),
+            await here.enter(**bearer),
+            await here.enter(protocols="", **bearer),
+        ]
+        for guest in guests:
+            client = guest.client
+            assert (client.user, client.role, client.info) == ("zoe", Role.GUEST, {"id": 7})
+        other = await here.enter(protocols=f"hubbub.v1, jwt.{signed(exp=3000)}")
+        told(await here.ask("/logout", **bearer), 204)
+        assert [guest.close_code for guest in guests] == [4100] * 5
+        assert other.closed is None, "it is of another token"
+        with pytest.raises(Denied, match="just ended"):
+            await here.enter(**bearer)
+
+
+async def test_a_signed_token_of_no_use_is_told_why() -> None:
+    async with reception(jwt_key=SECRET) as here:
+        for path in ("/otp", "/login", "/logout", "/invitations"):
+            response = await here.ask(path, authorization=f"Bearer {signed(exp=900)}")
+            assert error_of(response, 401) == "unauthorized"
+            assert b"has expired" in response.body
+            assert response.headers["WWW-Authenticate"] == "Bearer"
+        with pytest.raises(Denied, match="has expired"):
+            await here.enter(protocols=f"hubbub.v1, jwt.{signed(exp=900)}")
+        with pytest.raises(Denied, match="cannot be read"):
+            await here.enter(protocols="hubbub.v1, jwt.guess")
+        assert error_of(await here.ask("/otp", authorization="Bearer guess"), 401) == "unauthorized"
+
+
+async def test_without_a_key_no_signed_token_is_taken() -> None:
+    async with reception() as here:
+        assert error_of(await here.ask("/otp", authorization=f"Bearer {signed()}"), 401) == "unauthorized"
+        with pytest.raises(Denied, match="one-time password"):
+            await here.enter(protocols=f"hubbub.v1, jwt.{signed()}")
+
+
+async def test_a_signed_token_of_a_blocked_account_lets_nobody_in() -> None:
+    async with reception(jwt_key=SECRET) as here:
+        await here.stage.account("percy")
+        guest = await here.enter(protocols=f"hubbub.v1, jwt.{signed('percy')}")
+        await here.stage.hub.block("percy")
+        assert guest.close_code == 4101
+        assert error_of(await here.ask("/otp", authorization=f"Bearer {signed('percy')}"), 403) == "forbidden"
+        with pytest.raises(Denied, match="blocked"):
+            await here.enter(protocols=f"hubbub.v1, jwt.{signed('percy')}")
+
+
+async def test_accounts_go_on_beside_signed_tokens_and_a_check_beside_both() -> None:
+    async with reception(jwt_key=SECRET) as here:
+        await here.accounts.add("percy", "right")
+        answer = told(await here.ask("/login", {"username": "percy", "password": "right"}))
+        assert await here.otp(authorization=f"Bearer {answer['token']}")
+    async with reception(lambda credentials: credentials.username, jwt_key=SECRET) as here:
+        assert told(await here.ask("/login", {"username": "yan"}))["token"]
+        guest = await here.enter(await here.otp(authorization=f"Bearer {signed()}"))
+        assert guest.client.user == "zoe"

@@ -70,7 +70,7 @@ LAYERS = (
         "unread",
     ),
     ("connections", "holding", "posting", "client"),
-    ("dialect", "accounts", "logins", "otp", "signing_in", "turns"),
+    ("dialect", "accounts", "logins", "otp", "signers", "signing_in", "tokens", "turns"),
     ("amending",),
     ("engine",),
     ("audit", "looks", "samples"),

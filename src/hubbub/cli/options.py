@@ -33,6 +33,7 @@ GROUPS = {
         *("account_share", "address_share", "replay_rate", "replay_burst", "limits"),
     ),
     Group("Who may do what", sort_key=5): ("permissions", "private_rooms", "audit_log"),
+    Group("Signing in", sort_key=6): (*("jwt_key", "jwt_audience", "jwt_issuer", "jwt_role_claim", "jwt_info_claim"),),
     Group("Times, in seconds", sort_key=4): (
         *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout", "drain_delay"),
     ),

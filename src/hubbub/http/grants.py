@@ -7,18 +7,26 @@ from hubbub.audit import Audit
 from hubbub.engine import Grant
 from hubbub.http.answers import HttpError
 from hubbub.http.cookies import Cookies
+from hubbub.tokens import BadToken, Tokens, is_jwt
 from hubbub.wire.request import Request
 
 __all__ = ["Grants", "bearer_token"]
 
+NO_TOKEN = "no valid token: log in, and send Authorization: Bearer <token>"  # noqa: S105  # a sentence
+
 
 class Grants:
-    """Finds out who a request is from, by its bearer token, or by the cookie of a page of the server's own."""
+    """Finds out who a request is from, by its bearer token, or by the cookie of a page of the server's own.
 
-    def __init__(self, accounts: Accounts, cookies: Cookies, audit: Audit) -> None:
+    Args:
+        tokens: reads bearer tokens that others have signed; None where none are taken.
+    """
+
+    def __init__(self, accounts: Accounts, cookies: Cookies, audit: Audit, tokens: Tokens | None = None) -> None:
         self._accounts = accounts
         self._cookies = cookies
         self._audit = audit
+        self._tokens = tokens
 
     async def of(self, request: Request) -> Grant:
         """Who the request's token stands for.
@@ -33,18 +41,31 @@ class Grants:
         return grant
 
     async def find(self, request: Request) -> Grant | None:
-        """The same; None for nobody."""
+        """The same; None for nobody.
+
+        Raises:
+            HttpError: 401 for a token that others have signed, and that stands for nobody: it says why.
+            Refused: `unavailable` where such a token cannot be judged.
+        """
         token = self.token_of(request)
+        if self._tokens is not None and is_jwt(token):
+            try:
+                return await self._tokens.grant(token)
+            except BadToken as error:
+                raise self.unauthorized(request, f"the token is refused: {error}") from None
         return await self._accounts.grant_of(token) if token else None
 
-    def unauthorized(self, request: Request) -> HttpError:
+    def unauthorized(self, request: Request, message: str = NO_TOKEN) -> HttpError:
         """What to answer a request that is from nobody, of which this takes note."""
         # The first part: what comes after it is anybody's to choose, and each act is counted by itself.
         act = f"/{request.path.split('/')[1]}"
         self._audit.refuse(act, actor="", address=request.address, outcome="unauthorized")
-        message = "no valid token: log in, and send Authorization: Bearer <token>"
         headers = {"WWW-Authenticate": "Bearer", **self.without_cookie(request)}
         return HttpError(401, "unauthorized", message, headers)
+
+    def has_signed_token(self, request: Request) -> bool:
+        """Whether a request bears a token that is not the server's own, where such are taken."""
+        return self._tokens is not None and is_jwt(bearer_token(request))
 
     def token_of(self, request: Request) -> str:
         """The token that a request bears, or has in the cookie of a page of ours; empty without one."""

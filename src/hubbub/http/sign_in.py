@@ -13,7 +13,7 @@ from hubbub.http.answers import HttpError, Route, read_body, secret, unavailable
 from hubbub.http.cookies import Cookies, cookies_of
 from hubbub.http.grants import Grants, bearer_token
 from hubbub.otp import OneTimePasswords, digest, new_secret
-from hubbub.signing_in import Checks, Credentials, RequestView, User
+from hubbub.signing_in import Checks, Credentials, RequestView
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
@@ -82,6 +82,8 @@ class SignInRoutes:
     async def _log_in(self, request: Request) -> Response:
         self._refuse_while_closed()
         self._pages.check(request)
+        if self._grants.has_signed_token(request):
+            return await self._another_otp(request)  # the token is the session
         body: LoginBody | CheckedLoginBody
         if self._checks is None:
             body = read_body(request.body, decode_login, '{"username": "...", "password": "..."}')
@@ -127,7 +129,8 @@ class SignInRoutes:
         )
         if user is None:
             return None
-        self._check_user(user)
+        if self._core.ledger.is_blocked(user.name):
+            raise blocked()
         return await self._accounts.open_session(user)
 
     async def _end_another(self, request: Request, user: str) -> None:
@@ -141,6 +144,8 @@ class SignInRoutes:
         self._refuse_while_closed()
         self._pages.check(request)
         grant = await self._grant_of(request)
+        if not grant.is_kept and self._core.ledger.is_blocked(grant.user):
+            raise blocked()
         self._accounts.recognize(grant.user, request.address)
         return secret({"otp": await self._otps.issue(grant)})
 
@@ -149,7 +154,7 @@ class SignInRoutes:
 
         Raises:
             HttpError: 401 for nobody.
-            Refused: as the application's check is refused; `forbidden` for a blocked user.
+            Refused: as the application's check is refused.
             EngineError: it cannot be told.
         """
         if self._checks is None or bearer_token(request):
@@ -160,14 +165,8 @@ class SignInRoutes:
         user = await self._checks.ask(Credentials(), view_of(request))
         if user is None:
             raise self._grants.unauthorized(request)
-        self._check_user(user)
         # The session is the application's, and nothing tells one of a user's from another.
         return Grant(user.name, digest(new_secret()), user.role, user.info, is_kept=False)
-
-    def _check_user(self, user: User) -> None:
-        """Refuse (`forbidden`) a user whose account is blocked here, whoever vouches for it."""
-        if self._core.ledger.is_blocked(user.name):
-            raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
 
     # Going
 
@@ -176,6 +175,8 @@ class SignInRoutes:
         grant = await self._grant_of(request)
         if grant.is_kept:
             await self._accounts.log_out(grant)
+        elif self._grants.has_signed_token(request):
+            self._core.sessions.sign_out(grant.user, grant.session)
         else:
             await self._core.engine.end_sessions(grant.user)
             self._core.sessions.sign_out(grant.user)
@@ -187,6 +188,11 @@ class SignInRoutes:
         """There is no use in a one-time password of a server that is going away."""
         if self._core.is_closed:
             raise unavailable("the server is restarting")
+
+
+def blocked() -> Refused:
+    """Refuse a user whose account is blocked here, whoever vouches for it."""
+    return Refused(ErrorCode.FORBIDDEN, "this account is blocked")
 
 
 def view_of(request: Request) -> RequestView:

@@ -18,12 +18,13 @@ from hubbub.client import Frame, Participant
 from hubbub.core import Core, ServiceState
 from hubbub.dialect import Dialect, dialect_of
 from hubbub.engine import Grant
-from hubbub.errors import EngineError, Refused
+from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import Places, Rate, RateLimit, is_loopback, network_of, retry_after
 from hubbub.search import features
 from hubbub.settings import Settings
+from hubbub.tokens import BadToken, Tokens
 from hubbub.wire.denial import Denied
 from hubbub.wire.frames import text_frame
 from hubbub.wire.origins import Origins
@@ -51,14 +52,25 @@ class Identification(Protocol):
 
 
 class OtpCredentials:
-    """One-time passwords, in the second subprotocol or in the URL."""
+    """One-time passwords, in the second subprotocol or in the URL; and tokens that others have signed.
 
-    def __init__(self, otps: OneTimePasswords) -> None:
+    Args:
+        tokens: reads such tokens; None where none are taken.
+    """
+
+    def __init__(self, otps: OneTimePasswords, tokens: Tokens | None = None) -> None:
         self._otps = otps
+        self._tokens = tokens
 
     async def grant(self, request: Request) -> Grant:
-        """Use the request's one-time password up."""
+        """Use the request's one-time password up, or read its token."""
         otp = otp_of(request)
+        token = token_of(request) if self._tokens is not None and otp is None else ""
+        if self._tokens is not None and token:
+            try:
+                return await self._tokens.grant(token)
+            except BadToken as error:
+                raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", f"the token is refused: {error}") from None
         grant = await self._otps.take(otp) if otp else None
         if grant is None:
             raise Denied(HTTPStatus.UNAUTHORIZED, "unauthorized", "no valid one-time password; log in for one")
@@ -72,6 +84,15 @@ def otp_of(request: Request) -> str | None:
             return offered.removeprefix("otp.")
     query = request.query_fields()
     return query["otp"][0] if "otp" in query else None
+
+
+def token_of(request: Request) -> str:
+    """The signed token that a request carries, in its subprotocols, as a browser's can, or as a bearer; or nothing."""
+    for offered in request.tokens("sec-websocket-protocol"):
+        if offered.startswith("jwt."):
+            return offered.removeprefix("jwt.")
+    scheme, _, token = (request.header("authorization") or "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else ""
 
 
 class Door:
@@ -171,6 +192,8 @@ class Door:
         except EngineError as error:
             raise unavailable(str(error)) from None
         except Refused as refused:
+            if refused.code == ErrorCode.UNAVAILABLE:
+                raise unavailable(refused.message) from None
             raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
         return client, subprotocol
 

@@ -1,0 +1,171 @@
+"""Users whom a JSON Web Token stands for (RFC 7519), signed by somebody whose signatures are believed."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jwt
+
+from hubbub.acts import Role
+from hubbub.engine import Grant
+from hubbub.errors import ErrorCode, Refused
+from hubbub.events import encode
+from hubbub.otp import digest
+from hubbub.settings import Settings
+from hubbub.signers import Key, Signers, source_of
+from hubbub.signing_in import MAX_INFO_BYTES, check_outside_name
+
+__all__ = ["LEEWAY_S", "BadToken", "Tokens", "is_jwt", "tokens_for"]
+
+MAX_TOKEN_CHARS = 8192
+
+# How far the clock of who has signed a token may be from this one.
+LEEWAY_S = 5.0
+
+# The mightiest first: of several roles that a token has, the first of these counts.
+ROLES = (Role.ADMIN, Role.MEMBER, Role.GUEST)
+
+
+class BadToken(Exception):
+    """A token stands for nobody; the text says why."""
+
+
+def is_jwt(token: str) -> bool:
+    """Whether a token looks like a JWT: the server's own have no dots."""
+    return token.count(".") == 2
+
+
+class Tokens:
+    """Reads tokens.
+
+    Args:
+        audience, issuer: what `aud` and `iss` have to be; empty for no issuer asked for, and for none in `aud`.
+        role_claim, info_claim: the claims that have a user's role and what `Client.info` begins with; empty for none.
+        wall: seconds since 1970.
+    """
+
+    def __init__(
+        self,
+        signers: Signers,
+        *,
+        audience: str = "",
+        issuer: str = "",
+        role_claim: str = "",
+        info_claim: str = "",
+        wall: Callable[[], float] = time.time,
+    ) -> None:
+        self._signers = signers
+        self._audience = audience or None
+        self._issuer = issuer or None
+        self._role_claim = role_claim
+        self._info_claim = info_claim
+        self._wall = wall
+
+    async def grant(self, token: str) -> Grant:
+        """Whom a token stands for.
+
+        Raises:
+            BadToken: nobody.
+            Refused: `unavailable` where the keys cannot be loaded.
+        """
+        claims = await self._claims(token)
+        expires_at = self._check_times(claims)
+        user = claims.get("sub")
+        if not isinstance(user, str):
+            raise BadToken("it has no `sub`, the user's name")
+        try:
+            check_outside_name(user)
+        except ValueError as error:
+            raise BadToken(f"its `sub`: {error}") from None
+        return Grant(user, digest(token), self._role(claims), self._info(claims), expires_at, is_kept=False)
+
+    async def _claims(self, token: str) -> dict[str, Any]:
+        """The claims of a token whose signature is good, and that is for this server."""
+        if len(token) > MAX_TOKEN_CHARS:
+            raise BadToken(f"it has more than {MAX_TOKEN_CHARS} characters")
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, RecursionError):
+            raise BadToken("it cannot be read") from None
+        id_ = header.get("kid")
+        try:
+            keys = await self._signers.keys_for(id_ if isinstance(id_, str) else None, str(header.get("alg")))
+        except OSError as error:
+            raise Refused(ErrorCode.UNAVAILABLE, f"{error}; try again later", 5.0) from None
+        why = BadToken("no key that is known here has signed it, or not by the algorithm that the key is for")
+        for key in keys:
+            try:
+                return self._decode(token, key)
+            except jwt.InvalidSignatureError:
+                continue
+            except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
+                raise BadToken(str(error)) from None
+        raise why
+
+    def _decode(self, token: str, key: Key) -> dict[str, Any]:
+        required = ["iss"] if self._issuer is not None else []
+        return jwt.decode(
+            token,
+            key.value,
+            algorithms=list(key.algorithms),
+            audience=self._audience,
+            issuer=self._issuer,
+            # PyJWT would ask the system for the time.
+            options={"verify_exp": False, "verify_nbf": False, "verify_iat": False, "require": required},
+        )
+
+    def _check_times(self, claims: dict[str, Any]) -> float | None:
+        """When a token expires; one that has, and one that is not to be used yet, is refused."""
+        now = self._wall()
+        expires_at, begins_at = moment(claims, "exp"), moment(claims, "nbf")
+        if begins_at is not None and now + LEEWAY_S < begins_at:
+            raise BadToken("it is not to be used yet (`nbf`)")
+        if expires_at is not None and now - LEEWAY_S >= expires_at:
+            raise BadToken("it has expired (`exp`)")
+        return expires_at
+
+    def _role(self, claims: dict[str, Any]) -> Role | None:
+        """The role that a token gives; None where it gives none that is one here."""
+        found = claims.get(self._role_claim) if self._role_claim else None
+        named = found if isinstance(found, list) else [found]
+        return next((role for role in ROLES if role.value in named), None)
+
+    def _info(self, claims: dict[str, Any]) -> dict[str, object] | None:
+        found = claims.get(self._info_claim) if self._info_claim else None
+        if found is None:
+            return None
+        info = found if isinstance(found, dict) else {self._info_claim: found}
+        if len(encode(info)) > MAX_INFO_BYTES:
+            raise BadToken(f"its `{self._info_claim}` has more than {MAX_INFO_BYTES} bytes")
+        return info
+
+
+def moment(claims: dict[str, Any], name: str) -> float | None:
+    """A claim that is a time, in seconds since 1970; None without it."""
+    found = claims.get(name)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+        raise BadToken(f"its `{name}` is no number of seconds")
+    return float(found)
+
+
+def tokens_for(settings: Settings, wall: Callable[[], float] = time.time) -> Tokens | None:
+    """What reads tokens as the settings say; None where they name no key.
+
+    Raises:
+        ConfigError: the key cannot be used.
+    """
+    if not settings.jwt_key:
+        return None
+    return Tokens(
+        Signers(source_of(settings.jwt_key)),
+        audience=settings.jwt_audience,
+        issuer=settings.jwt_issuer,
+        role_claim=settings.jwt_role_claim,
+        info_claim=settings.jwt_info_claim,
+        wall=wall,
+    )
