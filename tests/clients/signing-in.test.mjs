@@ -341,6 +341,22 @@ test("the session of a server's own page is kept, under a path too", async () =>
   }
 });
 
+test("a page of the server's own can sign in by the application's cookie, and then by a name and a password", async () => {
+  globalThis.location = { origin: "https://chat.example" };
+  try {
+    const server = new Server();
+    const chat = server.client({});
+    await chat.signIn();
+    assert.deepEqual(server.asked, [{ path: "/otp", method: "POST", token: undefined, credentials: "same-origin" }]);
+    await chat.signOut();
+    assert.equal(server.asked.length, 1);
+    await chat.signIn("percy", "123").catch(() => {});
+    assert.equal(server.asked.at(-1).path, "/login");
+  } finally {
+    delete globalThis.location;
+  }
+});
+
 test("a page of the server's own asks for no cookie where the users are an application's", async () => {
   globalThis.location = { origin: "https://chat.example" };
   try {

@@ -73,7 +73,6 @@ export class Hubbub {
   #user = "";
   #endCode = 0;
   #renewal;
-  #remembers;
   #place;
 
   /**
@@ -90,10 +89,9 @@ export class Hubbub {
     if (!WebSocket) throw new TypeError("there is no WebSocket here; pass one as an option, as that of the package ws");
     const isShared = storage !== "memory" && typeof indexedDB !== "undefined";
     // A cookie is for the server's own pages; it comes from there, and goes nowhere else.
-    const isOwn = own !== "" && `${base}/`.startsWith(`${own}/`);
-    this.#remembers = storage !== "memory" && isOwn && token === undefined && credentials === undefined;
+    const isOwn = storage !== "memory" && own !== "" && `${base}/`.startsWith(`${own}/`);
     this.#place = `${name} ${base}`;
-    this.#session = new Session(base, (...request) => fetch(...request), this.#remembers, { token, credentials });
+    this.#session = new Session(base, (...request) => fetch(...request), isOwn, { token, credentials });
     this.#renewal = new Renewal(() => this.#renew());
     this.#conversation = new Conversation((type, event) => this.#listeners.tell(type, event), {
       wake: () => this.#write(),
@@ -164,14 +162,13 @@ export class Hubbub {
 
   /**
    * Sign in, and connect. Throws `unauthorized` for a wrong name or password, `forbidden`, `rate_limited`, `unreachable`.
-   * @param {string} [user] none where there is a `token`, or `credentials`
+   * @param {string} [user] none for a user of an application's: by its `token`, or by its cookie
    * @param {string} [password]
    */
   async signIn(user = "", password = "") {
-    const { isForeign } = this.#session;
-    if (isForeign) await this.#session.enter();
-    else await this.#session.signIn(user, password);
-    await this.#begin(isForeign ? "" : user);
+    if (user) await this.#session.signIn(user, password);
+    else await this.#session.enter();
+    await this.#begin(user);
     const { state, reason } = this.#line;
     if (state === "closed") throw new HubbubError(this.#endCode === TURNED_AWAY ? "forbidden" : "closed", reason);
     // Without the name that the server knows the user by there is no outbox.
@@ -186,7 +183,7 @@ export class Hubbub {
    * @returns {Promise<boolean>} false where the user has to sign in
    */
   async resumeSession() {
-    const user = this.#remembers ? this.#remember() : null;
+    const user = this.#session.remembers ? this.#remember() : null;
     if (user === LEFT) this.#leave().catch(() => {});
     if (!user || user === LEFT) return false;
     await this.#begin(user);
@@ -202,7 +199,7 @@ export class Hubbub {
 
   // The cookie outlives a server that cannot be told; the next page tells it.
   async #leave() {
-    if (this.#remembers) this.#remember(LEFT);
+    if (this.#session.remembers) this.#remember(LEFT);
     this.#user = LEFT;
     await this.#session.signOut().catch((error) => {
       if (error.status !== 401) throw error; // it was over already
@@ -417,8 +414,8 @@ export class Hubbub {
   /** @param {Payload} welcome */
   #opened(welcome) {
     // In another tab somebody else has signed in, and the cookie is theirs now.
-    const { isForeign, isRenewable } = this.#session;
-    if ((this.#remembers || (isForeign && this.#user)) && welcome.user !== this.#user) return this.#line.end(SESSION_ENDED);
+    const { isForeign, isRenewable, remembers } = this.#session;
+    if ((remembers || (isForeign && this.#user)) && welcome.user !== this.#user) return this.#line.end(SESSION_ENDED);
     if (isForeign) {
       this.#user = welcome.user;
       this.#openOutbox();
@@ -426,7 +423,7 @@ export class Hubbub {
     if (isRenewable) this.#renewal.start(welcome.expires);
     this.#pace = new Pace(welcome.limits?.client_rate ?? 0, welcome.limits?.client_burst ?? 0);
     this.#conversation.opened(welcome);
-    if (this.#remembers) this.#remember(welcome.user);
+    if (remembers) this.#remember(welcome.user);
     this.#outbox.show(true);
     this.#outbox.flush();
     this.#write();

@@ -30,25 +30,28 @@ export class Session {
   /**
    * @param {string} base the server's URL
    * @param {typeof fetch} fetch
-   * @param {boolean} remembers whether to ask for a cookie
+   * @param {boolean} isOwn whether it is in a page of the server's own
    * @param {Way} [way]
    */
-  constructor(base, fetch, remembers, { token, credentials } = {}) {
+  constructor(base, fetch, isOwn, { token, credentials } = {}) {
     this.base = base;
     this.fetch = fetch;
-    this.remembers = remembers;
+    this.isOwn = isOwn;
     this.token = token;
-    this.credentials = credentials;
+    /** @type {RequestCredentials} */
+    this.credentials = credentials ?? (isOwn && token === undefined ? "same-origin" : "omit");
+    /** Whether the user is an application's, which signs it in and out. */
+    this.isForeign = token !== undefined || credentials !== undefined;
   }
 
-  /** Whether the users are the application's, which signs them in and out. */
-  get isForeign() {
-    return this.token !== undefined || this.credentials !== undefined;
+  /** Whether to have the session in a cookie. */
+  get remembers() {
+    return this.isOwn && !this.isForeign;
   }
 
   /** Whether a session that has run out may have been renewed by the application. */
   get isRenewable() {
-    return typeof this.token === "function" || this.credentials !== undefined;
+    return this.isForeign && typeof this.token !== "string";
   }
 
   /**
@@ -56,6 +59,7 @@ export class Session {
    * @param {string} password
    */
   async signIn(username, password) {
+    this.isForeign = false;
     const login = { username, password };
     const { otp, token } = await this.request("/login", { body: { ...login, ...(this.remembers && { remember: true }) } });
     this.#token = token ?? "";
@@ -63,8 +67,9 @@ export class Session {
     this.#ticket = { otp, at: Date.now() };
   }
 
-  /** Get in as the application's own user. */
+  /** Get in as a user of an application's, by its token or its cookie. */
   async enter() {
+    this.isForeign = true;
     const otp = await this.ticket();
     this.#ticket = { otp, at: Date.now() };
   }
@@ -87,7 +92,7 @@ export class Session {
     const ticket = this.#ticket;
     this.#ticket = null;
     if (ticket && Date.now() - ticket.at < FRESH_MS) return ticket.otp;
-    const token = this.token && (await this.newToken());
+    const token = this.isForeign && this.token && (await this.newToken());
     try {
       return (await this.request("/otp")).otp;
     } catch (error) {
@@ -136,7 +141,7 @@ export class Session {
     const headers = {};
     if (body !== undefined) headers["Content-Type"] = "application/json";
     if (this.#token) headers.Authorization = `Bearer ${this.#token}`;
-    const credentials = this.credentials ?? (this.remembers ? "same-origin" : "omit");
+    const { credentials } = this;
     const text = body === undefined ? undefined : JSON.stringify(body);
     let response;
     let answer;
