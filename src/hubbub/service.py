@@ -98,7 +98,7 @@ class Service:
             Wheel(settings.heartbeat_interval, settings.heartbeat_timeout) if settings.heartbeat_interval else None
         )
         self._wire = WireSettings(settings.max_frame, Readers(settings.max_frame), self._wheel)
-        self._site = site = read_site()
+        self._site = site = read_site(is_of_application=self._core.check is not None)
         fixed = security_headers(settings, [*site.styles, style_source(STYLE)])
         self._common = Common(fixed, time.monotonic)
         tokens = tokens_for(settings)

@@ -293,3 +293,10 @@ def test_the_icons_of_the_manifest_are_there_in_their_sizes() -> None:
         if icon["type"] == "image/png":
             assert size_of(page.plain[0].body) == icon["sizes"]
             assert len(page.plain[0].body) < 8192
+
+
+def test_pages_are_told_that_an_application_has_the_users() -> None:
+    assert "data-users" not in text_of(read_site().find("/"))
+    site = read_site(is_of_application=True)
+    assert '<html data-users="application" lang="en">' in text_of(site.find("/"))
+    assert '<html data-users="application" lang="en">' in text_of(site.find("/admin"))

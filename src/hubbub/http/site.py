@@ -88,13 +88,14 @@ def read_files() -> dict[str, bytes]:
     }
 
 
-def read_site(files: Mapping[str, bytes] | None = None) -> Site:
+def read_site(files: Mapping[str, bytes] | None = None, *, is_of_application: bool = False) -> Site:
     """The site that consists of files.
 
     `index.html` becomes `/`, another HTML file `/NAME`, a manifest `/NAME.webmanifest`; all else keeps its path.
 
     Args:
         files: what each path has; the page's own, where none are given.
+        is_of_application: whether an application has the users, which pages are told.
     """
     if files is None:
         files = read_files()
@@ -109,6 +110,8 @@ def read_site(files: Mapping[str, bytes] | None = None) -> Site:
         media_type = MEDIA_TYPES[Path(path).suffix]
         if path.endswith(".html"):
             whole, style = dressed(content.decode(), loaded, modules, version)
+            if is_of_application:
+                whole = whole.replace("<html ", '<html data-users="application" ', 1)
             pages[home_of(path)] = make_page(whole.encode(), media_type)
             styles += [style_source(style)] if style else []
         elif path.endswith(".webmanifest"):

@@ -15,6 +15,8 @@ import { Store } from "./store.js";
 
 const SESSION_ENDED = 4100;
 
+// Users may be an application's; then its cookie says who is here.
+const isTheirs = document.documentElement.dataset.users === "application";
 const chat = new Hubbub(new URL("./", location.href).href, { storage: "indexeddb", name: "page" });
 const store = new Store({
   chat,
@@ -59,7 +61,13 @@ function begin() {
 // A connection that the server has ended for good is begun anew.
 async function retry() {
   if (chat.state !== "closed") chat.retryNow();
-  else if (await chat.resumeSession()) shell.begin();
+  else if (await resume()) shell.begin();
+}
+
+// In as whoever this browser is signed in as: here, or at the application that this hub is a part of.
+async function resume() {
+  if (await chat.resumeSession()) return true;
+  return isTheirs && chat.signIn().then(() => true, () => false);
 }
 
 // Nothing of the conversation stays behind: not on the page, and not in memory.
@@ -122,7 +130,7 @@ addEventListener("storage", ({ key }) => {
   if (key === "hubbub.settings") store.reread();
 });
 document.addEventListener("visibilitychange", () => store.emit("presence"));
-find("account").addEventListener("click", () => openSettings({ chat, store, notifier, signOut }));
+find("account").addEventListener("click", () => openSettings({ chat, store, notifier, signOut, isTheirs }));
 listen({
   store,
   isActive: () => isIn,
@@ -141,7 +149,7 @@ if (!["localhost", "127.0.0.1", "[::1]"].includes(location.hostname)) setText(fi
 const secret = takeSetupSecret();
 const { route } = router;
 const isOver = await brief.isOver();
-const isResumed = await chat.resumeSession();
+const isResumed = await resume();
 if (isOver) {
   brief.end();
   if (isResumed) await chat.signOut().catch(() => {});

@@ -7,7 +7,8 @@ import { wordsOf } from "./signin.js";
 
 const NAME_LENGTH = 64;
 
-export function openSettings({ chat, store, notifier, signOut }) {
+// isTheirs: an application has the users, and with them their passwords and invitations.
+export function openSettings({ chat, store, notifier, signOut, isTheirs }) {
   const who = make("p", { className: "hint" }, `Signed in as ${chat.user}`);
   const out = make("button", { type: "button", className: "secondary" }, "Sign out");
   const keys = make("button", { type: "button", className: "secondary" }, "Keyboard shortcuts");
@@ -24,8 +25,7 @@ export function openSettings({ chat, store, notifier, signOut }) {
     ),
     part("Notifications", ...notifications(store, notifier)),
     part("Keyboard", check(store, "singleKeys", "Shortcuts of a single key (? and /)")),
-    part("Password", passwordForm(chat)),
-    invitations,
+    ...(isTheirs ? [] : [part("Password", passwordForm(chat)), invitations]),
   );
   const dialog = openDialog({ title: "Settings", className: "settings" }, body);
   out.addEventListener("click", () => {
@@ -33,7 +33,7 @@ export function openSettings({ chat, store, notifier, signOut }) {
     signOut();
   });
   keys.addEventListener("click", showShortcuts);
-  showInvitations(invitations, chat);
+  if (!isTheirs) showInvitations(invitations, chat);
   return dialog;
 }
 

@@ -75,7 +75,7 @@ export class SignIn {
     this.tagline = make("p", { className: "tagline" });
     this.error = make("p", { id: "signin-error", className: "error", hidden: true });
     this.error.setAttribute("role", "alert");
-    this.name = make("input", { id: "signin-name", name: "username", className: "input", maxLength: 64, required: true });
+    this.name = make("input", { id: "signin-name", name: "username", className: "input", maxLength: 128, required: true });
     for (const [key, value] of [["autocomplete", "username"], ["autocapitalize", "none"], ["autocorrect", "off"]]) {
       this.name.setAttribute(key, value);
     }
