@@ -45,6 +45,7 @@ from hubbub.search import install_search
 from hubbub.sessions import Sessions
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
+from hubbub.threads import HomeThread
 
 __all__ = ["Core", "Listening", "ServiceState"]
 
@@ -115,6 +116,7 @@ class Core:
         sessions: which connections which login has opened.
         dispatch: takes the clients' events.
         follows: who follows which room.
+        home: the thread that it runs in.
         ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
         people: how users are shown.
@@ -145,6 +147,7 @@ class Core:
         handlers.holding.clock = clock
         self.engine = engine
         self._tasks = Tasks()
+        self.home = HomeThread(self._tasks)
         self._pump = Pump(engine, counts, clock)
         self.ledger = Ledger(engine)
         self.permissions = Permissions(handlers, self.ledger, Rules(settings.permissions, settings.private_rooms))
@@ -201,6 +204,7 @@ class Core:
         Raises:
             EngineError: it cannot be read.
         """
+        self.home.move_in()
         await self._notices.open()
         await self.refresh_access()
 

@@ -2,6 +2,7 @@
 
 HubbubError
 ├── ConfigError      the operator asked for something impossible
+├── WrongThread      the hub was used in a thread that it does not run in
 ├── EngineError      shared state could not be reached or changed
 │   ├── NotKept      nothing of what was to be kept was
 │   ├── NotKnown     it was kept, or not: the answer did not come
@@ -45,6 +46,7 @@ __all__ = [
     "Stale",
     "Unanswered",
     "Unreachable",
+    "WrongThread",
 ]
 
 
@@ -93,6 +95,10 @@ class HubbubError(Exception):
 
 class ConfigError(HubbubError):
     """The server cannot start like this. The text is one line: what is wrong, and how to mend it."""
+
+
+class WrongThread(HubbubError):
+    """The hub was used in a thread that it does not run in; the text says what to do instead."""
 
 
 class EngineError(HubbubError):

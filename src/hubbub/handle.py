@@ -71,6 +71,7 @@ class Room:
         Raises:
             Refused: `bad_payload` for a key that is empty or too long, `rate_limited` where the sender's account has
                 added too much to the log.
+            WrongThread: the hub does not run in this thread; `hub.from_thread` is for others.
         """
         if key is not None:
             check_key(key)

@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
+import functools
 import time
-from collections.abc import Callable
-from typing import TypeVar, overload
+from collections.abc import Callable, Coroutine
+from threading import get_ident
+from typing import Any, ParamSpec, TypeVar, overload
 
 from hubbub.acts import Act, Role
 from hubbub.audit import Audit
 from hubbub.client import Client, Participant
 from hubbub.core import Core
-from hubbub.engine import Engine
+from hubbub.engine import Engine, Receipt
 from hubbub.errors import ConfigError
 from hubbub.handle import Room
 from hubbub.handlers import Handle, Handlers
 from hubbub.naming import check_room_name
+from hubbub.posting import Posting
 from hubbub.rooms import Rooms
 from hubbub.settings import Settings
+from hubbub.threads import wrong_thread
 
 __all__ = ["Hub", "put_to_work"]
 
 H = TypeVar("H", bound=Handle)
+P = ParamSpec("P")
+T = TypeVar("T")
 
 DEFAULTS = Settings()
 
@@ -219,12 +225,44 @@ class Hub:
         """Delete a room: everybody is out of it, what was said in it is gone, and its name is free."""
         await self._at_work().admin.delete_room(self.room(room).name, APPLICATION)
 
+    # Other threads
+
+    @overload
+    def from_thread(self, function: Callable[P, Posting], /, *args: P.args, **kwargs: P.kwargs) -> Receipt: ...
+
+    @overload
+    def from_thread(self, function: Callable[P, Coroutine[Any, Any, T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    @overload
+    def from_thread(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
+
+    def from_thread(self, function: Callable[P, Any], /, *args: P.args, **kwargs: P.kwargs) -> Any:
+        """Call a function in the hub's thread, from any other one, and wait for what it returns.
+
+        >>> receipt = hub.from_thread(hub.room("ops").post, alarm)
+
+        Of a coroutine function it is the result, of one that returns a `Posting` the receipt, once it is kept.  What
+        the function raises is raised here.
+
+        Raises:
+            WrongThread: this is the hub's own thread.
+            ConfigError: the hub does not run.
+            NotKnown: it has stopped meanwhile.
+        """
+        return self._running().home.call(functools.partial(function, *args, **kwargs))
+
     # Being at work
 
     def _rooms(self) -> Rooms:
         return self._at_work().rooms
 
     def _at_work(self) -> Core:
+        core = self._running()
+        if get_ident() != core.home.ident:
+            raise wrong_thread()
+        return core
+
+    def _running(self) -> Core:
         if self._core is None:
             raise ConfigError("the hub is not running: serve it with `hubbub serve MODULE:HUB` or hubbub.run(hub)")
         return self._core

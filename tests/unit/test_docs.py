@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import importlib
 import inspect
 import re
@@ -251,10 +252,10 @@ async def test_the_event_of_the_tutorial_runs(capsys: pytest.CaptureFixture[str]
 
 async def test_the_examples_of_the_page_on_writing_a_server_run() -> None:
     page = DOCS / "hub.md"
-    events, handler, room, policy, serving = examples(page)
+    events, handler, room, policy, thread, serving = examples(page)
     tally = "class Tally(Event, tag='tally'):\n    poll: str\nclass Cursor(Event, tag='cursor'):\n    at: int\n"
     heading = f"from hubbub import *\nhub = Hub()\n{tally}tally = Tally('lunch')\ncursor = Cursor(1)\n"
-    heading += "players = ['alice']\n"
+    heading += "players = ['alice']\nclass Alarm(Event, tag='alarm'):\n    text: str\n"
     names = run(f"{heading}{events}{handler}{policy}")
     async with at_work(names["hub"]) as stage:
         percy = await stage.client("percy")
@@ -264,6 +265,8 @@ async def test_the_examples_of_the_page_on_writing_a_server_run() -> None:
         # What is not kept does not wait for the log.
         assert [event["type"] for event in await percy.hear()] == ["cursor", "tally"]
         assert names["lunch"].name == "lunch"
+        exec(compiled(thread, page), names)
+        assert await asyncio.to_thread(names["sound_the_alarm"], names["Alarm"]("fire")) == 1
         for user in ("percy", "alice"):
             guest = await stage.client(user)
             await guest.join("chess")

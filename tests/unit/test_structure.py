@@ -69,7 +69,7 @@ LAYERS = (
         "sessions",
         "unread",
     ),
-    ("connections", "holding", "posting", "client"),
+    ("connections", "holding", "posting", "threads", "client"),
     ("dialect", "accounts", "logins", "otp", "signers", "signing_in", "tokens", "turns"),
     ("amending",),
     ("engine",),
