@@ -101,6 +101,7 @@ class Core:
         clock: seconds that never go back.
         wall: seconds since 1970.
         audit: what logins, refusals and the acts of admins are noted in; nowhere, without one.
+        dispatch, pump: what events go through.
 
     Attributes:
         admin: what admins do.
@@ -134,6 +135,9 @@ class Core:
         clock: Callable[[], float] = time.monotonic,
         wall: Callable[[], float] = time.time,
         audit: Audit | None = None,
+        *,
+        dispatch: type[Dispatch] = Dispatch,
+        pump: type[Pump] = Pump,
     ) -> None:
         self.budgets = Budgets(settings)
         self.audit: Audit = audit or Unwritten()
@@ -148,11 +152,11 @@ class Core:
         self.engine = engine
         self._tasks = Tasks()
         self.home = HomeThread(self._tasks)
-        self._pump = Pump(engine, counts, clock)
+        self._pump = pump(engine, counts, clock)
         self.ledger = Ledger(engine)
         self.permissions = Permissions(handlers, self.ledger, Rules(settings.permissions, settings.private_rooms))
         self.rooms = Rooms(engine, self._pump, handlers, self.permissions, settings, self._tasks, counts, clock, wall)
-        self.dispatch = Dispatch(
+        self.dispatch = dispatch(
             handlers, self.permissions, self.rooms, self._pump, self._tasks, counts, clock, self.audit
         )
         self.connections = Connections()

@@ -39,6 +39,8 @@ class Handler(msgspec.Struct, frozen=True):
         call: calls it, with the event and the client.
         room_field: the field of the event that names the room it is about, if there is one.
         act: what its client has to be allowed to do; None where nothing is asked before it is called.
+        tag: the type of its event.
+        name: what the function is called.
     """
 
     decoder: msgspec.json.Decoder[Any]
@@ -46,6 +48,8 @@ class Handler(msgspec.Struct, frozen=True):
     is_async: bool
     room_field: str | None
     act: Act | None
+    tag: str
+    name: str
 
 
 class Handlers:
@@ -159,8 +163,9 @@ def handler_of(handle: Handle, act: Act | None, holding: Holding | None = None) 
     watched = handle if holding is None else holding.watched("handler", handle)
     call = watched if takes(handle, 2) else functools.partial(without_client, watched)
     room_field = "room" if "room" in event.__struct_fields__ else None
-    handler = Handler(msgspec.json.Decoder(event), call, inspect.iscoroutinefunction(handle), room_field, act)
-    return str(event.__struct_config__.tag), handler
+    is_async, tag = inspect.iscoroutinefunction(handle), str(event.__struct_config__.tag)
+    handler = Handler(msgspec.json.Decoder(event), call, is_async, room_field, act, tag, name_of(handle))
+    return tag, handler
 
 
 def event_type_of(handler: Handle) -> type[msgspec.Struct]:

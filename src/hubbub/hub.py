@@ -12,12 +12,14 @@ from hubbub.acts import Act, Role
 from hubbub.audit import Audit
 from hubbub.client import Client, Participant
 from hubbub.core import Core
+from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine, Receipt
 from hubbub.errors import ConfigError
 from hubbub.handle import Room
 from hubbub.handlers import Handle, Handlers
 from hubbub.naming import check_room_name
 from hubbub.posting import Posting
+from hubbub.pump import Pump
 from hubbub.rooms import Rooms
 from hubbub.settings import Settings
 from hubbub.threads import wrong_thread
@@ -275,9 +277,12 @@ def put_to_work(
     clock: Callable[[], float] = time.monotonic,
     wall: Callable[[], float] = time.time,
     audit: Audit | None = None,
+    *,
+    dispatch: type[Dispatch] = Dispatch,
+    pump: type[Pump] = Pump,
 ) -> Core:
     """Give a hub an engine and settings to run with; the parts that then move its events."""
-    hub._core = Core(hub._handlers, engine, settings, clock, wall, audit)
+    hub._core = Core(hub._handlers, engine, settings, clock, wall, audit, dispatch=dispatch, pump=pump)
     return hub._core
 
 

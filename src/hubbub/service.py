@@ -18,6 +18,7 @@ from hubbub.accounts import Accounts
 from hubbub.audit import AuditFile
 from hubbub.certs import Certificate
 from hubbub.core import Core
+from hubbub.dispatch import Dispatch
 from hubbub.drain import drain
 from hubbub.engine import Engine
 from hubbub.engine.urls import make_engine, shown_url
@@ -31,6 +32,7 @@ from hubbub.hub import Hub, put_to_work
 from hubbub.metrics import Metrics, folder_of
 from hubbub.names import is_local
 from hubbub.otp import OneTimePasswords
+from hubbub.pump import Pump
 from hubbub.settings import Settings
 from hubbub.tokens import tokens_for
 from hubbub.wire.common import Common
@@ -73,6 +75,7 @@ class Service:
     certificate: Certificate | None = None
 
     def __init__(self, hub: Hub, settings: Settings, engine: Engine, *, makes_setup: bool = True) -> None:
+        dispatch, pump, app = parts_for(settings)
         self.links: list[str] = []
         self.setup_secret: str | None = None
         self._makes_setup = makes_setup
@@ -80,7 +83,7 @@ class Service:
         self._settings = settings
         self._engine = engine
         self._audit = AuditFile(settings.audit_path, time.monotonic, time.time)
-        self._core = put_to_work(hub, self._engine, settings, audit=self._audit)
+        self._core = put_to_work(hub, engine, settings, audit=self._audit, dispatch=dispatch, pump=pump)
         self._accounts = Accounts(
             self._engine,
             session_ttl_s=settings.session_ttl,
@@ -106,7 +109,7 @@ class Service:
         door = Door(self._core, self._credentials, settings)
         self._upgrades = Upgrades(self._core, door, self._wire, self._common)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
-        self._app = App(self._core, self._accounts, otps, settings, door, self._metrics, site, tokens)
+        self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site, tokens)
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
 
@@ -226,6 +229,21 @@ class Service:
         if self._wheel is not None:
             work.append(turn(self._wheel))
         return work
+
+
+def parts_for(settings: Settings) -> tuple[type[Dispatch], type[Pump], type[App]]:
+    """What events and requests go through: with spans, where the settings say so.
+
+    Raises:
+        ConfigError: there is no OpenTelemetry to make spans with.
+    """
+    if not settings.telemetry:
+        return Dispatch, Pump, App
+    try:
+        from hubbub.telemetry import TracedApp, TracedDispatch, TracedPump
+    except ModuleNotFoundError:
+        raise ConfigError("--telemetry needs OpenTelemetry: pip install 'hubbub[otel]'") from None
+    return TracedDispatch, TracedPump, TracedApp
 
 
 async def engine_for(settings: Settings) -> Engine:

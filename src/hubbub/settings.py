@@ -113,6 +113,9 @@ class Settings:
     metrics: Literal["loopback", "all", "off"] = "loopback"
     """Who is answered at /metrics: programs on this machine, everybody, or nobody."""
 
+    telemetry: bool = False
+    """Make spans of OpenTelemetry, of each event and each request; needs the extra otel."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look."""
 

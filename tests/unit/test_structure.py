@@ -29,6 +29,7 @@ LAYERS = (
     (
         *("addresses", "certs", "checks", "drain", "links", "listening", "memory", "metrics", "names", "engine.urls"),
         "shutdown",
+        "telemetry",
     ),
     ("inheritance", "occupant", "slots", "systemd"),
     ("http",),
