@@ -195,11 +195,12 @@ class Admin:
         self._follows.review(affected)
         for client in list(self._clients):
             if affected is None or client.user in affected.users:
-                self._review_user(client)
+                self.review_client(client)
             else:
                 self._rooms.review(client, [name for name in affected.rooms if name in client.joined])
 
-    def _review_user(self, client: Participant) -> None:
+    def review_client(self, client: Participant) -> None:
+        """Have a connection lose what is not its user's any more."""
         client.role = self._ledger.role_in(client)
         if self._ledger.is_blocked(client.user):
             client.close(CloseCode.KICKED, "this account is blocked")

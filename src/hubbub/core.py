@@ -29,6 +29,7 @@ from hubbub.dispatch import Dispatch
 from hubbub.engine import Engine
 from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
 from hubbub.events import encode
+from hubbub.expiry import Expiry
 from hubbub.following import Follows
 from hubbub.following_events import install_following
 from hubbub.handlers import Handlers, call_hooks
@@ -39,6 +40,7 @@ from hubbub.people import People
 from hubbub.people_events import install_people
 from hubbub.permissions import Permissions
 from hubbub.pump import Pump
+from hubbub.renewal import install_renewal
 from hubbub.rooms import Rooms
 from hubbub.rules import Rules
 from hubbub.search import install_search
@@ -46,6 +48,7 @@ from hubbub.sessions import Sessions
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 from hubbub.threads import HomeThread
+from hubbub.tokens import tokens_for
 
 __all__ = ["Core", "Listening", "ServiceState"]
 
@@ -116,6 +119,7 @@ class Core:
         rooms: who is in which room.
         sessions: which connections which login has opened.
         dispatch: takes the clients' events.
+        expiry: which connections last until a moment.
         follows: who follows which room.
         home: the thread that it runs in.
         ledger: roles, blocks, invitations and closed rooms.
@@ -124,6 +128,7 @@ class Core:
         oversight: what admins are shown.
         permissions: who may do what.
         state: how near the end it is.
+        tokens: reads tokens that others have signed; None where none are taken.
         now, wall: the clocks, as given.
     """
 
@@ -162,6 +167,8 @@ class Core:
         self.connections = Connections()
         self._notices = Notices(engine, self.rooms.heard)
         self.check = handlers.check
+        self.tokens = tokens_for(settings, wall)
+        self.expiry = Expiry(clock, wall)
         self.sessions = Sessions(engine, self._notices, self.clients, clock)
         self._direct = DirectMessages(
             engine, self._pump.gather, lambda users, room: self.follows.tell_added(users, room), self._tasks
@@ -201,6 +208,8 @@ class Core:
         install_oversight(handlers, self.oversight, self.permissions)
         install_admin(handlers, self.admin, self.permissions, settings)
         install_people(handlers, self.people)
+        if self.tokens is not None:
+            install_renewal(handlers, self.tokens, self.sessions, self.expiry, self.admin)
 
     async def open(self) -> None:
         """Take note of what the engine, which is open now, keeps; to be called before anybody connects.
@@ -271,6 +280,8 @@ class Core:
         for purse in client.purses:
             purse.connections += 1
         self.sessions.add(client)
+        if client.terms is not None:
+            self.expiry.set(client)
 
     def disconnect(self, client: Participant) -> None:
         """Forget a client whose connection is gone."""
@@ -285,6 +296,8 @@ class Core:
         self.rooms.forget(client)
         self.dispatch.forget(client)
         self.sessions.remove(client)
+        if client.terms is not None:
+            self.expiry.forget(client)
         if self._handlers.disconnect_hooks:
             self._tasks.start(self._after_disconnect(client))
 
@@ -328,6 +341,7 @@ class Core:
     def expire(self) -> None:
         """End what has had its time; to be called a few times a second."""
         self.rooms.expire()
+        self.expiry.close_expired()
         self.follows.pass_marks()
         self.budgets.forget_idle(self.now())
 

@@ -34,7 +34,6 @@ from hubbub.names import is_local
 from hubbub.otp import OneTimePasswords
 from hubbub.pump import Pump
 from hubbub.settings import Settings
-from hubbub.tokens import tokens_for
 from hubbub.wire.common import Common
 from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.proxy import Proxies
@@ -104,12 +103,11 @@ class Service:
         self._site = site = read_site(is_of_application=self._core.check is not None)
         fixed = security_headers(settings, [*site.styles, style_source(STYLE)])
         self._common = Common(fixed, time.monotonic)
-        tokens = tokens_for(settings)
-        self._credentials = OtpCredentials(otps, tokens)
+        self._credentials = OtpCredentials(otps, self._core.tokens)
         door = Door(self._core, self._credentials, settings)
         self._upgrades = Upgrades(self._core, door, self._wire, self._common)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
-        self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site, tokens)
+        self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site)
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from hubbub.client import Participant
-from hubbub.engine import Vault
+from hubbub.engine import Grant, Vault
 from hubbub.errors import CloseCode, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.notices import Notices
@@ -80,6 +80,20 @@ class Sessions:
         del of_session[client]
         if not of_session:
             del sessions[client.session]
+
+    def move(self, client: Participant, grant: Grant) -> None:
+        """Have a connection go on under another grant of its user's.
+
+        Raises:
+            Refused: `forbidden` where that has just ended.
+        """
+        if grant.session in self._ended:
+            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
+        self.remove(client)
+        client.session, client.terms = grant.session, grant
+        if grant.info:
+            client.info.update(grant.info)
+        self.add(client)
 
     def check(self, client: Participant, known_at: float) -> None:
         """Refuse (`forbidden`) a client whose session has just ended.

@@ -20,7 +20,6 @@ from hubbub.http.app import App
 from hubbub.http.site import read_site
 from hubbub.otp import OneTimePasswords
 from hubbub.testing import Clock, Guest, Stage, at_work, in_a_line
-from hubbub.tokens import tokens_for
 from hubbub.wire.denial import Denied
 from hubbub.wire.door import Door, OtpCredentials
 from hubbub.wire.request import Request, Response
@@ -42,13 +41,11 @@ class Reception:
 
     def __init__(self, stage: Stage) -> None:
         settings = stage.settings
-        tokens = tokens_for(settings, stage.clock)
         self.stage = stage
         self.accounts = Accounts(stage.engine, session_ttl_s=3600, max_user_name=32, clock=stage.clock)
         self.otps = OneTimePasswords(stage.engine, ttl_s=5, per_account=0, in_all=0)
-        self.door = Door(stage.core, OtpCredentials(self.otps, tokens), settings, in_a_line)
-        site = read_site()
-        self.app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), site, tokens)
+        self.door = Door(stage.core, OtpCredentials(self.otps, stage.core.tokens), settings, in_a_line)
+        self.app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), read_site())
 
     async def ask(self, path: str, body: object = None, *, method: str = "POST", **headers: str) -> Response:
         sent = b"" if body is None else msgspec.json.encode(body)
@@ -340,7 +337,7 @@ async def test_a_hook_at_the_entrance_sees_what_was_said_of_the_user() -> None:
 SECRET = "a secret that is as long as its hash"
 
 
-def signed(user: str = "zoe", **claims: object) -> str:
+def signed(user: str = "zoe", /, **claims: object) -> str:
     return jwt.encode({"sub": user, **claims}, SECRET, "HS256")
 
 
@@ -409,3 +406,87 @@ async def test_accounts_go_on_beside_signed_tokens_and_a_check_beside_both() -> 
         assert told(await here.ask("/login", {"username": "yan"}))["token"]
         guest = await here.enter(await here.otp(authorization=f"Bearer {signed()}"))
         assert guest.client.user == "zoe"
+
+
+# Tokens that expire
+
+
+async def enter_until(here: Reception, expires: float, **claims: object) -> Guest:
+    """Come in with a token that expires in so many seconds."""
+    return await here.enter(protocols=f"hubbub.v1, jwt.{signed(exp=here.stage.clock() + expires, **claims)}")
+
+
+async def test_a_connection_is_told_when_its_token_expires_and_is_closed_a_moment_later() -> None:
+    async with reception(jwt_key=SECRET) as here:
+        guest, by_otp = (
+            await enter_until(here, 60),
+            await here.enter(await here.otp(authorization=f"Bearer {signed(exp=1060)}")),
+        )
+        lasting = await here.enter(protocols=f"hubbub.v1, jwt.{signed()}")
+        welcomes = [each.take()[0]["payload"] for each in (guest, by_otp, lasting)]
+        assert [welcome.get("expires") for welcome in welcomes] == [60, 60, None]
+        await here.stage.pass_time(64.9)
+        assert (guest.closed, by_otp.closed) == (None, None)
+        await here.stage.pass_time(0.1)
+        assert guest.closed == by_otp.closed == (4100, "the token has expired")
+        await here.stage.pass_time(1e9)
+        assert lasting.closed is None
+
+
+async def test_another_token_of_the_user_renews_a_connection() -> None:
+    async with reception(jwt_key=SECRET, jwt_role_claim="role", jwt_info_claim="info") as here:
+        guest = await enter_until(here, 60, role="admin", info={"team": "sales"})
+        token = signed(exp=1600, role="guest", info={"floor": 3})
+        assert await guest.ask("renew", {"token": token}) == {"expires": 600}
+        assert (guest.client.role, guest.client.info) == (Role.GUEST, {"team": "sales", "floor": 3})
+        await here.stage.pass_time(604.9)
+        assert guest.closed is None
+        assert await guest.ask("renew", {"token": signed(exp=1601)}) == {"expires": 0}
+        await here.stage.pass_time(1)
+        assert guest.closed is None
+        assert await guest.ask("renew", {"token": signed()}) == {}
+        await here.stage.pass_time(1e9)
+        assert guest.closed is None
+        last = signed(exp=2e9)
+        await guest.ask("renew", {"token": last})
+        told(await here.ask("/logout", authorization=f"Bearer {last}"), 204)
+        assert guest.close_code == 4100, "it lives by the last token"
+
+
+async def test_what_renews_nothing_is_refused_and_changes_nothing() -> None:
+    async with reception(lambda _credentials: "zoe", jwt_key=SECRET) as here:
+        guest = await enter_until(here, 60)
+        for token, why in (
+            (signed("yan"), "another user"),
+            (signed(exp=900), "has expired"),
+            ("guess", "cannot be read"),
+        ):
+            with pytest.raises(Refused, match=why) as refused:
+                await guest.ask("renew", {"token": token})
+            assert refused.value.code == "forbidden"
+        by_login = await here.enter(told(await here.ask("/login", {"username": "zoe"}))["otp"])
+        with pytest.raises(Refused, match="does not last by a token"):
+            await by_login.ask("renew", {"token": signed()})
+        ended = signed(exp=5000)
+        told(await here.ask("/logout", authorization=f"Bearer {ended}"), 204)
+        with pytest.raises(Refused, match="just ended"):
+            await guest.ask("renew", {"token": ended})
+        await here.stage.pass_time(65)
+        assert guest.close_code == 4100
+
+
+async def test_connections_that_are_gone_do_not_pile_up() -> None:
+    async with reception(jwt_key=SECRET) as here:
+        token = signed(exp=1e9)
+        for _ in range(200):
+            (await here.enter(protocols=f"hubbub.v1, jwt.{token}")).hang_up()
+        expiry = here.stage.core.expiry
+        assert not expiry._ends
+        assert len(expiry._heap) <= 65
+
+
+async def test_without_a_key_renewing_is_an_event_like_any_other() -> None:
+    async with reception() as here:
+        guest = await here.stage.client("zoe")
+        with pytest.raises(Refused, match="unknown_type"):
+            await guest.ask("renew", {"token": signed()})

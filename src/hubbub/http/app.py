@@ -25,7 +25,6 @@ from hubbub.policy import is_loopback
 from hubbub.ration import Ration
 from hubbub.settings import Settings
 from hubbub.signing_in import Checks
-from hubbub.tokens import Tokens
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
@@ -101,7 +100,6 @@ class App:
         entrance: knows who would be let in.
         metrics: tells what was counted.
         site: the pages and their files.
-        tokens: reads tokens that others have signed; None where none are taken.
     """
 
     def __init__(
@@ -113,7 +111,6 @@ class App:
         entrance: Entrance,
         metrics: Countings,
         site: Site,
-        tokens: Tokens | None = None,
     ) -> None:
         self._core = core
         self._site = site
@@ -122,7 +119,7 @@ class App:
         self._accounts = accounts
         self._settings = settings
         cookies = Cookies(settings, accounts.session_ttl_s)
-        grants = Grants(accounts, cookies, core.audit, tokens)
+        grants = Grants(accounts, cookies, core.audit, core.tokens)
         self._checks = Checks(core.check, settings.workers) if core.check is not None else None
         self._pages = Origins(settings, core.now)
         self._stripped = Ration(STRIPPED_LINES, STRIPPED_EVERY_S)

@@ -235,6 +235,8 @@ class Door:
         role = self._core.ledger.role_in(client).encode()
         session = secrets.token_hex(8).encode()
         head = b'{"user":%b,"name":%b,"role":"%b","session":"%b",' % (encode(user), encode(name), role, session)
+        if client.terms is not None and client.terms.expires_at is not None:
+            head += b'"expires":%b,' % encode(round(max(0.0, client.terms.expires_at - self._core.wall()), 3))
         # Users of an application's are invited by the application.
         may_invite = self._core.check is None and self._core.permissions.may_invite(user, Role.MEMBER)
         return head + (self._welcome_of_inviter if may_invite else self._welcome)
