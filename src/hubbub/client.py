@@ -197,6 +197,12 @@ class Participant(Client):
         else:
             self._closing = (code, reason)
 
+    def turn_away(self, reason: str) -> None:
+        """Let the connection, which is not there yet, be for nothing but the reason that it ends for."""
+        self._unsent = []
+        self.write = discard
+        self._closing = (CloseCode.TURNED_AWAY, reason)
+
     def pause(self) -> None:
         """Stop reading from the connection for a while."""
         if self.socket is not None and not self._is_paused:

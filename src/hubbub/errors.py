@@ -87,6 +87,7 @@ class CloseCode(IntEnum):
     SESSION_ENDED = 4100
     KICKED = 4101
     FLOODING = 4102
+    TURNED_AWAY = 4103
 
 
 class HubbubError(Exception):

@@ -104,7 +104,9 @@ class Hub:
         return self._handlers.authenticate(check)
 
     def on_connect(self, hook: H) -> H:
-        """Call `hook(client)` before a connection is accepted; raise `Refused` in it to answer 403 instead.
+        """Call `hook(client)` before a connection is accepted; raise `Refused` in it to turn the client away.
+
+        A v1 client is told the message (4103), a classic one is answered 403; either is answered 503 for `unavailable`.
 
         Raises:
             TypeError: the hook cannot be called like that, as for the other hooks.

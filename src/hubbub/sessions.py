@@ -18,12 +18,19 @@ from hubbub.errors import CloseCode, ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.notices import Notices
 
-__all__ = ["Sessions"]
+__all__ = ["JustEnded", "Sessions"]
 
 # No connection takes longer from taking its one-time password to being one of the hub's clients.
 SESSION_RACE_S = 60.0
 
 SIGNED_OUT = "signed_out"
+
+
+class JustEnded(Refused):
+    """A session has ended while a connection by it was on its way."""
+
+    def __init__(self) -> None:
+        super().__init__(ErrorCode.FORBIDDEN, "this session has just ended")
 
 
 class SignedOut(msgspec.Struct, omit_defaults=True):
@@ -88,7 +95,7 @@ class Sessions:
             Refused: `forbidden` where that has just ended.
         """
         if grant.session in self._ended:
-            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
+            raise JustEnded
         self.remove(client)
         client.session, client.terms = grant.session, grant
         if grant.info:
@@ -104,7 +111,7 @@ class Sessions:
         if client.session in self._ended or (
             client.terms is not None and not is_kept(client) and self._revoked.get(client.user, -math.inf) >= known_at
         ):
-            raise Refused(ErrorCode.FORBIDDEN, "this session has just ended")
+            raise JustEnded
 
     # Ends
 

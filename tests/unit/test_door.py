@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import structlog
 
-from hubbub import Client, CloseCode, Hub, Refused, budgets
+from hubbub import Client, CloseCode, Event, Hub, Refused, budgets
 from hubbub.client import Participant
 from hubbub.dialect import CLASSIC, V1
 from hubbub.engine import Grant
@@ -116,6 +116,10 @@ class Line(asyncio.Transport):
 
     def abort(self) -> None:
         self.ended = "aborted"
+
+
+class Farewell(Event, tag="farewell"):
+    text: str
 
 
 class Shaky(MemoryEngine):
@@ -561,12 +565,64 @@ async def test_a_hook_keeps_a_client_out() -> None:
             raise Refused("banned", "not you")
 
     async with entrance(hub, max_clients=1) as here:
-        line = await here.knock("mallory")
+        line = await here.ask(request(await here.otp("mallory"), protocols=""))
         assert line.status == 403
         assert line.error == {"code": "banned", "message": "not you"}
         assert here.clients == []
         await here.assert_has_place()
         assert seen == ["mallory", "the next one"]
+
+
+@pytest.mark.parametrize("reason", ["not you", "ä" * 200, ""])
+async def test_a_v1_client_is_told_why_it_is_kept_out(reason: str) -> None:
+    hub = Hub()
+    left = []
+
+    @hub.on_connect
+    def nobody(client: Client) -> None:
+        if client.user == "mallory":
+            client.send(Farewell(text="never heard"))
+            raise Refused("banned", reason)
+
+    @hub.on_disconnect
+    def note(client: Client) -> None:
+        left.append(client.user)
+
+    async with entrance(hub, max_clients=1) as here:
+        line = await here.knock("mallory")
+        assert line.status == 101
+        told = reason.encode()[:122] if "ä" in reason else reason.encode()
+        assert line.writes[1:] == [b"\x88" + pack("!BH", len(told) + 2, 4103) + told]
+        assert here.clients == []
+        line.say(b'{"type":"join_room","id":1,"payload":{"room":"lunch"}}')
+        await here.stage.settle()
+        assert len(line.writes) == 2, "it is not listened to"
+        line.hang_up()
+        await here.assert_has_place()
+        await here.stage.settle()
+        assert left == ["the next one"]
+
+
+async def test_a_v1_client_whose_account_is_blocked_on_its_way_in_is_told_so() -> None:
+    async with entrance() as here:
+        await here.stage.account("percy")
+        otp = await here.otp()
+        here.core.ledger.access.blocked.add("percy")
+        line = await here.ask(request(otp))
+        assert line.writes[1][2:] == pack("!H", 4103) + b"this account is blocked"
+
+
+async def test_a_refusal_for_now_is_one_to_come_back_from() -> None:
+    hub = Hub()
+
+    @hub.on_connect
+    def later(_client: Client) -> None:
+        raise Refused("unavailable", "the database is away")
+
+    async with entrance(hub) as here:
+        line = await here.knock()
+        assert line.status == 503
+        assert line.error["message"] == "the database is away"
 
 
 @pytest.mark.parametrize("error", [ZeroDivisionError("of secrets"), asyncio.CancelledError()])

@@ -407,11 +407,14 @@ async def test_a_hook_may_refuse_and_may_fail(tmp_path: Path) -> None:
 
     chat = mount(tmp_path, hub)
     async with chat.at_work() as service:
-        for user, status in (("percy", 403), ("alice", 500)):
-            offered = ["hubbub.v1", f"otp.{await ticket(chat, user)}"]
+        for user, protocols, status in (("percy", [], 403), ("alice", ["hubbub.v1"], 500)):
+            offered = [*protocols, f"otp.{await ticket(chat, user)}"]
             socket = await AsgiSocket(chat, subprotocols=offered).opened()
             assert socket.refused is not None
             assert socket.refused.status == status
+        socket = AsgiSocket(chat, subprotocols=["hubbub.v1", f"otp.{await ticket(chat)}"])
+        await socket.task
+        assert (socket.refused, socket.closed) == (None, (4103, "not you"))
         assert service._upgrades.door.places._taken == 0
 
 

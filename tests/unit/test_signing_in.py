@@ -393,8 +393,9 @@ async def test_a_signed_token_of_a_blocked_account_lets_nobody_in() -> None:
         await here.stage.hub.block("percy")
         assert guest.close_code == 4101
         assert error_of(await here.ask("/otp", authorization=f"Bearer {signed('percy')}"), 403) == "forbidden"
-        with pytest.raises(Denied, match="blocked"):
-            await here.enter(protocols=f"hubbub.v1, jwt.{signed('percy')}")
+        turned_away = await here.enter(protocols=f"hubbub.v1, jwt.{signed('percy')}")
+        assert turned_away.closed == (4103, "this account is blocked")
+        assert turned_away.take() == []
 
 
 async def test_accounts_go_on_beside_signed_tokens_and_a_check_beside_both() -> None:

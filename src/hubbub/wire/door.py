@@ -12,6 +12,8 @@ import secrets
 from http import HTTPStatus
 from typing import Protocol
 
+import structlog
+
 from hubbub.acts import Role
 from hubbub.budgets import Purses, Use, take_one
 from hubbub.client import Frame, Participant
@@ -23,6 +25,7 @@ from hubbub.events import encode
 from hubbub.otp import OneTimePasswords
 from hubbub.policy import Places, Rate, RateLimit, is_loopback, network_of, retry_after
 from hubbub.search import features
+from hubbub.sessions import JustEnded
 from hubbub.settings import Settings
 from hubbub.tokens import BadToken, Tokens
 from hubbub.wire.denial import Denied
@@ -31,6 +34,8 @@ from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request
 
 __all__ = ["RETRY_AFTER_S", "Door", "Identification", "OtpCredentials", "otp_of", "unavailable"]
+
+log = structlog.get_logger("hubbub.wire")
 
 PATHS = ("/ws", "/")
 # Connections of one account after which it gets none of the last places: those are for others.
@@ -179,8 +184,11 @@ class Door:
     async def admit(self, request: Request) -> tuple[Participant, str | None]:
         """Find out who a client is and let it in; the client, and the subprotocol to answer.
 
+        A client of the hub's that it refuses is closed already, for that reason: browsers tell a page nothing of any
+        other refusal.
+
         Raises:
-            Denied: it stands for nobody, or the hub refuses it.
+            Denied: it stands for nobody, or the hub refuses it and its dialect knows no reasons.
         """
         dialect, subprotocol = dialect_of(request.tokens("sec-websocket-protocol"))
         known_at = self._core.now()
@@ -188,14 +196,29 @@ class Door:
             grant = await self._credentials.grant(request)
             client = self._new_client(grant, dialect, request)
             greeting = await self._greeting(client) if dialect.is_greeted else b""
-            await self._core.connect(client, greeting, known_at)
+            try:
+                await self._core.connect(client, greeting, known_at)
+            except Refused as refused:
+                self._turn_away(client, refused)
         except EngineError as error:
             raise unavailable(str(error)) from None
         except Refused as refused:
-            if refused.code == ErrorCode.UNAVAILABLE:
-                raise unavailable(refused.message) from None
-            raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
+            raise unavailable(refused.message) from None
         return client, subprotocol
+
+    def _turn_away(self, client: Participant, refused: Refused) -> None:
+        """Have a client that the hub refuses told why, as far as its dialect can.
+
+        Raises:
+            Denied: its dialect cannot, or it may come back by another way.
+        """
+        if refused.code == ErrorCode.UNAVAILABLE:
+            raise unavailable(refused.message) from None
+        if isinstance(refused, JustEnded) or not client.dialect.is_greeted:
+            raise Denied(HTTPStatus.FORBIDDEN, refused.code, refused.message) from None
+        client.turn_away(refused.message)
+        self._core.audit.refuse("connect", actor=client.user, address=client.address, outcome=refused.code)
+        log.debug("turned away", user=client.user, address=client.address, reason=refused.message)
 
     def _new_client(self, grant: Grant, dialect: Dialect, request: Request) -> Participant:
         purses = self._open_purses(grant.user, request.address)

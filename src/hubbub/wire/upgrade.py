@@ -30,7 +30,7 @@ log = structlog.get_logger("hubbub.wire")
 Key = TypeVar("Key")
 
 # Closes that need no one's attention: the peer left, its login ended, or we did.
-EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED})
+EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED, CloseCode.TURNED_AWAY})
 
 
 class Upgrades:
