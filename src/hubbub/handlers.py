@@ -41,6 +41,7 @@ class Handler(msgspec.Struct, frozen=True):
         act: what its client has to be allowed to do; None where nothing is asked before it is called.
         tag: the type of its event.
         name: what the function is called.
+        function: as it was registered.
     """
 
     decoder: msgspec.json.Decoder[Any]
@@ -50,6 +51,7 @@ class Handler(msgspec.Struct, frozen=True):
     act: Act | None
     tag: str
     name: str
+    function: Handle
 
 
 class Handlers:
@@ -164,7 +166,7 @@ def handler_of(handle: Handle, act: Act | None, holding: Holding | None = None) 
     call = watched if takes(handle, 2) else functools.partial(without_client, watched)
     room_field = "room" if "room" in event.__struct_fields__ else None
     is_async, tag = inspect.iscoroutinefunction(handle), str(event.__struct_config__.tag)
-    handler = Handler(msgspec.json.Decoder(event), call, is_async, room_field, act, tag, name_of(handle))
+    handler = Handler(msgspec.json.Decoder(event), call, is_async, room_field, act, tag, name_of(handle), handle)
     return tag, handler
 
 

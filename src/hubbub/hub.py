@@ -24,7 +24,7 @@ from hubbub.rooms import Rooms
 from hubbub.settings import Settings
 from hubbub.threads import wrong_thread
 
-__all__ = ["Hub", "put_to_work"]
+__all__ = ["Hub", "handlers_of", "put_to_work"]
 
 H = TypeVar("H", bound=Handle)
 P = ParamSpec("P")
@@ -286,6 +286,11 @@ def put_to_work(
     """Give a hub an engine and settings to run with; the parts that then move its events."""
     hub._core = Core(hub._handlers, engine, settings, clock, wall, audit, dispatch=dispatch, pump=pump)
     return hub._core
+
+
+def handlers_of(hub: Hub) -> Handlers:
+    """What handles a hub's events: the application's handlers, and once it is at work the built-in ones."""
+    return hub._handlers
 
 
 def participant(client: Client) -> Participant:
