@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
@@ -99,6 +99,11 @@ class Office:
         )
         self.door = Door(stage.core, OtpCredentials(self.otps), settings)
         self._app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), read_site())
+
+    @property
+    def routes(self) -> Mapping[str, Collection[str]]:
+        """The methods that each path takes."""
+        return self._app.routes
 
     async def ask(self, method: str, path: str, body: object = b"", *, address: str = HERE, **headers: str) -> Response:
         """Send a request; a body that is no bytes is sent as JSON."""

@@ -7,7 +7,7 @@ What is theirs alone is answered by error 108.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -76,6 +76,11 @@ class ApiRoutes:
             **dict.fromkeys(ABSENT, (reader(EmptyCall), absent)),
         }
         self.routes: dict[str, dict[str, Route]] = {"/api/*": {"POST": self._answer}}
+
+    @property
+    def methods(self) -> Collection[str]:
+        """The methods that there are, besides `batch`."""
+        return self._by_name
 
     async def _answer(self, request: Request) -> Response:
         if self._core.is_closed:

@@ -106,7 +106,7 @@ class SayingCall(msgspec.Struct, kw_only=True):
         idempotency_key: a name for it: within five minutes, one is kept once by a key.
     """
 
-    data: msgspec.Raw = msgspec.Raw()
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     b64data: str = ""
     type: str = ""
     tags: dict[str, str] = {}

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from secrets import token_hex
 from typing import Any
 
+import msgspec
 import structlog
 
 from hubbub.budgets import ROW_BYTES, Purse, Use, spend, wait_for
@@ -121,7 +122,7 @@ class ApiMethods:
             except (binascii.Error, ValueError):
                 raise ApiError(ApiCode.BAD_REQUEST, "`b64data` is no base64") from None
         else:
-            data = bytes(call.data)
+            data = b"" if isinstance(call.data, msgspec.UnsetType) else bytes(call.data)
         if not data:
             raise ApiError(ApiCode.BAD_REQUEST, "`data` is missing: any JSON, or the fields of the event of a `type`")
         return body_of(call.type, data, call.tags, self._settings.max_message)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Protocol
 
 import msgspec
@@ -138,6 +138,11 @@ class App:
         self._routes |= ApiRoutes(core).routes
         if settings.metrics != "off":
             self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
+
+    @property
+    def routes(self) -> Mapping[str, Collection[str]]:
+        """The methods that each path takes, but for the files of pages.  `*` stands for the last part of a path."""
+        return self._routes
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever comes of it."""
