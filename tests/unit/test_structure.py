@@ -32,6 +32,7 @@ LAYERS = (
         "telemetry",
     ),
     ("inheritance", "occupant", "slots", "systemd"),
+    ("schema",),
     ("http",),
     ("wire",),
     ("testing",),
