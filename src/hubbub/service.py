@@ -28,7 +28,7 @@ from hubbub.holding import Beat
 from hubbub.http.app import App, security_headers
 from hubbub.http.site import read_site, style_source
 from hubbub.http.trust import STYLE
-from hubbub.hub import Hub, put_to_work
+from hubbub.hub import Hub, handlers_of, put_to_work
 from hubbub.metrics import Metrics, folder_of
 from hubbub.names import is_local
 from hubbub.otp import OneTimePasswords
@@ -80,6 +80,7 @@ class Service:
         self._makes_setup = makes_setup
         self._drain_delay_s = settings.drain_delay
         self._settings = settings
+        self._hub = hub
         self._engine = engine
         self._audit = AuditFile(settings.audit_path, time.monotonic, time.time)
         self._core = put_to_work(hub, engine, settings, audit=self._audit, dispatch=dispatch, pump=pump)
@@ -141,6 +142,7 @@ class Service:
             try:
                 await self._prepare_accounts()
                 await self._core.open()
+                self._show_schema()
             except EngineError as error:
                 raise ConfigError(f"--engine {shown_url(self._settings.engine_url)}: {error}") from None
             failed = None
@@ -179,6 +181,16 @@ class Service:
 
     async def _drain(self) -> None:
         await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s)
+
+    def _show_schema(self) -> None:
+        """Let others read what the hub takes and says, where that is wanted."""
+        if not self._settings.schema:
+            return
+        from hubbub.schema.contract import application_events, contract_of  # few servers need it
+        from hubbub.schema.documents import schema_pages
+
+        contract = contract_of(handlers_of(self._hub), application_events())
+        self._site.pages.update(schema_pages(contract, "Hubbub"))
 
     # How requests come
 

@@ -116,6 +116,9 @@ class Settings:
     telemetry: bool = False
     """Make spans of OpenTelemetry, of each event and each request; needs the extra otel."""
 
+    schema: bool = False
+    """Serve what the server takes and says, for machines: /schema, /schema/openapi.json and /schema/types.ts."""
+
     log_format: Literal["text", "json"] = "text"
     """How log lines look."""
 

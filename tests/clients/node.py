@@ -7,13 +7,14 @@ import shutil
 import subprocess
 from pathlib import Path
 
-__all__ = ["NPM", "node_command", "npm", "tool"]
+__all__ = ["NPM", "library", "node_command", "npm", "tool"]
 
 # Where `make node` and `tool` put what npm installs.
 NPM = Path(os.environ.get("HUBBUB_NPM") or Path.home() / ".cache" / "hubbub-tests" / "npm")
 BIN = NPM / "node_modules" / ".bin"
 
 TOOLS = {"tsc": "typescript@5.9", "esbuild": "esbuild@0.25"}
+LIBRARIES = {"asyncapi": "@asyncapi/parser@3.6"}
 
 OLDEST_NODE = 20
 # Since when Node has a WebSocket without being asked for it.
@@ -48,3 +49,12 @@ def tool(name: str) -> Path:
         NPM.mkdir(parents=True, exist_ok=True)
         npm("install", "--no-save", "--prefix", NPM, *TOOLS.values(), cwd=NPM)
     return BIN / name
+
+
+def library(name: str) -> Path:
+    """The folder that modules of npm's are in with a library, which is installed when it is used first."""
+    folder = NPM / "libraries" / name
+    if not (folder / "node_modules").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        npm("install", "--no-save", "--prefix", folder, LIBRARIES[name], cwd=folder)
+    return folder

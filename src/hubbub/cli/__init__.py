@@ -16,6 +16,7 @@ from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
 from hubbub.cli.invite import invite
 from hubbub.cli.options import Options, Sources
+from hubbub.cli.schema import schema
 from hubbub.cli.serve import serve_hub
 from hubbub.errors import ConfigError
 
@@ -52,6 +53,7 @@ app.command(invite)
 app.command(backup)
 app.command(restore)
 app.command(doctor)
+app.command(schema)
 app.command(chat.app)
 app.command(check.app)
 app.command(bench.app)

@@ -22,7 +22,7 @@ GROUPS = {
     Group("Serving", sort_key=1): (
         *("host", "name", "port", "engine", "workers", "data_dir", "demo"),
         *("allow_origin", "allow_host", "trusted_proxy", "proxy_protocol"),
-        *("debug_public", "metrics", "telemetry", "log_format", "log_level"),
+        *("debug_public", "metrics", "telemetry", "schema", "log_format", "log_level"),
     ),
     Group("TLS", sort_key=2): ("no_tls", "tls_cert", "tls_key"),
     Group("Limits (0 means none)", sort_key=3): (
