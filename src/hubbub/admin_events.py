@@ -94,7 +94,7 @@ def install_admin(handlers: Handlers, admin: Admin, permissions: Permissions, se
 
     def managed(client: Participant, name: str) -> str:
         """A room in its one spelling, for who may manage it."""
-        room = check_room_name(name, settings.max_room_name, settings.max_user_name)
+        room = check_room_name(name, settings.max_room_name)
         permissions.check(client, Act.MANAGE, room)
         return room
 

@@ -171,7 +171,11 @@ class Core:
         self.expiry = Expiry(clock, wall)
         self.sessions = Sessions(engine, self._notices, self.clients, clock)
         self._direct = DirectMessages(
-            engine, self._pump.gather, lambda users, room: self.follows.tell_added(users, room), self._tasks
+            engine,
+            self._pump.gather,
+            self.rooms.is_user,
+            lambda users, room: self.follows.tell_added(users, room),
+            self._tasks,
         )
         self.rooms.gather_direct = self._direct.gather
         self.follows = Follows(

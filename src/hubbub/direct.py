@@ -5,7 +5,7 @@ So a message arrives at a user that has never been in the room: in its `welcome`
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 
 from hubbub.engine import Engine, Following
 from hubbub.errors import EngineError, NotKept
@@ -24,6 +24,7 @@ class DirectMessages:
 
     Args:
         gather: takes a posting on its way.
+        is_user: whether somebody may go by a name.
         tell: tells users that they follow a room.
         tasks: owns the waits.
     """
@@ -32,11 +33,13 @@ class DirectMessages:
         self,
         engine: Engine,
         gather: Callable[[Posting], None],
+        is_user: Callable[[str], Awaitable[bool]],
         tell: Callable[[Collection[str], str], None],
         tasks: Tasks,
     ) -> None:
         self._engine = engine
         self._gather = gather
+        self._is_user = is_user
         self._tell = tell
         self._tasks = tasks
         self._known: set[str] = set()
@@ -83,8 +86,8 @@ class DirectMessages:
             await self._tell_when_kept(added, room, first)
 
     async def _make_follower(self, user: str, room: str, sender: str | None) -> bool:
-        """Have a user that has an account follow a room; whether it did not.  One that follows too many does not."""
-        if user != sender and await self._engine.account(user) is None:
+        """Have a user that is there follow a room; whether it did not.  One that follows too many does not."""
+        if user != sender and not await self._is_user(user):
             return False
         return await self._engine.follow(user, room) is Following.ADDED
 

@@ -66,7 +66,7 @@ def install_following(handlers: Handlers, follows: Follows, directory: Directory
     """Register the handlers, for the events that the application does not handle itself."""
 
     def identity(name: str) -> str:
-        return check_room_name(name, settings.max_room_name, settings.max_user_name)
+        return check_room_name(name, settings.max_room_name)
 
     @handlers.offer(None)  # whoever follows a room is asked then
     async def follow(request: Follow, client: Participant) -> msgspec.Raw:

@@ -132,7 +132,7 @@ class Hub:
             Refused: `bad_payload` for what is not a room name.
         """
         settings = self._core.settings if self._core else DEFAULTS
-        return Room(check_room_name(name, settings.max_room_name, settings.max_user_name), self._rooms)
+        return Room(check_room_name(name, settings.max_room_name), self._rooms)
 
     def room_of(self, client: Client, name: str | None = None) -> Room:
         """A room that a client is in; without a name, its only one.

@@ -14,15 +14,19 @@ from __future__ import annotations
 import re
 import unicodedata
 from typing import NamedTuple
+from urllib.parse import unquote
 
 from hubbub.errors import ErrorCode, Refused
 
 __all__ = [
     "DM",
     "MAX_MARKS",
+    "MAX_OUTSIDE_NAME",
     "RoomName",
     "check_dm",
+    "check_outside_name",
     "check_room_name",
+    "escaped",
     "find_fault",
     "fold",
     "fold_prefix",
@@ -36,6 +40,14 @@ __all__ = [
 # What the name of a room of two users begins with.
 DM = "dm:"
 
+# Characters of the name of a user that an application or a token vouches for, and of that of a room of two users: two
+# such names, each in an escape or two for ten characters.
+MAX_OUTSIDE_NAME = 128
+MAX_DM = 600
+
+# Control characters, halves of characters, and what ends a line or a paragraph.
+UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
 # NFC makes at most one character of four (UAX #15 section 9), so a longer name need not be normalized to be refused.
 NFC_SHRINKS = 4
 # Of combining marks in a row.  Putting a run of them in order takes time that grows with the square of its length; no
@@ -44,6 +56,7 @@ MAX_MARKS = 30
 
 _ascii_room_name = re.compile(r"[A-Za-z0-9._-]+(?: [A-Za-z0-9._-]+)*")
 _user_name = re.compile(r"[a-z0-9._-]+")
+_unplain = re.compile(r"[^a-z0-9._-]+")
 _word = re.compile(r"[^ ._-]+")
 # Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
 _punctuation = frozenset(" ._-")
@@ -74,23 +87,23 @@ def is_user_name(name: str) -> bool:
     return _user_name.fullmatch(name) is not None
 
 
-def check_room_name(name: str, longest: int, longest_user: int = 0) -> str:
+def check_room_name(name: str, longest: int) -> str:
     """Return what a room goes by; see `read_room_name`."""
-    return read_room_name(name, longest, longest_user).identity
+    return read_room_name(name, longest).identity
 
 
-def read_room_name(name: str, longest: int, longest_user: int = 0) -> RoomName:
+def read_room_name(name: str, longest: int) -> RoomName:
     """Return what a room goes by, and how it is written.  The time it takes is linear in the name's length.
 
     Args:
-        longest: characters that a name may have, as it is written and as its identity; 0 is no limit.
-        longest_user: characters that each user's name in `dm:a,b` may have; 0 is no limit.
+        longest: characters that a name may have, as it is written and as its identity; 0 is no limit.  That of a room
+            of two users may have `MAX_DM`.
 
     Raises:
         Refused: `bad_payload` for what is not a room name.
     """
     if name.startswith(DM):
-        check_dm_name(name, longest, longest_user)
+        check_dm_name(name)
         return RoomName(name, name)
     if len(name) <= (longest or len(name)) and _ascii_room_name.fullmatch(name):
         return RoomName(name.lower(), name)  # the usual case, told fast
@@ -217,19 +230,62 @@ def old_identity(name: str) -> str:
 # Rooms of two users
 
 
-def check_dm_name(name: str, longest: int, longest_user: int) -> None:
-    """Refuse (`bad_payload`) what is not the room of two users."""
-    if longest and len(name) > longest:
-        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room name, it has more than {longest} characters")
-    first, _, second = name.removeprefix(DM).partition(",")
-    most = max(len(first), len(second))
-    if most > (longest_user or most) or first >= second or not all(map(_user_name.fullmatch, (first, second))):
-        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room of two users: {DM}a,b with the names sorted")
+def escaped(user: str) -> str:
+    """A user's name as that of a room of two has it: with nothing in it that could be taken for something else."""
+    return _unplain.sub(lambda found: as_escapes(found.group()), user)
+
+
+def as_escapes(text: str) -> str:
+    """Each byte of a text as `%XX`."""
+    return "".join(f"%{byte:02X}" for byte in text.encode(errors="surrogatepass"))
+
+
+def check_dm_name(name: str) -> None:
+    """Refuse (`bad_payload`) what is not the room of two users, written in the one way that there is."""
+    if len(name) > MAX_DM:
+        raise Refused(ErrorCode.BAD_PAYLOAD, f"{name[:80]!r} is not a room name, it has more than {MAX_DM} characters")
+    parts = name.removeprefix(DM).split(",")
+    if len(parts) != 2 or parts[0] >= parts[1] or not all(map(is_escaped, parts)):
+        raise Refused(
+            ErrorCode.BAD_PAYLOAD,
+            f"{name[:80]!r} is not a room of two users: {DM}a,b with the names sorted, and what is none of"
+            " a-z 0-9 . _ - written as %XX",
+        )
+
+
+def is_escaped(part: str) -> bool:
+    """Whether a part of such a name is a user's, written in the one way that there is."""
+    if _user_name.fullmatch(part):
+        return len(part) <= MAX_OUTSIDE_NAME
+    user = unquote(part, errors="replace")  # what is no UTF-8 is not written so
+    return escaped(user) == part and not fault_of_outside_name(user)
 
 
 def users_of_dm(name: str) -> list[str]:
     """The two users whom a room is named after; none for any other room."""
-    return name.removeprefix(DM).split(",") if name.startswith(DM) else []
+    if not name.startswith(DM):
+        return []
+    users = name.removeprefix(DM).split(",")
+    return [unquote(user) for user in users] if "%" in name else users
+
+
+# Users that somebody else vouches for
+
+
+def check_outside_name(name: str) -> None:
+    """Refuse (`ValueError`) what is no name of a user that an application or a token vouches for."""
+    fault = fault_of_outside_name(name)
+    if fault:
+        raise ValueError(fault)
+
+
+def fault_of_outside_name(name: str) -> str:
+    """What is wrong with such a name; empty where nothing is."""
+    if not 1 <= len(name) <= MAX_OUTSIDE_NAME:
+        return f"a user's name has 1 to {MAX_OUTSIDE_NAME} characters, and not {len(name)}"
+    if any(unicodedata.category(character) in UNWRITABLE for character in name):
+        return f"a user's name has no control characters, and {name!r} has some"
+    return ""
 
 
 def check_dm(name: str, user: str) -> None:

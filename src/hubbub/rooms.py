@@ -94,6 +94,7 @@ class Rooms:
         self._handlers = handlers
         self._permissions = permissions
         self._settings = settings
+        self._has_other_users = handlers.check is not None or settings.jwt_key is not None
         self._tasks = tasks
         self._counts = counts
         self._age = Age(settings.keep_seconds, clock=clock, wall=wall)
@@ -139,7 +140,7 @@ class Rooms:
     def identity(self, name: str) -> str:
         """What a room goes by; what is no name of a room stays as it is."""
         try:
-            return check_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
+            return check_room_name(name, self._settings.max_room_name)
         except Refused:
             return name
 
@@ -351,7 +352,7 @@ class Rooms:
         """
         title = name
         if name not in self._live:
-            name, title = read_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
+            name, title = read_room_name(name, self._settings.max_room_name)
         rights = self._permissions.rights_in(client, name)
         self._count_join(client)
         if (not rights & CREATE or name.startswith(DM)) and not await self._is_or_may_be(client, name, rights):
@@ -371,13 +372,21 @@ class Rooms:
         spend(client.purses, Use.SENT, size, self._clock())
 
     async def _is_or_may_be(self, client: Participant, name: str, rights: int) -> bool:
-        """Whether a room is there, or a client may make it: one of two users, where the other has an account.
+        """Whether a room is there, or a client may make it: one of two users, where the other one is there, too.
 
         A blocked account is like any other.
         """
         others = [user for user in users_of_dm(name) if user != client.user]
-        may_be = rights & CREATE and all([await self._engine.account(user) is not None for user in others])
+        may_be = rights & CREATE and all([await self.is_user(user) for user in others])
         return bool(may_be) or await self._exists(name)
+
+    async def is_user(self, name: str) -> bool:
+        """Whether somebody may go by a name: with an account, or wherever others vouch for users whom nobody lists.
+
+        Raises:
+            EngineError: it cannot be told.
+        """
+        return self._has_other_users or await self._engine.account(name) is not None
 
     async def _exists(self, name: str) -> bool:
         """Whether somebody is in a room, or something is kept of it; there is always the one that classic begins in."""

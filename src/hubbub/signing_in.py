@@ -7,7 +7,6 @@ import contextvars
 import functools
 import inspect
 import time
-import unicodedata
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,12 +18,12 @@ from hubbub.acts import Role
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.logins import Queue
+from hubbub.naming import check_outside_name
 from hubbub.policy import network_of
 from hubbub.turns import LoginTurns, always
 
 __all__ = [
     "MAX_INFO_BYTES",
-    "MAX_OUTSIDE_NAME",
     "Check",
     "Checks",
     "Credentials",
@@ -35,9 +34,7 @@ __all__ = [
 
 log = structlog.get_logger("hubbub")
 
-# Characters of the name of a user that an application or a token vouches for.
-MAX_OUTSIDE_NAME = 128
-# Of what such a user's connections are told in `Client.info`, as JSON: it is kept with each session.
+# Of what the connections of a user of an application's are told in `Client.info`, as JSON: each session keeps it.
 MAX_INFO_BYTES = 4096
 
 # A check is answered within this time, if only by a refusal.
@@ -46,9 +43,6 @@ CHECK_S = 10.0
 MAX_AT_WORK = 64
 MAX_THREADS = 8
 MAX_WAITING = 1024
-
-# Control characters, halves of characters, and what ends a line or a paragraph.
-UNWRITABLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
 Check = Callable[..., Any]
 
@@ -125,14 +119,6 @@ def read_user(found: object) -> User | None:
     if user.info is not None and len(encode(user.info)) > MAX_INFO_BYTES:
         raise ValueError(f"the info of {user.name!r} has more than {MAX_INFO_BYTES} bytes as JSON")
     return user
-
-
-def check_outside_name(name: str) -> None:
-    """Refuse (`ValueError`) what is no name of a user that somebody else vouches for."""
-    if not 1 <= len(name) <= MAX_OUTSIDE_NAME:
-        raise ValueError(f"a user's name has 1 to {MAX_OUTSIDE_NAME} characters, and not {len(name)}")
-    if any(unicodedata.category(character) in UNWRITABLE for character in name):
-        raise ValueError(f"a user's name has no control characters, and {name!r} has some")
 
 
 class Checks:

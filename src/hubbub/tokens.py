@@ -13,10 +13,11 @@ from hubbub.acts import Role
 from hubbub.engine import Grant
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import encode
+from hubbub.naming import check_outside_name
 from hubbub.otp import digest
 from hubbub.settings import Settings
 from hubbub.signers import Key, Signers, source_of
-from hubbub.signing_in import MAX_INFO_BYTES, check_outside_name
+from hubbub.signing_in import MAX_INFO_BYTES
 
 __all__ = ["LEEWAY_S", "BadToken", "Tokens", "is_jwt", "tokens_for"]
 

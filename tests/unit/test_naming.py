@@ -10,7 +10,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hubbub import Refused, naming
-from hubbub.naming import MAX_MARKS, RoomName, check_dm, check_room_name, fold, old_identity, read_room_name
+from hubbub.naming import (
+    MAX_MARKS,
+    RoomName,
+    check_dm,
+    check_room_name,
+    escaped,
+    fold,
+    old_identity,
+    read_room_name,
+    users_of_dm,
+)
 
 
 @pytest.mark.parametrize(
@@ -151,9 +161,50 @@ def test_what_would_take_long_to_normalize_is_refused_before(name: str, longest:
         check_room_name(name, longest)
 
 
-@pytest.mark.parametrize("name", ["dm:alice,percy", "dm:a,b", f"dm:{'x' * 30},{'y' * 30}"])
+@pytest.mark.parametrize("name", ["dm:alice,percy", "dm:a,b", f"dm:{'x' * 128},{'y' * 128}"])
 def test_a_room_of_two_is_named_after_both(name: str) -> None:
-    assert check_room_name(name, 64, 32) == name
+    assert check_room_name(name, 64) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "users"),
+    [
+        ("dm:%42ob,bob", ["Bob", "bob"]),
+        ("dm:a%2Cb,c", ["a,b", "c"]),
+        ("dm:zo%C3%AB,zoe%40example.com", ["zoë", "zoe@example.com"]),
+        ("dm:%F0%9F%90%9D%20%25,a", ["🐝 %", "a"]),
+        ("dm:%64m%3Aa", []),
+    ],
+)
+def test_what_names_of_users_have_besides_is_written_as_in_a_url(name: str, users: list[str]) -> None:
+    if users:
+        assert check_room_name(name, 64) == name
+        assert users_of_dm(name) == users
+        for user in users:
+            check_dm(name, user)
+    else:
+        with pytest.raises(Refused, match="two users"):
+            check_room_name(name, 64)
+
+
+@given(st.lists(st.text(max_size=200), min_size=2, max_size=2))
+def test_two_users_have_one_room_and_nobody_else_is_in_it(users: list[str]) -> None:
+    name = "dm:" + ",".join(sorted(escaped(user) for user in users))
+    try:
+        check_room_name(name, 64)
+    except Refused:
+        return
+    assert sorted(users_of_dm(name)) == sorted(users)
+
+
+@given(st.text(alphabet="ab%24CF0,:E", max_size=20))
+def test_a_room_of_two_is_written_in_one_way(rest: str) -> None:
+    try:
+        check_room_name(f"dm:{rest}", 64)
+    except Refused:
+        return
+    users = users_of_dm(f"dm:{rest}")
+    assert ",".join(sorted(escaped(user) for user in users)) == rest
 
 
 @pytest.mark.parametrize(
@@ -168,24 +219,29 @@ def test_a_room_of_two_is_named_after_both(name: str) -> None:
         "dm:a,b,c",
         "dm:a,B",
         "dm:a, b",
-        f"dm:a,{'b' * 33}",
-        f"dm:{'a' * 33},b",
+        f"dm:a,{'b' * 129}",
+        f"dm:{'a' * 129},b",
+        "dm:a,%62",
+        "dm:a,b%2c",
+        "dm:a,b%2",
+        "dm:a,b%",
+        "dm:a,%C3",
+        "dm:a,b%00",
+        "dm:a,b%E2%80%A8",
+        "dm:%61,b",
+        "dm:a,b@example.com",
     ],
 )
 def test_other_rooms_of_two_are_refused(name: str) -> None:
     with pytest.raises(Refused, match="two users"):
-        check_room_name(name, 64, 32)
+        check_room_name(name, 64)
 
 
-def test_without_limits_a_room_of_two_has_none() -> None:
-    name = f"dm:{'a' * 1000},{'b' * 1000}"
-    assert check_room_name(name, 0, 0) == name
-
-
-def test_the_name_of_a_room_of_two_is_no_longer_than_others() -> None:
-    assert check_room_name(f"dm:{'a' * 30},{'b' * 30}", 64, 32) != ""
-    with pytest.raises(Refused, match="more than 64"):
-        check_room_name(f"dm:{'a' * 30},{'b' * 31}", 64, 32)
+def test_the_name_of_a_room_of_two_has_a_limit_of_its_own() -> None:
+    for length in (64, 0):
+        assert check_room_name(f"dm:{'%20' * 98}a,{'%20' * 98}b", length)
+        with pytest.raises(Refused, match="more than 600"):
+            check_room_name(f"dm:{'%20' * 100}a,{'%20' * 100}b", length)
 
 
 def test_names_of_an_earlier_version_go_by_what_can_be_seen_of_them() -> None:

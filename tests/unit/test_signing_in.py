@@ -491,3 +491,36 @@ async def test_without_a_key_renewing_is_an_event_like_any_other() -> None:
         guest = await here.stage.client("zoe")
         with pytest.raises(Refused, match="unknown_type"):
             await guest.ask("renew", {"token": signed()})
+
+
+# Any name
+
+
+async def test_users_of_any_name_have_rooms_of_two_and_nobody_else_gets_into_them() -> None:
+    async with reception(lambda credentials: credentials.username) as here:
+
+        async def enter(name: str) -> Guest:
+            return await here.enter(told(await here.ask("/login", {"username": name}))["otp"])
+
+        zoe, crafty, capital = await enter("zoë@example.com"), await enter("bob,zoë@example.com"), await enter("Bob")
+        room = "dm:bob,zo%C3%AB%40example.com"
+        await zoe.join(room)
+        await zoe.ask("send_message", {"room": room, "message": "hello"})
+        bob = await enter("bob")
+        (welcome,) = [event for event in bob.take() if event["type"] == "welcome"]
+        assert [entry["room"] for entry in welcome["payload"]["rooms"]] == [room]
+        answer = await bob.join(room, history=10)
+        assert [message["message"] for message in answer["messages"]] == ["hello"]
+        for other in (crafty, capital):
+            with pytest.raises(Refused, match="open to the two users"):
+                await other.join(room)
+        for wrong in ("dm:bob,zoë@example.com", "dm:bob,zo%c3%ab%40example.com", "dm:%62ob,zo%C3%AB%40example.com"):
+            with pytest.raises(Refused, match="is not a room of two users"):
+                await bob.join(wrong)
+
+
+async def test_where_only_accounts_sign_in_a_room_with_nobody_is_not_made() -> None:
+    async with reception() as here:
+        percy = await here.stage.client("percy")
+        with pytest.raises(Refused, match="no_such_room"):
+            await percy.join("dm:nobody%40example.com,percy")

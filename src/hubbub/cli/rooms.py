@@ -80,7 +80,7 @@ def change(
 ) -> str:
     """Change something about a room; its name in its one spelling."""
     try:
-        name = check_room_name(room, settings.max_room_name, settings.max_user_name)
+        name = check_room_name(room, settings.max_room_name)
     except Refused as refused:
         raise ConfigError(refused.message) from None
     if user and name.startswith(DM):

@@ -284,7 +284,7 @@ class ApiMethods:
     def _room(self, scope: KeyScope, name: str, right: KeyRight) -> RoomName:
         """A room that a key is for, by what it is called."""
         self._check(scope, right)
-        room = read_room_name(name, self._settings.max_room_name, self._settings.max_user_name)
+        room = read_room_name(name, self._settings.max_room_name)
         if not scope.covers(room.identity):
             raise ApiError(ApiCode.FORBIDDEN, f"this key is not for the room {room.identity[:80]!r}")
         if right is KeyRight.PUBLISH and self._core.ledger.is_closed(room.identity):

@@ -241,10 +241,16 @@ export class Store {
 // The other one of the two in a direct message; null for what is none of `user`'s.
 export function otherIn(room, user) {
   if (!room.startsWith("dm:")) return null;
-  const pair = room.slice(3).split(",");
+  const pair = room.slice(3).split(",").map(decodeURIComponent);
   return pair.length === 2 && pair.includes(user) ? (pair.find((name) => name !== user) ?? user) : null;
 }
 
 export function directRoom(one, other) {
-  return `dm:${[one, other].sort().join(",")}`;
+  return `dm:${[one, other].map(escaped).sort().join(",")}`;
+}
+
+// A user's name as that of a room of two has it: what is none of a-z 0-9 . _ - is written as %XX.
+function escaped(user) {
+  const hex = (character) => `%${character.charCodeAt(0).toString(16).toUpperCase()}`;
+  return encodeURIComponent(user).replace(/%..|[A-Z!~*'()]/g, (found) => (found.length > 1 ? found : hex(found)));
 }
