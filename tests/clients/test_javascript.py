@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import functools
 import gzip
-import http.server
 import json
 import os
 import re
 import shutil
 import subprocess
-import threading
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -22,6 +19,7 @@ from chaos.killable import Killable
 from chromium import CHROMIUM, CHROMIUM_ARGS
 from clients.conftest import FLAGS
 from clients.node import node_command, npm, tool
+from clients.site import site
 from clients.strings import ROOT, Strings
 from servers import running
 
@@ -172,24 +170,6 @@ def test_the_bot_answers(tmp_path: Path) -> None:
 
 
 # In a browser
-
-
-@contextmanager
-def site(folder: Path) -> Iterator[str]:
-    """A web server for files, of another origin than any Hubbub server."""
-    handler = functools.partial(QuietFiles, directory=str(folder))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class QuietFiles(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_args: object) -> None: ...
 
 
 @pytest.fixture(scope="module")

@@ -182,6 +182,9 @@ class App:
         if origin.lower() in self._origins:
             headers["Access-Control-Allow-Origin"] = origin
             headers["Access-Control-Expose-Headers"] = "Retry-After"
+            if self._checks is not None:
+                # For the cookie of the application; that of the hub's own pages counts for no other origin.
+                headers["Access-Control-Allow-Credentials"] = "true"
             if "Allow" in headers:
                 has_delete = "DELETE" in headers["Allow"]
                 headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE" if has_delete else "GET, POST"
