@@ -7,10 +7,12 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from xml.etree import ElementTree as ET
 
+import jwt
 import pytest
 
 import hubbub
@@ -90,6 +92,22 @@ def test_one_account_will_do_and_json_is_one_document(tls_server: ServerProcess,
         assert each["seconds"] < 5
     left_out = [each for each in report["results"] if each["outcome"] == "not offered"]
     assert all("--other" in each["why"] for each in left_out)
+
+
+def test_users_of_an_application_are_signed_in_by_their_tokens(tmp_path: Path) -> None:
+    secret, expiry = "that of an application, and 32 bytes at least", time.time() + 3600
+    tokens = [
+        f"{user}={jwt.encode({'sub': user, 'exp': expiry}, secret, 'HS256')}" for user in ("zoe@example.com", "max")
+    ]
+    with running(tmp_path, "--jwt-key", secret) as server:
+        result = run(tmp_path, server.origin, "--token", tokens[0], "--token", tokens[1], "--json")
+    assert (result.returncode, result.stderr) == (0, ""), result.stdout
+    report = json.loads(result.stdout)
+    left_out = {each["name"]: each["why"] for each in report["results"] if each["outcome"] == "not offered"}
+    assert left_out.pop("direct") == "zoe@example.com has no account here"
+    assert set(left_out) >= {"login", "logout", "direct-arrives", "list-users"}
+    assert len(left_out) < 15
+    assert not any(token.partition("=")[2] in result.stdout for token in tokens)
 
 
 def test_any_certificate_is_trusted_when_told_to(tls_server: ServerProcess, tmp_path: Path) -> None:

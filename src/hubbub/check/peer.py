@@ -17,7 +17,7 @@ from typing import Any
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from hubbub.check.outcome import Failed, Trace, printable
+from hubbub.check.outcome import Failed, NotOffered, Trace, printable
 
 __all__ = ["BINARY", "PING", "TEXT", "ClassicPeer", "Peer", "ReceivedEvent", "V1Peer", "WatchedConnection", "frame"]
 
@@ -279,6 +279,13 @@ class V1Peer(Peer):
         is_right = answer.type == "error" and answer.payload.get("code") == code
         self.trace.expect(is_right, f"an error with the code {code}", answer.text)
         self.trace.expect(isinstance(answer.payload.get("message"), str), "an error with a message", answer.text)
+
+    async def need_accounts(self, *users: str) -> None:
+        """Go on only where these users have accounts: those of an application's own need none."""
+        for user in users:
+            answer = await self.ask("profile", {"user": user})
+            if answer.type == "error" and answer.payload.get("code") == "bad_payload":
+                raise NotOffered(f"{user} has no account here")
 
     async def join(self, room: str, **more: object) -> dict[str, Any]:
         """Join a room; the payload of the ack."""

@@ -185,6 +185,7 @@ async def direct_rooms(target: Target) -> None:
     async with target.v1() as peer:
         strangers = sorted(f"check-{secrets.token_hex(4)}" for _ in range(2))
         await peer.assert_refused("forbidden", "join_room", {"room": f"dm:{strangers[0]},{strangers[1]}"})
+        await peer.need_accounts(target.user, target.other)
         nobody = ",".join(sorted([peer.user, strangers[0]]))
         await peer.assert_refused("no_such_room", "join_room", {"room": f"dm:{nobody}"})
         if target.other != target.user:

@@ -71,6 +71,7 @@ async def direct_arrives(target: Target) -> None:
     target.need_two_users()
     room = "dm:" + ",".join(sorted([target.user, target.other]))
     async with target.v1() as peer, target.v1(target.other) as other:
+        await peer.need_accounts(target.user, target.other)
         await other.ack("unfollow", {"room": room})
         await peer.join(room)
         await peer.say(room, "hello ☃")
@@ -95,6 +96,7 @@ async def list_rooms(target: Target) -> None:
 
 async def list_users(target: Target) -> None:
     async with target.v1() as peer:
+        await peer.need_accounts(target.user)
         listed = (await peer.ack("list_users", {"prefix": target.user, "limit": 1})).get("users")
         if not isinstance(listed, list) or not listed or not isinstance(listed[0], dict):
             raise peer.trace.failed("users, a list with the user")
