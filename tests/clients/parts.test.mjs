@@ -8,7 +8,7 @@ const { Cursor } = await import(new URL("cursor.js", parts));
 const { Room } = await import(new URL("room.js", parts));
 const { Requests, RESEND_MS } = await import(new URL("requests.js", parts));
 const { Outbox } = await import(new URL("outbox.js", parts));
-const { Conversation } = await import(new URL("conversation.js", parts));
+const { Conversation, fold } = await import(new URL("conversation.js", parts));
 const { Pace, fullJitter } = await import(new URL("pace.js", parts));
 const { endingOf } = await import(new URL("errors.js", parts));
 const { react } = await import(new URL("message.js", parts));
@@ -214,6 +214,10 @@ test("any name of a user may be mentioned, whatever its characters mean in a pat
     tell(2, `hi @b${user}`);
     assert.equal(room.mentions, 1, user);
   }
+});
+
+test("a room goes by its folded name, and one of two users as it is written", () => {
+  assert.deepEqual(["Lunch \uff2f\uff30\uff33", "dm:anna,zo%C3%AB"].map(fold), ["lunch ops", "dm:anna,zo%C3%AB"]);
 });
 
 test("rooms that are followed come and go, with what changes about them", () => {

@@ -13,7 +13,7 @@ from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.messages import Gap, Message
 from hubbub.sdk.outbox import Kind, Outbox, Reply
 from hubbub.sdk.reading import Entered, Frame, read_entered, read_message, read_page
-from hubbub.sdk.rooms import MAX_HELD, RoomCursor, Shown
+from hubbub.sdk.rooms import MAX_HELD, RoomCursor, Shown, known_as
 from sdk_stage import NoLine
 
 SENT = "2026-01-02T03:04:05.678Z"
@@ -371,3 +371,8 @@ class Recovery(RuleBasedStateMachine):
 
 Recovery.TestCase.settings = settings(max_examples=300, stateful_step_count=40, deadline=None)
 TestRecovery = pytest.mark.thorough(Recovery.TestCase)
+
+
+def test_a_room_goes_by_its_folded_name_and_one_of_two_users_as_it_is_written() -> None:
+    names = ["Lunch \uff2f\uff30\uff33", "dm:anna,zo%C3%AB"]
+    assert [known_as(name) for name in names] == ["lunch ops", "dm:anna,zo%C3%AB"]

@@ -18,7 +18,6 @@ from typing import Any, Self, TypeVar, overload
 
 from hubbub.errors import ErrorCode, HubbubError, Rejected
 from hubbub.events import CHANGES
-from hubbub.naming import fold
 from hubbub.sdk.asking import ask
 from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.conversation import FLEETING_EVENTS, Conversation
@@ -27,7 +26,7 @@ from hubbub.sdk.keeper import OPEN_S, Keeper
 from hubbub.sdk.messages import Changed, Gap, Heard, Joined, Message, Page, Receipt, RoomEntry, Signal
 from hubbub.sdk.outbox import RETRY_S, Kind, Outbox
 from hubbub.sdk.reading import Present, read_changed, read_entered, read_page, read_payload, read_present
-from hubbub.sdk.rooms import Membership, RoomCursor
+from hubbub.sdk.rooms import Membership, RoomCursor, known_as
 from hubbub.sdk.session import ServerAddress
 from hubbub.sdk.tokens import Token
 from hubbub.sdk.uplink import now
@@ -241,7 +240,7 @@ class Connection:
                 with another text it is rejected (`conflict`).  1 to 128 characters.
                 Without one it gets a new one, with which it is sent again after a lost connection.
         """
-        payload = {"room": fold(room), "message": text, "key": str(uuid.uuid4()) if key is None else key}
+        payload = {"room": known_as(room), "message": text, "key": str(uuid.uuid4()) if key is None else key}
         return read_payload(await self._ask("send_message", payload, Kind.KEYED), Receipt)
 
     async def edit(self, room: str, seq: int, text: str, *, key: str | None = None) -> Receipt:
@@ -250,15 +249,15 @@ class Connection:
         Args:
             key: as for `send`.
         """
-        return await self._change("edit_message", {"room": fold(room), "seq": seq, "message": text}, key)
+        return await self._change("edit_message", {"room": known_as(room), "seq": seq, "message": text}, key)
 
     async def delete(self, room: str, seq: int, *, key: str | None = None) -> Receipt:
         """Take a message of this user back: its text is gone from the server when this returns."""
-        return await self._change("delete_message", {"room": fold(room), "seq": seq}, key)
+        return await self._change("delete_message", {"room": known_as(room), "seq": seq}, key)
 
     async def react(self, room: str, seq: int, emoji: str, on: bool = True, *, key: str | None = None) -> Receipt:
         """React to a message, or take that back (not `on`)."""
-        return await self._change("react", {"room": fold(room), "seq": seq, "emoji": emoji, "on": on}, key)
+        return await self._change("react", {"room": known_as(room), "seq": seq, "emoji": emoji, "on": on}, key)
 
     async def _change(self, type_: str, payload: dict[str, Any], key: str | None) -> Receipt:
         payload["key"] = str(uuid.uuid4()) if key is None else key
@@ -284,7 +283,7 @@ class Connection:
         Args:
             history: return the newest messages, so many at most (0 to 200).
         """
-        name = fold(room)
+        name = known_as(room)
         known = self._conversation.joined(name)
         if known is not None:
             try:
@@ -317,7 +316,7 @@ class Connection:
         Given up half-way, it takes the room out of `rooms` where the server has been told.
         """
         try:
-            await self._ask("leave_room", {"room": fold(room)}, Kind.REPEATABLE)
+            await self._ask("leave_room", {"room": known_as(room)}, Kind.REPEATABLE)
         except Rejected as rejected:
             if rejected.code != ErrorCode.NOT_IN_ROOM:
                 raise
@@ -330,27 +329,27 @@ class Connection:
         Args:
             limit: so many at most (1 to 200).
         """
-        payload: dict[str, Any] = {"room": fold(room), "limit": limit}
+        payload: dict[str, Any] = {"room": known_as(room), "limit": limit}
         payload |= {} if before is None else {"before": before}
         payload |= {} if after is None else {"after": after}
         return read_page(await self._ask("history", payload, Kind.REPEATABLE))
 
     async def presence(self, room: str) -> list[str]:
         """The users in a room that was joined, sorted; the first 1,000 where there are more."""
-        return (await self._present(fold(room))).members
+        return (await self._present(known_as(room))).members
 
     async def _present(self, name: str) -> Present:
         return read_present(await self._ask("presence", {"room": name}, Kind.REPEATABLE))
 
     async def mark_read(self, room: str, seq: int) -> None:
         """Tell the others in a room that this user has read up to a message."""
-        await self._ask("mark_read", {"room": fold(room), "seq": seq}, Kind.REPEATABLE)
+        await self._ask("mark_read", {"room": known_as(room), "seq": seq}, Kind.REPEATABLE)
 
     def typing(self, room: str, on: bool) -> None:
         """Tell the others in a room that this user types, or no longer does.  Does not wait; lost when offline."""
         self._keeper.require_open()
         if self.is_online:
-            payload = {"room": fold(room), "on": on}
+            payload = {"room": known_as(room), "on": on}
             self._conversation.ask("typing", payload, Kind.FLEETING, lambda answer: None)
 
     async def request(self, type: str, payload: dict[str, Any] | None = None) -> dict[str, Any]:  # noqa: A002  # as on the wire

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from hubbub.errors import ErrorCode, HubbubError, ProtocolError, Rejected
-from hubbub.naming import fold
 from hubbub.sdk.messages import (
     NEW_MESSAGE,
     Fleeting,
@@ -32,7 +31,7 @@ from hubbub.sdk.messages import (
 )
 from hubbub.sdk.outbox import Entry, Kind, Outbox, Reply
 from hubbub.sdk.reading import Failure, Frame, NewEpoch, is_kept, read_entered, read_message, read_payload
-from hubbub.sdk.rooms import Membership, RoomCursor, Shown
+from hubbub.sdk.rooms import Membership, RoomCursor, Shown, known_as
 
 __all__ = ["Conversation"]
 
@@ -144,7 +143,7 @@ class Conversation:
     def ask(self, type_: str, payload: dict[str, Any], kind: Kind, settle: Callable[[Reply], None]) -> Entry:
         """Make a request; `settle` is called once, with what comes of it."""
         # What concerns one room keeps its order; the others go each their own way.
-        lane = None if kind in (Kind.ONCE, Kind.OF_CONNECTION) else fold(payload["room"])
+        lane = None if kind in (Kind.ONCE, Kind.OF_CONNECTION) else known_as(payload["room"])
         entry = self.outbox.add(type_, payload, kind, settle, lane)
         if type_ == "join_room" and lane is not None:
             self.rooms.setdefault(lane, RoomCursor(lane))  # which holds what comes before the answer

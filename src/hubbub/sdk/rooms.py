@@ -9,15 +9,21 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from enum import Enum, auto
 
+from hubbub.naming import DM, fold
 from hubbub.sdk.messages import Gap, Message
 from hubbub.sdk.reading import Entered
 
-__all__ = ["MAX_HELD", "Membership", "RoomCursor", "Shown"]
+__all__ = ["MAX_HELD", "Membership", "RoomCursor", "Shown", "known_as"]
 
 Shown = Message | Gap
 
 # Messages of one room that wait for an earlier one.  Beyond it they are dropped, and asked for again.
 MAX_HELD = 256
+
+
+def known_as(name: str) -> str:
+    """What a room goes by, as nearly as can be told here; the server has the last word."""
+    return name if name.startswith(DM) else fold(name)  # those of two users are written in one way only
 
 
 class Membership(Enum):

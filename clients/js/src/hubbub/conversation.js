@@ -37,7 +37,8 @@ const MOST_OWN_KEYS = 1_000;
  * @param {string} name
  */
 export function fold(name) {
-  return name.normalize("NFKC").toLowerCase().normalize("NFKC");
+  // Those of two users are written in one way only.
+  return name.startsWith("dm:") ? name : name.normalize("NFKC").toLowerCase().normalize("NFKC");
 }
 
 export class Conversation {
