@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
+import jwt
 import pytest
 
 from chaos.killable import Killable
 from clients.strings import Strings
+from servers import SERVE
 from tcp_proxy import TcpProxy, tcp_proxy
 
+# What an application signs its tokens with.
+SECRET = "that of an application, and 32 bytes at least"
 # A slow machine must not let a one-time password die on its way; a dead network is to be noticed soon.
 FLAGS = ("--otp-ttl", "60", "--max-otps-per-account", "0", "--heartbeat-interval", "1", "--heartbeat-timeout", "3")
+
+# A hub that has somebody else's word on who may come in.
+DOOR = """
+import hubbub
+
+hub = hubbub.Hub()
+
+
+@hub.on_connect
+async def check(client):
+    if client.user == "mallory":
+        raise hubbub.Refused("forbidden", "The cinema is full.")
+"""
 
 NewClient = Callable[..., Strings]
 
@@ -21,7 +39,9 @@ NewClient = Callable[..., Strings]
 @pytest.fixture(scope="session")
 def lasting(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killable]:
     """A server that tests share, and leave alone."""
-    with Killable(tmp_path_factory.mktemp("lasting"), *FLAGS) as server:
+    folder = tmp_path_factory.mktemp("lasting")
+    (folder / "door.py").write_text(DOOR)
+    with Killable(folder, *FLAGS, "--jwt-key", SECRET, program=(*SERVE, "door:hub")) as server:
         yield server
 
 
@@ -50,6 +70,11 @@ def room(request: pytest.FixtureRequest) -> str:
 def network(server: Killable) -> Iterator[TcpProxy]:
     with tcp_proxy(server.port) as proxy:
         yield proxy
+
+
+def token_for(user: str, lasting_s: float = 3600.0) -> str:
+    """What an application signs for a user."""
+    return jwt.encode({"sub": user, "exp": time.time() + lasting_s, "jti": str(time.monotonic())}, SECRET, "HS256")
 
 
 @pytest.fixture(params=["python", "javascript"])

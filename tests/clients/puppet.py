@@ -64,6 +64,7 @@ class Puppet:
     def __init__(self, url: str) -> None:
         self.url = url
         self.chat: Connection
+        self.token = ""
         self.members: dict[str, set[str]] = {}
         self.typists: dict[str, set[str]] = {}
 
@@ -72,12 +73,26 @@ class Puppet:
         try:
             write({"id": id_, "result": await getattr(self, command.pop("do"))(**command)})
         except HubbubError as error:
-            write({"id": id_, "error": code_of(error)})
+            write({"id": id_, "error": code_of(error), "message": getattr(error, "message", "")})
 
     async def sign_in(self, user: str, password: str) -> None:
-        self.chat = hubbub.connect(self.url, user, password)
-        self.hearing = asyncio.create_task(self.hear(self.chat))
-        await self.chat.__aenter__()
+        await self.open(hubbub.connect(self.url, user, password))
+
+    async def sign_in_by_token(self, token: str, is_lasting: bool = False) -> None:
+        self.token = token
+        await self.open(hubbub.connect(self.url, token=token if is_lasting else self.give_token))
+
+    async def set_token(self, token: str) -> None:
+        self.token = token
+
+    async def give_token(self) -> str:
+        write({"event": "token"})
+        return self.token
+
+    async def open(self, chat: Connection) -> None:
+        self.chat = chat
+        self.hearing = asyncio.create_task(self.hear(chat))
+        await chat.__aenter__()
 
     async def hear(self, chat: Connection) -> None:
         try:

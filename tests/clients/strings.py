@@ -31,11 +31,13 @@ class ClientError(Exception):
 
     Attributes:
         code: of the error.
+        message: what the client tells a person.
     """
 
-    def __init__(self, code: str) -> None:
-        super().__init__(code)
+    def __init__(self, code: str, message: str = "") -> None:
+        super().__init__(code, message)
         self.code = code
+        self.message = message
 
 
 class Strings:
@@ -99,7 +101,7 @@ class Strings:
             self._next(deadline)
         answer = self._answers.pop(number)
         if "error" in answer:
-            raise ClientError(answer["error"])
+            raise ClientError(answer["error"], answer.get("message", ""))
         return answer["result"]
 
     def do(self, do: str, **what: Any) -> Any:
@@ -110,6 +112,11 @@ class Strings:
         """Sign in, and wait until it is online."""
         self.do("sign_in", user=user, password=password)
         self.wait_for(lambda event: event["event"] == "online")
+
+    def sign_in_by_token(self, token: str, *, is_lasting: bool = False) -> None:
+        """The same, with what gives a token whenever it is asked; with the token itself where that is lasting."""
+        self.do("sign_in_by_token", token=token, is_lasting=is_lasting)
+        self.wait_for_event("online")
 
     # What it tells
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from chaos.killable import Killable
-from clients.conftest import NewClient
+from clients.conftest import NewClient, token_for
 from clients.strings import ROOT, ClientError, Strings
 from commands import done, hubbub
 from tcp_proxy import TcpProxy
@@ -253,6 +253,54 @@ def test_a_session_that_is_ended_is_not_begun_again(new_client: NewClient, serve
     hubbub_user(server, "revoke", "bob")
     assert client.wait_for_event("closed")["code"] == 4100
     assert code_of(client, "send", room=room, text="hi") == "closed"
+
+
+def test_a_token_of_an_applications_signs_its_user_in(new_client: NewClient, room: str) -> None:
+    client, other = new_client(is_signed_in=False), new_client()
+    client.sign_in_by_token(token_for("Zoë <zoe@example.com>"))
+    for each in (client, other):
+        each.do("join", room=room)
+    client.do("send", room=room, text="hi")
+    message = other.wait_for_event("message", room=room, text="hi")
+    assert message["from"] == "Zoë <zoe@example.com>"
+    assert code_of(new_client(is_signed_in=False), "sign_in_by_token", token="no.good.token") == "unauthorized"
+    assert code_of(new_client(is_signed_in=False), "sign_in_by_token", token="") == "unauthorized"
+
+
+def test_a_token_is_renewed_before_it_runs_out(new_client: NewClient, room: str) -> None:
+    lasting, renewing = (new_client(is_signed_in=False) for _ in range(2))
+    renewing.sign_in_by_token(token_for("zoe", 3))
+    renewing.do("set_token", token=token_for("zoe"))
+    lasting.sign_in_by_token(token_for("zoe", 3), is_lasting=True)
+    renewing.do("join", room=room)
+    assert lasting.wait_for_event("closed")["code"] == 4100, "the time of both tokens is over"
+    assert renewing.do("send", room=room, text="hi")["seq"] == 1
+    assert [event["event"] for event in renewing.events].count("online") == 1
+    assert not any(event["event"] == "offline" for event in renewing.events)
+
+
+def test_a_session_that_has_run_out_is_gone_on_with_by_another_token(
+    new_client: NewClient, server: Killable, room: str
+) -> None:
+    client, other, first = new_client(is_signed_in=False), new_client(), token_for("zoe")
+    client.sign_in_by_token(first)
+    for each in (client, other):
+        each.do("join", room=room)
+    client.do("set_token", token=token_for("zoe"))
+    since = len(client.events)
+    assert server.now.post("/logout", token=first)[0] == 204
+    client.wait_for_event("offline", since)
+    other.do("send", room=room, text="meanwhile")
+    client.wait_for_event("online", since)
+    assert client.texts(room, "meanwhile") == ["meanwhile"]
+
+
+def test_who_is_turned_away_is_told_why(new_client: NewClient) -> None:
+    client = new_client(is_signed_in=False)
+    with pytest.raises(ClientError) as raised:
+        client.sign_in_by_token(token_for("mallory"))
+    assert (raised.value.code, raised.value.message) == ("forbidden", "The cinema is full.")
+    assert [event["event"] for event in client.events].count("token") == 1, "and it does not come back"
 
 
 def test_a_room_that_is_closed_is_told_and_not_entered_again(

@@ -8,8 +8,6 @@ __all__ = ["LAST_ENDING", "LOST", "ending", "is_ending"]
 
 # No closing handshake took place (RFC 6455 section 7.1.5): the network or the server went away.
 LOST = 1006
-# The server has not let this user in, and its reason says why.
-TURNED_AWAY = 4103
 # The last of the codes that say: do not come back.
 LAST_ENDING = 4199
 
@@ -39,6 +37,6 @@ def is_ending(code: int) -> bool:
 
 def ending(code: int, reason: str) -> HubbubError:
     """The error that such a close code ends the conversation with."""
-    if code == TURNED_AWAY:
+    if code == CloseCode.TURNED_AWAY:
         return Rejected(ErrorCode.FORBIDDEN, reason or "the server does not let this user in")
     return ENDINGS.get(code, ConnectionClosed)(code, reason)
