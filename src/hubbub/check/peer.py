@@ -172,6 +172,12 @@ class Peer:
             if closed.rcvd is None or closed.rcvd.code != code:
                 raise self._ended(closed, f"a close with {code}") from None
 
+    @property
+    def has_ended_without_code(self) -> bool:
+        """Whether the server has ended the connection, and not said why."""
+        protocol = self.connection.protocol
+        return protocol.close_code == 1005 or (protocol.close_code == 1006 and protocol.close_sent is None)
+
     def _ended(self, closed: ConnectionClosed, wanted: str) -> Failed:
         if closed.rcvd is not None:
             self.trace.came = f"a close with {closed.rcvd.code} {printable(closed.rcvd.reason)}".rstrip()

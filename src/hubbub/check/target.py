@@ -88,6 +88,7 @@ class Target:
     Attributes:
         has_v1: it echoes `hubbub.v1`.
         echoes: it sends a classic client its own messages.
+        pings: it sends pings of its own, or does not say that it sends none.
         tokens: of logins that a check has made, to be ended with the others.
     """
 
@@ -109,6 +110,7 @@ class Target:
         self.trace = Trace()
         self.has_v1 = False
         self.echoes = True
+        self.pings = True
         self.tokens: list[str] = []
         self._sessions = {self.user: session_of(self.server, user)}
         if other:
@@ -320,7 +322,9 @@ class Target:
                     return False
                 is_open = True
                 async with asyncio.timeout(WELCOME_S):
-                    await peer.receive()
+                    welcome = await peer.receive()
+                heartbeat = welcome.payload.get("heartbeat")
+                self.pings = not (isinstance(heartbeat, dict) and heartbeat.get("interval") == 0)
         except TimeoutError:
             return not await self._echoes_any_subprotocol()
         except Failed:
