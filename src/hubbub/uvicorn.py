@@ -53,14 +53,16 @@ class FastPath(WebSocketsSansIOProtocol):
         Args:
             end: called when uvicorn stops; the connection is waited for then.
         """
-        if self._is_early or self.disconnected or self.transport.is_closing():
+        is_there = not (self._is_early or self.disconnected or self.transport.is_closing())
+        if is_there:
+            self._end = end
+        else:
             self.transport.abort()
-            return False
-        self._end = end
         # Nothing that is done here after this reaches the connection.
         self.handshake_complete = True
         self.transport = Handed()
-        return True
+        return is_there
 
     def _left(self) -> None:
-        self.connections.discard(self)
+        if self._end is not None:  # otherwise the connection ends here
+            self.connections.discard(self)
