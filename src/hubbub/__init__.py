@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from hubbub.events import Event as Event
     from hubbub.handle import Room as Room
     from hubbub.hub import Hub as Hub
+    from hubbub.messenger import publisher as publisher
     from hubbub.mount.mounted import asgi as asgi
     from hubbub.posting import Posting as Posting
     from hubbub.sdk.client import connect as connect
@@ -56,6 +57,7 @@ else:
         "User": "hubbub.signing_in",
         "asgi": "hubbub.mount.mounted",
         "connect": "hubbub.sdk.client",
+        "publisher": "hubbub.messenger",
         "run": "hubbub.cli",
         "serving": "hubbub.server",
     }

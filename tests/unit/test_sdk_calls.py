@@ -11,9 +11,10 @@ import pytest
 
 from hubbub.errors import AuthError, ErrorCode, ProtocolError, Rejected, Unreachable
 from hubbub.events import Event
+from hubbub.published import Published, RoomHistory, SaidInRoom
 from hubbub.sdk import calls
 from hubbub.sdk.backoff import Backoff
-from hubbub.sdk.calls import Ask, HttpReply, KeyCall, Published, RoomHistory, SaidInRoom, attempts
+from hubbub.sdk.calls import Ask, HttpReply, KeyCall, attempts
 from hubbub.testing import Clock
 
 T = TypeVar("T")

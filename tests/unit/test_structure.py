@@ -27,7 +27,8 @@ LAYERS = (
     ("mount",),
     ("service",),
     (
-        *("addresses", "certs", "checks", "drain", "links", "listening", "memory", "metrics", "names", "engine.urls"),
+        *("addresses", "certs", "checks", "drain", "links", "listening", "memory", "messenger", "metrics"),
+        *("names", "engine.urls"),
         "shutdown",
         "telemetry",
     ),
@@ -86,6 +87,7 @@ LAYERS = (
         "events",
         "naming",
         "policy",
+        "published",
         "rules",
         "settings",
         "signatures",
@@ -106,7 +108,7 @@ NETWORKED = f"{ROOT}.engine.redis"
 
 # Programs of their own.  They share the words of the protocol with the server, and nothing else.
 BESIDE = {
-    "sdk": ("sdk", "errors", "events", "naming"),
+    "sdk": ("sdk", "errors", "events", "naming", "published"),
     "check": ("check", "sdk", "errors", "events"),
     "bench": ("bench", "sdk", "errors", "events", "settings"),
     "cluster": ("cluster", "errors"),

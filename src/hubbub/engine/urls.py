@@ -9,6 +9,7 @@ from pathlib import Path
 
 from hubbub.engine import Engine, Vault
 from hubbub.engine.database import Database
+from hubbub.engine.local import Silent
 from hubbub.engine.lock import Lock
 from hubbub.engine.memory import MemoryEngine
 from hubbub.engine.redis.target import is_redis, parse, shown
@@ -17,7 +18,7 @@ from hubbub.engine.sqlite import SqliteEngine
 from hubbub.engine.sqlite_vault import SqliteVault
 from hubbub.errors import ConfigError
 
-__all__ = ["make_engine", "path_of", "shown_url", "vault_at"]
+__all__ = ["is_shared_url", "make_engine", "path_of", "shared_engine", "shown_url", "vault_at"]
 
 MEMORY = "memory://"
 SQLITE = "sqlite:///"
@@ -81,6 +82,34 @@ async def vault_at(url: str, *, clock: Callable[[], float], wall: Callable[[], f
         yield SqliteVault(database, clock=clock, wall=wall)
     finally:
         await database.close()
+
+
+def is_shared_url(url: str) -> bool:
+    """Whether a URL names an engine that several processes can use at once."""
+    return is_redis(url)
+
+
+@asynccontextmanager
+async def shared_engine(url: str, *, clock: Callable[[], float], keep: int = 0) -> AsyncIterator[Engine]:
+    """An engine that servers run on, for a program that is none: open, with a listener that hears nothing.
+
+    Args:
+        url: of one that several processes can use.
+        clock: seconds that never go back.
+        keep: messages kept of a room that something is appended to; 0 for all.
+
+    Raises:
+        ConfigError: it cannot be used.
+    """
+    from hubbub.engine.redis.engine import RedisEngine
+    from hubbub.engine.redis.servers import connect
+
+    engine = RedisEngine(await connect(parse(url), warns=False), clock=clock, keep=keep)
+    await engine.open(Silent())
+    try:
+        yield engine
+    finally:
+        await engine.close()
 
 
 def path_of(url: str) -> Path:

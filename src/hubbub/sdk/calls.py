@@ -15,6 +15,7 @@ import msgspec
 
 from hubbub.errors import AuthError, ErrorCode, ProtocolError, Rejected, Unreachable
 from hubbub.events import Event, encode_payload
+from hubbub.published import Published, RoomHistory, SaidInRoom
 from hubbub.sdk.backoff import Backoff
 from hubbub.sdk.session import HttpRefused
 
@@ -24,9 +25,6 @@ __all__ = [
     "HttpReply",
     "KeyCall",
     "Pause",
-    "Published",
-    "RoomHistory",
-    "SaidInRoom",
     "attempts",
     "batch_call",
     "broadcast_call",
@@ -55,42 +53,6 @@ CODES = {
     107: ErrorCode.BAD_PAYLOAD,
     111: ErrorCode.RATE_LIMITED,
 }
-
-
-class Published(msgspec.Struct, frozen=True):
-    """Where something that was published is in the log of its room; a seq means something with its epoch only."""
-
-    room: str
-    seq: int
-    epoch: str
-
-
-class SaidInRoom(msgspec.Struct, frozen=True):
-    """Something that was said in a room.
-
-    Attributes:
-        seq: its place, rising by exactly one.
-        sent: when it was kept (UTC).
-        data: what was published; of another event, its fields, as in `{"message": "hi"}`.
-        type: of that event; `publication` for what was published without a type.
-        user: who has said it, where a user has.
-        tags: what was put beside a publication.
-    """
-
-    seq: int
-    sent: datetime
-    data: Any
-    type: str = "publication"
-    user: str | None = None
-    tags: dict[str, str] = msgspec.field(default_factory=dict)
-
-
-class RoomHistory(msgspec.Struct, frozen=True):
-    """Some of what was said in a room, and where its log stands."""
-
-    messages: list[SaidInRoom]
-    seq: int
-    epoch: str
 
 
 class KeyCall(NamedTuple, Generic[T]):

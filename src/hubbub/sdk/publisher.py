@@ -9,18 +9,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Self, TypeVar
 
 from hubbub.errors import Rejected
+from hubbub.published import Published, RoomHistory, SaidInRoom
 from hubbub.sdk import calls
-from hubbub.sdk.calls import (
-    Ask,
-    Attempts,
-    HttpReply,
-    KeyCall,
-    Pause,
-    Published,
-    RoomHistory,
-    SaidInRoom,
-    attempts,
-)
+from hubbub.sdk.calls import Ask, Attempts, HttpReply, KeyCall, Pause, attempts
 from hubbub.sdk.courier import AsyncCourier, BlockingCourier
 from hubbub.sdk.session import ServerAddress
 
