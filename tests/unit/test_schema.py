@@ -239,7 +239,7 @@ async def test_all_that_the_chat_says_is_as_it_is_described(tmp_path: Path) -> N
 
 async def test_each_built_in_request_and_event_is_described() -> None:
     hub = Hub()
-    async with at_work(hub):
+    async with at_work(hub, jwt_key="k" * 32):
         assert set(ANSWERS) == set(handlers_of(hub).by_type)
     ours = [each for each in Event.__subclasses__() if each.__module__.partition(".")[0] == "hubbub"]
     assert {each.tag for each in ours} <= set(SAID)

@@ -35,10 +35,13 @@ HTML = "text/html"
 
 
 class OpenedSession(msgspec.Struct, frozen=True):
-    """A one-time password, and the token of the session; the token is in a cookie where that was asked for."""
+    """A one-time password, and the token of the session with its seconds.
+
+    The token is in a cookie where that was asked for, and there is none for who has signed in by one of another's.
+    """
 
     otp: str
-    expires_in: int
+    expires_in: int | UnsetType = UNSET
     token: str | UnsetType = UNSET
 
 
@@ -87,7 +90,7 @@ class CheckReply(msgspec.Struct, frozen=True):
     by: str | None
 
 
-FOREIGN = {403: refused("The page that asks is of another origin.")}
+FOREIGN = {403: refused("The account is blocked, or the page that asks is of another origin.")}
 TOO_OFTEN = {429: refused("Too many, or too often.", RETRY)}
 
 
@@ -114,7 +117,7 @@ def look(
 
 
 def log_in(body: type[msgspec.Struct], of: Of) -> Operation:
-    """The login: its body is all optional where the application checks who signs in."""
+    """The login: its body is all optional where the application checks who signs in, and for who has a signed token."""
     return Operation(
         "POST",
         "/login",
@@ -128,7 +131,7 @@ def log_in(body: type[msgspec.Struct], of: Of) -> Operation:
             **UNAVAILABLE,
         },
         body,
-        may_lack_body=of == "check",
+        may_lack_body=True,
         credentials="session?",
         of=of,
     )

@@ -178,6 +178,12 @@ class SearchAnswer(msgspec.Struct, frozen=True):
     partial: bool | UnsetType = UNSET
 
 
+class RenewAnswer(msgspec.Struct, frozen=True):
+    """Seconds until the connection ends; nothing where it does not end by itself."""
+
+    expires: float | UnsetType = UNSET
+
+
 # Of admins
 
 
@@ -306,6 +312,7 @@ ANSWERS: dict[str, type[msgspec.Struct]] = {
     "set_profile": ProfileAnswer,
     "profiles": NamesAnswer,
     "search": SearchAnswer,
+    "renew": RenewAnswer,
     "admin_disconnect": DisconnectAnswer,
     "admin_revoke": RevokeAnswer,
     "admin_block": UserAnswer,

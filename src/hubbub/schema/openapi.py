@@ -50,7 +50,7 @@ def openapi(title: str, *, has_accounts: bool = True) -> dict[str, Any]:
         "components": {
             "schemas": schemas,
             "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer", "description": "The token of a login."},
+                "token": {"type": "http", "scheme": "bearer", "description": "The token of a login, or a signed one."},
                 "key": {"type": "apiKey", "in": "header", "name": "X-API-Key", "description": "Of another program."},
                 "cookie": {
                     "type": "apiKey",

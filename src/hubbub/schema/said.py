@@ -40,7 +40,8 @@ class LimitsSaid(msgspec.Struct, frozen=True):
 
 
 class WelcomeSaid(msgspec.Struct, frozen=True):
-    """The first event of a connection: who the client is, and the rooms that its user follows."""
+    """The first event of a connection: who the client is, the rooms that its user follows, and, where it ends
+    by itself, in how many seconds."""
 
     user: str
     name: str
@@ -50,6 +51,7 @@ class WelcomeSaid(msgspec.Struct, frozen=True):
     limits: LimitsSaid
     features: list[str]
     rooms: list[RoomEntryBody]
+    expires: float | UnsetType = UNSET
 
 
 class MessageSaid(KeptHead, frozen=True, kw_only=True):
