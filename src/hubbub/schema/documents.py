@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
+
+import msgspec
 
 from hubbub.http.pages import Page, make_page
 from hubbub.schema.asyncapi import asyncapi
@@ -51,10 +52,9 @@ FORMATS: dict[str, Callable[[Contract, str], str]] = {
 }
 
 PAGES = {
-    "/schema": ("asyncapi", JSON),
-    "/schema/asyncapi.json": ("asyncapi", JSON),
-    "/schema/openapi.json": ("openapi", JSON),
-    "/schema/types.ts": ("typescript", TEXT),
+    ("asyncapi", JSON): ("/schema", "/schema/asyncapi.json"),
+    ("openapi", JSON): ("/schema/openapi.json",),
+    ("typescript", TEXT): ("/schema/types.ts",),
 }
 
 
@@ -64,10 +64,12 @@ def schema_pages(contract: Contract, title: str) -> Iterator[tuple[str, Page]]:
     Raises:
         ConfigError: its events cannot be described.
     """
-    for path, (format_, media_type) in PAGES.items():
-        yield path, make_page(document(format_, contract, title).encode(), media_type)
+    for (format_, media_type), paths in PAGES.items():
+        page = make_page(document(format_, contract, title).encode(), media_type)
+        yield from ((path, page) for path in paths)
 
 
 def written(document: object) -> str:
     """JSON that people can read, too."""
-    return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    # What is no number in JSON, such as an infinite default, becomes null.
+    return msgspec.json.format(msgspec.json.encode(document), indent=2).decode() + "\n"

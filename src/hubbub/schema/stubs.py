@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from enum import Enum
 from typing import Any
 
@@ -33,14 +34,14 @@ from __future__ import annotations
 # What the module may import, each with the sign that it is needed.
 STANDARD = {"datetime": "datetime.", "decimal": "decimal.", "uuid": "uuid."}
 TYPING = {"Any": "Any", "Literal": "Literal["}
-OURS = ["import msgspec", "", "from hubbub import Event", "from hubbub.sdk import Connection, Receipt"]
+SDK = {"Connection": "Connection", "Receipt": "Receipt"}
 TAKEN = frozenset([*STANDARD, *TYPING, "msgspec", "Event", "Connection", "Receipt", "ask"])
 
 ASK = '''\
-async def ask(connection: Connection, event: Event) -> dict[str, Any]:
+async def ask(connection: Connection, event: msgspec.Struct) -> dict[str, Any]:
     """Send a request; the payload of its answer."""
     payload = msgspec.to_builtins(event, str_keys=True)
-    return await connection.request(payload.pop("type"), payload)
+    return await connection.request(payload.pop(event.__struct_config__.tag_field), payload)
 '''
 
 # Types that are written by one word.
@@ -83,8 +84,15 @@ def stubs(contract: Contract, title: str) -> str:
     writer = Writer(types)
     body = "\n\n".join([*writer.classes(), ASK, *map(writer.function, asked)])
     imports = [f"import {module}" for module, sign in STANDARD.items() if sign in body]
-    imports += [f"from typing import {', '.join(word for word, sign in TYPING.items() if sign in body)}", "", *OURS]
+    imports += [f"from typing import {used(TYPING, body)}", "", "import msgspec", ""]
+    imports += ["from hubbub import Event"] if "(Event, " in body else []
+    imports += [f"from hubbub.sdk import {used(SDK, body)}"]
     return HEAD.format(title=title, imports="\n".join(imports)) + body
+
+
+def used(names: Mapping[str, str], body: str) -> str:
+    """The names whose signs a text has, to be imported."""
+    return ", ".join(name for name, sign in names.items() if sign in body)
 
 
 class Writer:
@@ -98,14 +106,15 @@ class Writer:
         self._objects: dict[type, Objects] = {}
         for type_ in info.multi_type_info(types):
             self._collect(type_)
-        self._names: dict[type, str] = {}
-        taken = set(TAKEN)
-        for class_ in self._objects:
-            name = NOT_IN_NAMES.sub("_", class_.__name__)
-            while name in taken:
-                name += "_"
-            taken.add(name)
-            self._names[class_] = name
+        self._taken = set(TAKEN)
+        self._names = {class_: self._free(NOT_IN_NAMES.sub("_", class_.__name__)) for class_ in self._objects}
+
+    def _free(self, name: str) -> str:
+        """A name that the module has not yet, and that it has from now on."""
+        while name in self._taken:
+            name += "_"
+        self._taken.add(name)
+        return name
 
     def _collect(self, part: object) -> None:
         """Take note of the classes that a type, or a part of what is known of it, consists of."""
@@ -177,7 +186,8 @@ class Writer:
     def function(self, request: Exchange) -> str:
         """The function that sends a request."""
         event, asked = self._names[request.event], "await ask(connection, event)"
-        head = f"async def send_{NOT_IN_NAMES.sub('_', request.tag)}(connection: Connection, event: {event})"
+        name = self._free(f"send_{NOT_IN_NAMES.sub('_', request.tag)}")
+        head = f"async def {name}(connection: Connection, event: {event})"
         about = f'    """Send `{request.tag}`; returns what the server answers."""\n'
         answer, payload = "dict[str, Any]", asked
         if len(request.answers) == 1:
@@ -212,7 +222,7 @@ def base_of(type_: Objects) -> str:
     if not isinstance(type_, info.StructType):
         array = ", array_like=True" if isinstance(type_, info.NamedTupleType) else ""
         return f"msgspec.Struct, frozen=True{array}{more}"
-    if type_.tag is not None and type_.tag_field == "type" and not type_.array_like:
+    if issubclass(type_.cls, Event):
         return f"Event, tag={written(type_.tag)}{more}"
     tagged = "" if type_.tag is None else f", tag={written(type_.tag)}, tag_field={written(type_.tag_field)}"
     array = ", array_like=True" if type_.array_like else ""
@@ -234,4 +244,6 @@ def docstring_of(class_: type) -> list[str]:
 
 def written(value: object) -> str:
     """A value, as programs have it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     return json.dumps(value, ensure_ascii=False) if isinstance(value, str) else repr(value)
