@@ -133,7 +133,8 @@ class Handlers:
         check_callable("authenticate", check, (("credentials", Credentials), ("request", RequestView)), least=1)
         if self.check is not None:
             raise TypeError("authenticate: there is a check already; one hub has one")
-        self.check = check
+        # A plain one runs in a thread.
+        self.check = self.holding.watched("authenticate", check) if inspect.iscoroutinefunction(check) else check
         return check
 
     def decide(self, policy: H) -> H:

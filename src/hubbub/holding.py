@@ -69,9 +69,10 @@ class Holding:
         self.clock = clock
 
     def watched(self, kind: str, function: Callable[..., Any]) -> Callable[..., Any]:
-        """A function that calls this one, and tells when it, or a step of it, has held the loop for long."""
+        """A function that calls this one, and looks like it; it tells when a step has held the loop for long."""
         timed = Timed(kind, function)
 
+        @functools.wraps(function)
         def call(*args: Any) -> Any:
             begun = self.clock()
             try:
@@ -80,8 +81,9 @@ class Holding:
                 if self.clock() - begun > HOLDING_S:
                     self._tell(timed, begun)
 
-        def call_async(*args: Any) -> Any:
-            return self._steps(function(*args), timed)
+        @functools.wraps(function)
+        async def call_async(*args: Any) -> Any:
+            return await self._steps(function(*args), timed)
 
         return call_async if inspect.iscoroutinefunction(function) else call
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import inspect
 import sys
 import threading
 import time
@@ -14,9 +15,10 @@ from typing import Any
 import pytest
 import structlog.testing
 
-from hubbub import Client, Event, Hub, Refused, holding
+from hubbub import Client, Credentials, Event, Hub, Refused, holding
 from hubbub.acts import Act
 from hubbub.holding import LINES, LINES_EVERY_S, LOOKS, Beat, Holding, stand_of
+from hubbub.signatures import name_of, takes
 from hubbub.testing import Clock, at_work
 from unit.hot_path import Bytecodes
 
@@ -90,6 +92,27 @@ def test_every_kind_of_function_is_watched() -> None:
         handlers.join_hooks[0]("lunch", client)
         handlers.policy(client, Act.POST, None)
     assert [line["function"].split()[0] for line in lines] == ["on_connect", "on_disconnect", "on_join", "policy"]
+
+
+async def test_a_check_of_who_signs_in_is_watched_where_it_runs_on_the_loop() -> None:
+    clock, hub = Clock(), Hub()
+    hub._handlers.holding.clock = clock
+
+    @hub.authenticate
+    async def who(credentials: Credentials) -> str | None:
+        clock.go(LONG_S)
+        return credentials.username
+
+    check: Any = hub._handlers.check
+    assert (name_of(check), inspect.iscoroutinefunction(check)) == (name_of(who), True)
+    assert takes(check, 1) and not takes(check, 2)
+    with told() as lines:
+        assert await check(Credentials("percy", "123")) == "percy"
+    assert [line["function"].split()[0] for line in lines] == ["authenticate"]
+
+    plain = Hub()
+    plain.authenticate(print)
+    assert plain._handlers.check is print, "it runs in a thread, and holds nobody"
 
 
 def test_what_is_quick_is_not_told() -> None:
@@ -213,7 +236,7 @@ async def test_a_function_that_is_watched_costs_a_few_bytecodes_more() -> None:
     async def asynchronous(vote: int, client: int) -> None: ...
 
     assert await bytecodes(watch.watched("handler", plain)) - await bytecodes(plain) <= 22
-    assert await bytecodes(watch.watched("handler", asynchronous)) - await bytecodes(asynchronous) <= 52
+    assert await bytecodes(watch.watched("handler", asynchronous)) - await bytecodes(asynchronous) <= 53
 
 
 async def bytecodes(function: Callable[..., Any]) -> int:
