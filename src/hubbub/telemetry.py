@@ -182,7 +182,8 @@ class TracedApp(App):
 
     async def answer(self, request: Request) -> Response:
         route = self._route_of(request.path)
-        parent = propagate.extract(request.headers, Context(), HEADERS)
+        # Where it is mounted, the span at work is one of the application's own, for this request.
+        parent = propagate.extract(request.headers, Context(), HEADERS) if request.scope is None else None
         name = f"{request.method} {route}" if route else request.method
         with tracer.start_as_current_span(name, parent, SpanKind.SERVER) as span:
             response = await super().answer(request)

@@ -286,6 +286,18 @@ async def test_a_request_that_names_no_trace_begins_one(service: Service, spans:
     assert about(span) == {"http.request.method": "GET", "http.response.status_code": 404}
 
 
+async def test_a_request_of_a_mounted_hub_is_within_the_span_of_the_application(service: Service, spans: Spans) -> None:
+    header = {"traceparent": [f"00-{TRACE}-b7ad6b7169203331-01"]}
+    async with service.at_work():
+        with telemetry.tracer.start_as_current_span("of the application"):
+            await service._app.answer(Request("GET", "/healthz", "", {}, scope={}))
+            await service._app.answer(Request("GET", "/readyz", "", header))
+        found = {span.name: span for span in spans.take()}
+    outer, inner, alone = found["of the application"], found["GET /healthz"], found["GET /readyz"]
+    assert inner.parent is not None and inner.parent.span_id == id_of(outer)
+    assert alone.parent is not None and alone.parent.span_id == int("b7ad6b7169203331", 16)
+
+
 # Off
 
 
