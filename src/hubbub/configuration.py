@@ -23,7 +23,7 @@ from hubbub.errors import ConfigError
 from hubbub.rules import Rule
 from hubbub.settings import Settings
 
-__all__ = ["FILE", "PREFIX", "given", "nearest", "settings_from"]
+__all__ = ["FILE", "PREFIX", "given", "settings_from"]
 
 PREFIX = "HUBBUB_"
 FILE = Path("hubbub.toml")

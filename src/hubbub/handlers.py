@@ -40,7 +40,6 @@ class Handler(msgspec.Struct, frozen=True):
         room_field: the field of the event that names the room it is about, if there is one.
         act: what its client has to be allowed to do; None where nothing is asked before it is called.
         tag: the type of its event.
-        name: what the function is called.
         function: as it was registered.
     """
 
@@ -50,7 +49,6 @@ class Handler(msgspec.Struct, frozen=True):
     room_field: str | None
     act: Act | None
     tag: str
-    name: str
     function: Handle
 
 
@@ -167,7 +165,7 @@ def handler_of(handle: Handle, act: Act | None, holding: Holding | None = None) 
     call = watched if takes(handle, 2) else functools.partial(without_client, watched)
     room_field = "room" if "room" in event.__struct_fields__ else None
     is_async, tag = inspect.iscoroutinefunction(handle), str(event.__struct_config__.tag)
-    handler = Handler(msgspec.json.Decoder(event), call, is_async, room_field, act, tag, name_of(handle), handle)
+    handler = Handler(msgspec.json.Decoder(event), call, is_async, room_field, act, tag, handle)
     return tag, handler
 
 

@@ -26,6 +26,7 @@ from hubbub.handlers import Handler
 from hubbub.http.app import App
 from hubbub.posting import Posting
 from hubbub.pump import Pump
+from hubbub.signatures import name_of
 from hubbub.wire.request import Request, Response
 
 __all__ = ["TracedApp", "TracedDispatch", "TracedPump"]
@@ -111,7 +112,9 @@ class TracedDispatch(Dispatch):
         under_way = event_at_work.get()
         if under_way is not None:
             under_way.span.update_name(f"event {handler.tag}")
-            under_way.span.set_attributes({"hubbub.event": handler.tag, "code.function.name": handler.name})
+            under_way.span.set_attributes(
+                {"hubbub.event": handler.tag, "code.function.name": name_of(handler.function)}
+            )
         return super()._check(client, handler, event)
 
     def _handle_async(self, *args: Any) -> Coroutine[Any, Any, None]:
