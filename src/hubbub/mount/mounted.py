@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 import weakref
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
@@ -96,7 +96,7 @@ class Mounted:
         async with self.at_work():
             yield
 
-    def under(self, path: str, app: AsgiApp) -> AsgiApp:
+    def under(self, path: str, app: Callable[..., Awaitable[None]]) -> AsgiApp:
         """An application that has the hub under a path, and another one everywhere else.
 
         It tells both when it starts and stops; one that knows nothing of that, as Django, is left alone.
