@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-__all__ = ["HUBBUB", "SERVE", "ServerProcess", "free_port", "running"]
+__all__ = ["HUBBUB", "SERVE", "START_S", "ServerProcess", "free_port", "is_answered", "running", "stop"]
 
 # `hubbub`, of the Python that runs the tests; -P leaves their folder out of its import path.
 HUBBUB = (sys.executable, "-P", str(Path(__file__).with_name("program.py")))
@@ -177,7 +177,16 @@ def keep_waiting(process: subprocess.Popen[bytes], log_file: Path, deadline: flo
     time.sleep(0.02)
 
 
+def is_answered(url: str) -> bool:
+    """Whether a GET is answered by 200."""
+    try:
+        return request(urllib.request.Request(url), None)[0] == 200
+    except OSError:
+        return False
+
+
 def stop(process: subprocess.Popen[bytes]) -> int:
+    """Ask a process to stop, and kill it when it does not; its exit code."""
     if process.poll() is None:
         process.send_signal(signal.SIGTERM)
     return wait(process)
