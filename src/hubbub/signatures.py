@@ -58,12 +58,20 @@ def check_annotations(what: str, function: Callable[..., Any], parameters: Seque
     """Refuse parameters that are annotated with another class than they are given, as when two are swapped."""
     try:
         hints = typing.get_type_hints(function)
-    except (NameError, TypeError, AttributeError):  # they are for the type checker alone
+    except Exception:  # they are for the type checker alone
         return
     for (name, type_), parameter in zip(parameters, inspect.signature(function).parameters, strict=False):
         hint = hints.get(parameter)
-        if isinstance(hint, type) and not issubclass(type_, hint) and not issubclass(hint, type_):
+        if isinstance(hint, type) and not may_be(type_, hint):
             raise TypeError(
                 f"{what}: its parameter {parameter!r} is annotated with {hint.__name__}, and gets the {name}, "
                 f"which is of {type_.__name__}; write {right}"
             )
+
+
+def may_be(type_: type, hint: type) -> bool:
+    """Whether something of a type can be what an annotation says; True where that cannot be told."""
+    try:
+        return issubclass(type_, hint) or issubclass(hint, type_)
+    except TypeError:  # of a protocol
+        return True

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import pytest
 
@@ -82,6 +82,12 @@ def test_a_handler_that_cannot_be_called_is_refused() -> None:
             Hub().on(handler)
 
 
+class Named(Protocol):
+    """What a hook wants of a client."""
+
+    user: str
+
+
 class Hooks:
     """Hooks that are methods, or what is called like a function."""
 
@@ -93,6 +99,13 @@ def unresolved(client: Unknown) -> None: ...
 def of_everything(*args: object) -> None: ...
 def with_more(client: Client, times: int = 1) -> None: ...
 def of_object(client: object) -> None: ...
+def of_protocol(client: Named) -> None: ...
+
+
+def of_nonsense(client: Any) -> None: ...
+
+
+of_nonsense.__annotations__["client"] = "1 +"
 
 
 @pytest.mark.parametrize(
@@ -106,6 +119,8 @@ def of_object(client: object) -> None: ...
         of_everything,
         with_more,
         of_object,
+        of_protocol,
+        of_nonsense,
         print,
     ],
 )
