@@ -127,6 +127,22 @@ class People:
 
     # Changing
 
+    async def show_as(self, user: str, name: str) -> None:
+        """Have a user without an account shown by a name that whoever vouches for it gives; nothing for its own.
+
+        Raises:
+            EngineError: it is not kept.
+        """
+        before = await self._engine.name_of(user)
+        if before == name:
+            return
+        await self._engine.show_as(user, name)
+        if await self._engine.name_of(user) == before:
+            return  # there is an account, which has a name of its own
+        name = name or user
+        rooms = {room for other in self._connections_of(user) for room in other.joined}
+        self._tell(NameNotice(user, name, sorted(rooms)[:MAX_TOLD_ROOMS]))
+
     async def set_name(self, client: Participant, name: str) -> Profile:
         """Have a client's user shown by another name; an empty one is that of the account.
 

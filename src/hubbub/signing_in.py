@@ -114,6 +114,8 @@ def read_user(found: object) -> User | None:
     if user is None:
         return None
     check_outside_name(user.name)
+    if user.display_name:
+        check_outside_name(user.display_name)
     if user.role is not None:
         Role(user.role)
     if user.info is not None and len(encode(user.info)) > MAX_INFO_BYTES:

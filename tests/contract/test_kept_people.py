@@ -50,6 +50,33 @@ async def shown(engine: Engine, user: str) -> str:
 # Names
 
 
+async def test_a_user_without_an_account_is_shown_as_whoever_vouches_for_it_says(engine: Engine) -> None:
+    await with_accounts(engine, "percy")
+    assert await set_name(engine, "percy", "Zoë") is True
+    for name in ("Zoe", "Zoë"):  # it is not held against names of accounts
+        await engine.show_as("zoe@example.com", name)
+        assert await engine.name_of("zoe@example.com") == name
+        assert await engine.profiles(["zoe@example.com"]) == {"zoe@example.com": Profile("zoe@example.com", name)}
+    await engine.show_as("percy", "Zoe")
+    assert await shown(engine, "percy") == "Zoë"
+    assert await engine.name_of("percy") == "Zoë"
+    await engine.show_as("zoe@example.com", "")
+    assert await engine.name_of("zoe@example.com") == ""
+    assert await engine.profiles(["zoe@example.com"]) == {}
+
+
+async def test_an_account_begins_without_the_name_that_another_user_was_shown_by(
+    engine: Engine, restart: Restart
+) -> None:
+    for user in ("zoe", "yan"):
+        await engine.show_as(user, "Somebody")
+    await with_accounts(engine, "zoe")
+    engine = await restart()
+    assert (await engine.name_of("zoe"), await engine.name_of("yan")) == ("", "Somebody")
+    assert await shown(engine, "zoe") == ""
+    assert await set_name(engine, "zoe", "Somebody") is True
+
+
 async def test_a_new_account_has_a_profile_without_a_name(engine: Engine) -> None:
     await engine.put_account(Account("percy", "hash", Role.ADMIN))
     found = await engine.profiles(["percy", "nobody"])

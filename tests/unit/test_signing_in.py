@@ -496,6 +496,42 @@ async def test_without_a_key_renewing_is_an_event_like_any_other() -> None:
 # Any name
 
 
+async def test_a_user_is_shown_as_the_application_says_and_others_are_told_when_that_changes() -> None:
+    names = {"7": "Zoë of Sales", "8": "Yan"}
+
+    async def check(credentials: Credentials, request: RequestView) -> User | None:
+        user = credentials.username or request.cookies["user"]
+        return User(user, display_name=names.get(user, ""))
+
+    async with reception(check) as here:
+        zoe = await here.enter(await here.otp(cookie="user=7"))
+        assert zoe.take()[0]["payload"]["name"] == "Zoë of Sales"
+        await zoe.join("lunch")
+        yan = await here.enter(told(await here.ask("/login", {"username": "8"}))["otp"])
+        await yan.join("lunch")
+        assert await yan.ask("profiles", {"users": ["7", "8", "9"]}) == {"names": {"7": "Zoë of Sales", "8": "Yan"}}
+        await here.stage.settle()
+        yan.take()
+        names["7"] = "Zoë of Support"
+        await here.otp(cookie="user=7")
+        changed = {"type": "profile_changed", "payload": {"user": "7", "name": "Zoë of Support"}}
+        assert changed in await yan.hear()
+        await here.otp(cookie="user=7")
+        assert await yan.hear() == []
+        names["7"] = ""
+        await here.otp(cookie="user=7")
+        assert changed | {"payload": {"user": "7", "name": "7"}} in await yan.hear()
+
+
+async def test_an_account_is_not_shown_by_another_name_because_somebody_vouches_for_it() -> None:
+    async with reception(lambda _credentials: User("percy", display_name="Somebody")) as here:
+        await here.stage.account("percy")
+        percy = await here.enter(await here.otp())
+        assert percy.take()[0]["payload"]["name"] == "percy"
+        await here.otp()
+        assert await percy.hear() == []
+
+
 async def test_users_of_any_name_have_rooms_of_two_and_nobody_else_gets_into_them() -> None:
     async with reception(lambda credentials: credentials.username) as here:
 

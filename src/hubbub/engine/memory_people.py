@@ -22,6 +22,8 @@ class MemoryPeople:
 
     def __init__(self) -> None:
         self._names: dict[str, str] = {}
+        # Of users without an account.
+        self._shown: dict[str, str] = {}
         self._since: dict[str, int] = {}
         # Who looks so.
         self._looks: dict[str, set[str]] = {}
@@ -42,10 +44,18 @@ class MemoryPeople:
             account = self._accounts.get(user)
             if account is not None:
                 found[user] = Profile(user, self._names.get(user, ""), account.role, self._since.get(user))
+            elif user in self._shown:
+                found[user] = Profile(user, self._shown[user])
         return found
 
     async def name_of(self, user: str) -> str:
-        return self._names.get(user, "")
+        return self._names.get(user, "") or self._shown.get(user, "")
+
+    async def show_as(self, user: str, name: str) -> None:
+        if name and user not in self._accounts:
+            self._shown[user] = name
+        else:
+            self._shown.pop(user, None)
 
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:
         if user not in self._accounts:
@@ -67,6 +77,7 @@ class MemoryPeople:
 
     def _note_account(self, user: str) -> None:
         """Take note of a new account."""
+        self._shown.pop(user, None)
         self._since[user] = int(self._wall() * 1000)
         self._note_name(user, "", [key_of_user(user)])
 

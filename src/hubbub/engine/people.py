@@ -88,11 +88,21 @@ class PeopleVault(Protocol):
     """
 
     async def profiles(self, users: Collection[str]) -> dict[str, Profile]:
-        """What is known of users; those without an account are left out."""
+        """What is known of users; those without an account are left out, unless `show_as` has named them."""
         ...
 
     async def name_of(self, user: str) -> str:
-        """How a user wants to be shown; empty where it has said nothing, or has no account."""
+        """How a user is to be shown; empty where nobody has said it."""
+        ...
+
+    async def show_as(self, user: str, name: str) -> None:
+        """Keep how a user without an account is shown, as whoever vouches for it says; nothing is held against it.
+
+        It counts until there is an account of that name.
+
+        Args:
+            name: empty to be shown by the user's name.
+        """
         ...
 
     async def set_name(self, user: str, name: str, keys: Collection[str]) -> bool | None:

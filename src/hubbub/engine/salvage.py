@@ -40,6 +40,7 @@ TABLES = {
     "titles": "room",
     "follows": "user, room",
     "looks": "key, user",
+    "shown": "user",
 }
 
 

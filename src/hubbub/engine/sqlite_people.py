@@ -20,7 +20,7 @@ __all__ = ["NAMED", "SqlitePeople", "drop_links_of", "forget_person", "note_acco
 
 
 # Users with a display name.
-NAMED = "SELECT json_group_array(user) FROM accounts WHERE name != ''"
+NAMED = "SELECT json_group_array(user) FROM (SELECT user FROM accounts WHERE name != '' UNION SELECT user FROM shown)"
 
 
 class SqlitePeople:
@@ -46,6 +46,11 @@ class SqlitePeople:
             self._named.add(user)
         return await self._database.write(set_name, self._database.writing, user, name, list(keys))
 
+    async def show_as(self, user: str, name: str) -> None:
+        if name:
+            self._named.add(user)
+        await self._database.write(show_as, self._database.writing, user, name)
+
     async def put_link(self, secret: str, link: SignUpLink) -> WhyNot | None:
         return await self._database.write(put_link, self._database.writing, secret, link, self._now())
 
@@ -68,7 +73,11 @@ class SqlitePeople:
 
 
 def find_profiles(connection: sqlite3.Connection, users: list[str]) -> dict[str, Profile]:
-    sql = "SELECT user, name, role, since FROM accounts WHERE user IN (SELECT value FROM json_each(?))"
+    sql = (
+        "WITH asked AS (SELECT value FROM json_each(?))"
+        " SELECT user, name, role, since FROM accounts WHERE user IN asked"
+        " UNION ALL SELECT user, name, 'member', NULL FROM shown WHERE user IN asked"
+    )
     rows = connection.execute(sql, (msgspec.json.encode(users).decode(),)).fetchall()
     return {user: Profile(user, name, Role(role), since) for user, name, role, since in rows}
 
@@ -88,6 +97,13 @@ def set_name(connection: sqlite3.Connection, user: str, name: str, keys: list[st
         return True
 
 
+def show_as(connection: sqlite3.Connection, user: str, name: str) -> None:
+    with transaction(connection):
+        connection.execute("DELETE FROM shown WHERE user = ?", (user,))
+        if name and connection.execute("SELECT 1 FROM accounts WHERE user = ?", (user,)).fetchone() is None:
+            connection.execute("INSERT INTO shown VALUES (?, ?)", (user, name))
+
+
 def is_taken(connection: sqlite3.Connection, keys: Collection[str], user: str) -> bool:
     """Whether another account looks so."""
     sql = "SELECT 1 FROM looks WHERE key = ? AND user != ? LIMIT 1"
@@ -100,6 +116,7 @@ def note_looks(connection: sqlite3.Connection, user: str, keys: Collection[str])
 
 def note_account(connection: sqlite3.Connection, user: str, now: float) -> None:
     """Take note of an account that may be new, within its transaction."""
+    connection.execute("DELETE FROM shown WHERE user = ?", (user,))
     connection.execute("UPDATE accounts SET since = ? WHERE user = ? AND since IS NULL", (int(now * 1000), user))
     note_looks(connection, user, [key_of_user(user)])
 

@@ -131,6 +131,7 @@ class SignInRoutes:
             return None
         if self._core.ledger.is_blocked(user.name):
             raise blocked()
+        await self._core.people.show_as(user.name, user.display_name)
         return await self._accounts.open_session(user)
 
     async def _end_another(self, request: Request, user: str) -> None:
@@ -165,6 +166,7 @@ class SignInRoutes:
         user = await self._checks.ask(Credentials(), view_of(request))
         if user is None:
             raise self._grants.unauthorized(request)
+        await self._core.people.show_as(user.name, user.display_name)
         # The session is the application's, and nothing tells one of a user's from another.
         return Grant(user.name, digest(new_secret()), user.role, user.info, is_kept=False)
 

@@ -53,6 +53,9 @@ class RedisPeople(RedisAccess):
         [outcome] = await self._run("set_name", user, name, *keys)
         return None if outcome == b"" else bool(outcome)
 
+    async def show_as(self, user: str, name: str) -> None:
+        await self._run("show_as", user, name, within_s=QUICK_S)
+
     async def change_password(self, user: str, old_hash: str, new_hash: str, keep: str) -> bool:
         what = user, old_hash, new_hash, keep
         is_done, ended = await self._run(

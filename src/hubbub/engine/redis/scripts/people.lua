@@ -44,6 +44,7 @@ end
 
 local function note_account(user)
     local now = redis.call('TIME')
+    redis.call('HDEL', names, user)  -- how whoever vouched for a user of that name has had it shown
     redis.call('HSET', sinces, user, string.format('%d', now[1] * 1000 + math.floor(now[2] / 1000)))
     note_look(key_of_user(user), user)
 end
