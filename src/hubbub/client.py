@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -144,7 +145,7 @@ class Participant(Client):
         super().__init__(user)
         self.terms = terms
         if terms is not None and terms.info:
-            self.info.update(terms.info)
+            self.info.update(copy.deepcopy(terms.info))  # others have the same grant
         self.address = address
         self.session = session
         self.dialect = dialect

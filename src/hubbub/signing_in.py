@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import contextvars
-import functools
 import inspect
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -19,7 +20,7 @@ from hubbub.errors import ErrorCode, Refused
 from hubbub.events import encode
 from hubbub.logins import Queue
 from hubbub.naming import check_outside_name
-from hubbub.policy import network_of
+from hubbub.policy import is_loopback, network_of
 from hubbub.turns import LoginTurns, always
 
 __all__ = [
@@ -39,10 +40,12 @@ MAX_INFO_BYTES = 4096
 
 # A check is answered within this time, if only by a refusal.
 CHECK_S = 10.0
-# Checks at work at once, and those of them that are plain functions, each in a thread; so many more may wait.
+# Checks at work at once, and those of them that are plain functions, each in a thread; and how many may be at work or
+# wait in all, and from one address, loopback exempt: who floods the check waits behind itself.
 MAX_AT_WORK = 64
 MAX_THREADS = 8
 MAX_WAITING = 1024
+MAX_WAITING_PER_SOURCE = 64
 
 Check = Callable[..., Any]
 
@@ -141,7 +144,9 @@ class Checks:
         self._turns = LoginTurns(Queue(workers, MAX_THREADS * workers), clock)
         self._pool = ThreadPoolExecutor(MAX_THREADS, thread_name_prefix="authenticate")
         self._at_work = asyncio.Semaphore(MAX_AT_WORK)
-        self._waiting = 0
+        # A thread is free when its call has returned, however long ago that was given up.
+        self._threads = asyncio.Semaphore(MAX_THREADS)
+        self._waiting: Counter[str] = Counter()
 
     async def sign_in(
         self, credentials: Credentials, request: RequestView, *, is_wanted: Callable[[], bool] = always
@@ -172,10 +177,12 @@ class Checks:
             Refused: what the check has raised so itself; `internal` where it fails in any other way, or answers what is
                 none; `unavailable` where it takes too long; `rate_limited` where too many wait for it.
         """
-        if self._waiting >= MAX_WAITING:
+        source = network_of(request.address)
+        is_full = self._waiting[source] >= MAX_WAITING_PER_SOURCE and not is_loopback(request.address)
+        if is_full or self._waiting.total() >= MAX_WAITING:
             raise Refused(ErrorCode.RATE_LIMITED, "too many sign in just now; try again soon", 5.0)
         args = (credentials, request) if self._takes_request else (credentials,)
-        self._waiting += 1
+        self._waiting[source] += 1
         try:
             async with asyncio.timeout(CHECK_S) as limit, self._at_work:
                 return read_user(await self._call(args))
@@ -194,14 +201,23 @@ class Checks:
         except Exception as error:
             raise self._failed(error) from None
         finally:
-            self._waiting -= 1
+            self._waiting[source] -= 1
+            if not self._waiting[source]:
+                del self._waiting[source]
 
     async def _call(self, args: tuple[object, ...]) -> object:
         if inspect.iscoroutinefunction(self._check):
             return await self._check(*args)
-        call = functools.partial(contextvars.copy_context().run, self._check, *args)
-        found = await asyncio.get_running_loop().run_in_executor(self._pool, call)
+        await self._threads.acquire()
+        loop = asyncio.get_running_loop()
+        call = self._pool.submit(contextvars.copy_context().run, self._check, *args)
+        call.add_done_callback(lambda _call: self._free_thread(loop))
+        found = await asyncio.wrap_future(call)
         return await found if inspect.isawaitable(found) else found
+
+    def _free_thread(self, loop: asyncio.AbstractEventLoop) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits
+            loop.call_soon_threadsafe(self._threads.release)
 
     def _failed(self, error: BaseException) -> Refused:
         """What to answer where an error was not meant for the client."""

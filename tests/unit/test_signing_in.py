@@ -282,6 +282,65 @@ async def test_so_many_wait_for_a_check_at_most(monkeypatch: pytest.MonkeyPatch)
         assert told(await here.ask("/otp"))
 
 
+async def test_who_floods_the_check_waits_behind_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_in, "MAX_WAITING_PER_SOURCE", 2)
+    begun, go_on = asyncio.Semaphore(0), asyncio.Event()
+
+    async def check(_credentials: Credentials) -> str:
+        begun.release()
+        await go_on.wait()
+        return "zoe"
+
+    async with reception(check) as here:
+        asked = [asyncio.create_task(here.ask("/otp")) for _ in range(2)]
+        for _ in asked:
+            await begun.acquire()
+        assert error_of(await here.ask("/otp"), 429) == "rate_limited"
+        elsewhere = [
+            asyncio.create_task(here.app.answer(Request("POST", "/otp", "", {}, address)))
+            for address in ("192.0.2.2", "127.0.0.1", "127.0.0.1", "127.0.0.1")
+        ]
+        for _ in elsewhere:
+            await begun.acquire()
+        go_on.set()
+        assert [response.status for response in await asyncio.gather(*asked, *elsewhere)] == [200] * 6
+        assert (await here.ask("/otp")).status == 200
+
+
+async def test_a_call_that_was_given_up_keeps_its_thread_until_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signing_in, "MAX_THREADS", 1)
+    begun, go_on, calls = threading.Event(), threading.Event(), []
+
+    def check(credentials: Credentials) -> str | None:
+        calls.append(credentials.username)
+        if credentials.username == "first":
+            begun.set()
+            go_on.wait(30)
+        return credentials.username
+
+    async with reception(check) as here:
+        first = asyncio.create_task(here.ask("/login", {"username": "first"}))
+        assert await asyncio.to_thread(begun.wait, 30)
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+        with monkeypatch.context() as patch:
+            patch.setattr(signing_in, "CHECK_S", 0.0)
+            assert error_of(await here.ask("/login", {"username": "second"}), 503) == "unavailable"
+        assert calls == ["first"], "nothing piles up behind it"
+        go_on.set()
+        assert told(await here.ask("/login", {"username": "third"}))
+
+
+async def test_logging_out_again_and_again_is_not_told_to_all_nodes_each_time() -> None:
+    async with reception(lambda _credentials: "zoe", jwt_key=SECRET) as here:
+        for headers in ({}, {"authorization": f"Bearer {signed('yan')}"}):
+            for _ in range(10):
+                told(await here.ask("/logout", **headers), 204)
+            assert error_of(await here.ask("/logout", **headers), 429) == "rate_limited"
+        here.stage.clock.go(1)
+        told(await here.ask("/logout"), 204)
+
+
 async def test_wrong_guesses_are_slowed_down_as_those_at_an_account_are() -> None:
     asked: list[str | None] = []
 

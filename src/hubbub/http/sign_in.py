@@ -6,6 +6,7 @@ import msgspec
 import structlog
 
 from hubbub.accounts import Accounts
+from hubbub.budgets import Allowance, Bucket
 from hubbub.core import Core
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
@@ -20,6 +21,10 @@ from hubbub.wire.request import Request, Response
 __all__ = ["SignInRoutes"]
 
 log = structlog.get_logger("hubbub.http")
+
+# How often one user logs out of what the vault has not, a second and at once; and users of which that is remembered.
+ENDINGS = Allowance(1.0, 10.0)
+MAX_REMEMBERED = 10_000
 
 
 class LoginBody(msgspec.Struct):
@@ -71,6 +76,7 @@ class SignInRoutes:
         self._grants = grants
         self._cookies = cookies
         self._pages = pages
+        self._endings: dict[str, Bucket] = {}
         self.routes: dict[str, dict[str, Route]] = {
             "/login": {"POST": self._log_in},
             "/otp": {"POST": self._another_otp},
@@ -178,13 +184,27 @@ class SignInRoutes:
         if grant.is_kept:
             await self._accounts.log_out(grant)
         elif self._grants.has_signed_token(request):
+            self._count_ending(grant.user)
             self._core.sessions.sign_out(grant.user, grant.session)
         else:
+            self._count_ending(grant.user)
             await self._core.engine.end_sessions(grant.user)
             self._core.sessions.sign_out(grant.user)
         log.info("logout", user=grant.user, address=request.address)
         self._core.audit.note("logout", actor=grant.user, address=request.address, outcome="ok")
         return Response(204, headers=self._grants.without_cookie(request))
+
+    def _count_ending(self, user: str) -> None:
+        """Refuse (`rate_limited`) a user that ends sessions of no vault's one after the other: all nodes are told."""
+        now = self._core.now()
+        bucket = self._endings.pop(user, None) or Bucket(ENDINGS, now)
+        if len(self._endings) >= MAX_REMEMBERED:
+            del self._endings[next(iter(self._endings))]
+        self._endings[user] = bucket
+        wait = bucket.wait(now)
+        if wait:
+            raise Refused(ErrorCode.RATE_LIMITED, "you have logged out often just now", wait)
+        bucket.spend(1.0, now)
 
     def _refuse_while_closed(self) -> None:
         """There is no use in a one-time password of a server that is going away."""
@@ -200,7 +220,6 @@ def blocked() -> Refused:
 def view_of(request: Request) -> RequestView:
     """A request as an application's check sees it."""
     headers = {name: ", ".join(values) for name, values in request.headers.items()}
-    scope = getattr(request, "scope", None) or {}
     return RequestView(
-        request.method, request.path, headers, cookies_of(request), request.address, request.query, scope
+        request.method, request.path, headers, cookies_of(request), request.address, request.query, request.scope or {}
     )
