@@ -163,6 +163,26 @@ test("what the function throws is thrown when signing in, and a reason to try ag
   chat.close();
 });
 
+test("what is no token is told so, and not sent", async () => {
+  for (const token of [{ token: "t" }, "t t", "t\r\nX-Evil: 1", "t\n", "ü"]) {
+    const server = new Server();
+    const none = { code: "unauthorized", message: "What was given as a token is none." };
+    await assert.rejects(server.client({ token: () => token }).signIn(), none);
+    assert.equal(server.asked.length, 0);
+  }
+});
+
+test("who may not come in any more is told why, and does not ask for ever", async (t) => {
+  const tick = onTime(t);
+  const server = new Server();
+  const chat = server.client({ token: tokens() });
+  await chat.signIn();
+  server.otp = () => Response.json({ error: { code: "forbidden", message: "this account is blocked" } }, { status: 403 });
+  server.socket.onclose({ code: 4100, reason: "" });
+  await tick(250);
+  assert.deepEqual(chat.closed, [{ code: 4103, reason: "this account is blocked" }]);
+});
+
 test("a function that never answers holds up no later one", async (t) => {
   const tick = onTime(t);
   const server = new Server();
@@ -375,7 +395,7 @@ test("what lasts for ever, or for months, is no trouble for timers", async (t) =
   const tick = onTime(t);
   let count = 0;
   const renewal = new Renewal(async () => void (count += 1));
-  for (const left of [undefined, 0, -1, NaN]) renewal.start(left);
+  for (const left of [undefined, 0, -1, NaN, "soon", {}]) renewal.start(left);
   await tick(2 ** 31 - 2);
   assert.equal(count, 0);
   renewal.start(1e9);

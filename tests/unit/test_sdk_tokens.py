@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -221,7 +222,10 @@ def test_an_answer_that_never_comes_holds_up_neither_messages_nor_the_next_conne
     run(story())
 
 
-@pytest.mark.parametrize(("left_s", "random", "pause_s"), [(100, 0, 70), (100, 1, 90), (1.0, 0.5, 1), (0.001, 0, 1)])
+@pytest.mark.parametrize(
+    ("left_s", "random", "pause_s"),
+    [(100, 0, 70), (100, 1, 90), (1.0, 0.5, 1), (0.001, 0, 1), (1e12, 0, 86400), (math.inf, 0, 86400)],
+)
 def test_renewals_are_spread_and_never_in_a_hurry(left_s: float, random: float, pause_s: float) -> None:
     assert renewal_pause(left_s, random) == pytest.approx(pause_s)
 

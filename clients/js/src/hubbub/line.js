@@ -1,6 +1,6 @@
 // One lasting connection out of many short ones: opens, notices loss, comes back.
 
-import { endingOf, HubbubError, SESSION_ENDED } from "./errors.js";
+import { endingOf, HubbubError, SESSION_ENDED, TURNED_AWAY } from "./errors.js";
 import { readFrame } from "./events.js";
 import { fullJitter } from "./pace.js";
 
@@ -143,6 +143,7 @@ export class Line {
   #noTicket(error) {
     const { status, message, retryAfter } = error instanceof HubbubError ? error : new HubbubError("internal", String(error));
     if (status === 401) this.end(SESSION_ENDED);
+    else if (status === 403 && this.session.isForeign) this.end(TURNED_AWAY, message);
     else this.#comeBack(retryAfter * 1000, message);
   }
 

@@ -19,7 +19,7 @@ export class Renewal {
    */
   start(left) {
     this.stop();
-    if (!left || left <= 0) return;
+    if (!left || !(left > 0)) return;
     const until = Date.now() + left * 1000;
     const pause = left * 1000 * (0.7 + 0.2 * Math.random());
     this.#timer = setTimeout(() => this.#renew(until), Math.min(LATEST_MS, Math.max(SOONEST_MS, pause)));

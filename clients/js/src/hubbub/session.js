@@ -5,6 +5,8 @@ import { HubbubError } from "./errors.js";
 const ANSWER_MS = 10_000;
 // A one-time password lives five seconds on the server; one at the door should not be stale.
 const FRESH_MS = 3_000;
+// RFC 6750 section 2.1.
+const TOKEN = /^[\w.~+/-]+=*$/;
 
 /** @typedef {{method?: string, body?: unknown}} Ask */
 
@@ -81,6 +83,7 @@ export class Session {
   async newToken() {
     const found = typeof this.token === "function" ? await this.token() : this.token;
     if (!found) throw new HubbubError("unauthorized", "Nobody is signed in.", 0, 401);
+    if (!TOKEN.test(found)) throw new HubbubError("unauthorized", "What was given as a token is none.", 0, 401);
     return (this.#token = found);
   }
 
