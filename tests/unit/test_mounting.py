@@ -196,6 +196,9 @@ async def test_a_path_is_the_rest_below_the_root(tmp_path: Path) -> None:
         moved = await ask(chat, "GET", "/chat?a=b", root_path="/chat")
         assert (moved.status, moved.headers["location"]) == (307, "/chat/?a=b")
         assert (await ask(chat, "GET", "/he\x00llo")).status == 400
+        # A root that a client has chosen a part of leads to no other host.
+        moved = await ask(chat, "GET", "//evil.example", root_path="//evil.example")
+        assert moved.headers["location"] == "/evil.example/"
 
 
 async def test_answers_have_the_headers_of_every_answer_and_no_body_for_head(tmp_path: Path) -> None:
@@ -349,6 +352,26 @@ async def test_a_password_is_not_checked_for_somebody_who_has_gone(tmp_path: Pat
 
         await chat(scope_of("http", "/login", method="POST"), receive, send)
         assert wanted == [True, False]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_a_server_that_tells_of_a_body_again_and_again_holds_nobody_up(tmp_path: Path, fails: bool) -> None:
+    async with a_chat(tmp_path) as (chat, _):
+        sent: list[AsgiMessage] = []
+        received: list[None] = []
+
+        async def receive() -> AsgiMessage:
+            received.append(None)
+            if fails and len(received) > 1:
+                raise RuntimeError("no more")
+            return {"type": "http.request", "body": LOGIN, "more_body": False}
+
+        async def send(message: AsgiMessage) -> None:
+            sent.append(message)
+
+        await chat(scope_of("http", "/login", method="POST"), receive, send)
+        assert sent[0]["status"] == 200
+        assert len(received) == 2
 
 
 # WebSockets

@@ -63,7 +63,8 @@ def error_response(denied: Denied) -> Response:
 
 def redirect(root: str, query: str) -> Response:
     """To the page of a hub below a root, whose URL without a slash is no folder: its relative links would miss."""
-    location = f"{quote(root)}/{f'?{query}' if query else ''}"
+    # One slash: two begin the name of another host (RFC 3986 section 4.2), and a root may come from a request.
+    location = f"/{quote(root.lstrip('/'))}/{f'?{query}' if query else ''}"
     return Response(307, headers={"Location": location, "Cache-Control": "no-store"})
 
 
