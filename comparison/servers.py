@@ -47,12 +47,14 @@ class Candidate:
     Attributes:
         peer: its name among the peers; empty for Hubbub.
         engine: what Hubbub keeps messages in.
+        mounted: how it is served by another server, in a way of `comparison.mounted`; empty for a server of its own.
     """
 
     name: str
     title: str
     peer: str = ""
     engine: str = ""
+    mounted: str = ""
     tls: bool = False
 
     def missing(self) -> str:
@@ -75,6 +77,9 @@ class Candidate:
             data: the folder with the certificate.
             run: a folder that is this run's own.
         """
+        if self.mounted:
+            words = [sys.executable, "-m", "comparison.mounted", self.mounted]
+            return [*words, "--port", str(port), "--data-dir", str(data)]
         if not self.peer:
             return self._hubbub(port, data, run)
         pair = str(data / "localhost.pem"), str(data / "localhost.key")
@@ -103,6 +108,8 @@ SERVERS = {
         Candidate("floor", "the floor, C", peer="floor"),
         Candidate("hubbub-memory", "Hubbub, memory", engine="memory"),
         Candidate("hubbub-sqlite", "Hubbub, SQLite", engine="sqlite"),
+        Candidate("hubbub-fast-path", "Hubbub, memory, in uvicorn", engine="memory", mounted="fast-path"),
+        Candidate("hubbub-asgi", "Hubbub, memory, by plain ASGI", engine="memory", mounted="asgi"),
         Candidate("go-tls", "Go, TLS", peer="go", tls=True),
         Candidate("node-tls", "Node, TLS", peer="node", tls=True),
         Candidate("hubbub-tls", "Hubbub, SQLite, TLS", engine="sqlite", tls=True),
@@ -159,7 +166,7 @@ def started(candidate: Candidate, data: Path, run: Path, core: int) -> Iterator[
         process = subprocess.Popen(  # noqa: S603  the words are ours
             pinned(core, candidate.command(port, data.absolute(), run.absolute())),
             cwd=run,
-            env={name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")},
+            env=environment(),
             stdin=subprocess.DEVNULL,
             stdout=lines,
             stderr=lines,
@@ -175,6 +182,12 @@ def started(candidate: Candidate, data: Path, run: Path, core: int) -> Iterator[
         raise
     finally:
         stop(process)
+
+
+def environment() -> dict[str, str]:
+    """Ours, without settings for another server, and with this package where it can be imported."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("HUBBUB_")}
+    return ours | {"PYTHONPATH": str(Path(__file__).parent.parent)}
 
 
 def make_certificate(data: Path, run: Path, core: int) -> None:
