@@ -91,6 +91,13 @@ class Desk:
         result: dict[str, Any] = answer["result"]
         return result
 
+    async def batch(self, *commands: object) -> list[Any]:
+        """What each command is answered."""
+        answer = await self.ask("batch", {"commands": commands})
+        assert answer.keys() == {"replies"}, answer
+        replies: list[Any] = answer["replies"]
+        return replies
+
     async def error(self, method: str, fields: object = None, secret: str = SECRET) -> dict[str, Any]:
         answer = await self.ask(method, fields, secret)
         assert answer.keys() == {"error"}, answer
@@ -416,7 +423,7 @@ async def test_an_answer_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     async with desk() as api:
         commands = [{"publish": {"channel": "news", "data": "x" * 100}}] * MAX_BATCH
         for _ in range(4):
-            await api.result("batch", {"commands": commands})
+            await api.batch(*commands)
         assert len(await api.said("news")) == MAX_HISTORY
         monkeypatch.setattr(api_methods, "MAX_ANSWER", 1000)
         assert len(await api.said("news")) == 9
@@ -489,7 +496,7 @@ async def test_a_batch_is_done_in_order() -> None:
             {"batch": {"commands": []}},
             {"subscribe": {}},
         ]
-        replies = (await api.result("batch", {"commands": commands}))["replies"]
+        replies = await api.batch(*commands)
         assert replies[0]["publish"]["offset"] == 1
         assert [each["data"] for each in replies[1]["history"]["publications"]] == [1]
         assert [reply["error"]["code"] for reply in replies[2:]] == [107, 104, 107, 107, 104, 108]
@@ -498,7 +505,7 @@ async def test_a_batch_is_done_in_order() -> None:
 async def test_publications_of_a_batch_are_kept_in_their_order() -> None:
     async with desk() as api:
         commands = [{"publish": {"channel": "news", "data": number}} for number in range(MAX_BATCH)]
-        replies = (await api.result("batch", {"commands": commands}))["replies"]
+        replies = await api.batch(*commands)
         assert [reply["publish"]["offset"] for reply in replies] == list(range(1, MAX_BATCH + 1))
         assert await api.said("news") == list(range(MAX_BATCH))
         assert (await api.error("batch", {"commands": [*commands, commands[0]]}))["code"] == 106
@@ -509,7 +516,7 @@ async def test_the_answers_of_a_batch_are_bounded(monkeypatch: pytest.MonkeyPatc
         await api.result("publish", {"channel": "news", "data": "x" * 1000})
         monkeypatch.setattr("hubbub.http.api.MAX_ANSWER", 2000)
         commands = [{"history": {"channel": "news", "limit": 1}}] * 4
-        replies = (await api.result("batch", {"commands": commands}))["replies"]
+        replies = await api.batch(*commands)
         assert [reply.get("error", {}).get("code") for reply in replies] == [None, None, 106, 106]
 
 

@@ -148,7 +148,7 @@ def test_a_batch_has_keys_for_what_it_says() -> None:
         {"presence": {"channel": "news"}},
     ]
     replies = [{"publish": {"offset": 1, "epoch": "e"}}, error(107), {"presence": {"presence": {}}}]
-    one, two, three = told.do(calls.batch_call(commands), {"result": {"replies": replies}})
+    one, two, three = told.do(calls.batch_call(commands), {"replies": replies})
     assert (one, three) == ({"offset": 1, "epoch": "e"}, {"presence": {}})
     assert isinstance(two, Rejected)
     [body] = told.bodies()

@@ -90,6 +90,7 @@ class ApiRoutes:
         if name == "batch":
             batch = read_body(request.body or b"{}", read_batch, '{"commands": [{"publish": {...}}, ...]}')
             answer = await self._methods.answer(self._run_all(scope, batch))
+            answer = answer.get("result", answer)  # the libraries look for `replies` beside `error`
         elif name in self._by_name:
             read, method = self._by_name[name]
             call = read_body(request.body or b"{}", read, f"an object with the fields of {name}")

@@ -53,11 +53,12 @@ class PublicationInfo(msgspec.Struct, frozen=True):
 
 
 class PublicationResult(msgspec.Struct, frozen=True):
-    """What was said: its data, its place, and when."""
+    """What was said: its data, its place, when, and of which type the event is."""
 
     data: Any
     offset: int
     sent: Time
+    type: str
     info: PublicationInfo | UnsetType = UNSET
     tags: dict[str, str] | UnsetType = UNSET
 
@@ -115,10 +116,11 @@ class InfoResult(msgspec.Struct, frozen=True):
     nodes: list[NodeResult]
 
 
-class BatchResult(msgspec.Struct, frozen=True):
-    """What each call is answered, in their order."""
+class BatchReply(msgspec.Struct, frozen=True):
+    """What each call is answered, in their order; or why none was done."""
 
-    replies: list[dict[str, Any]]
+    replies: list[dict[str, Any]] | UnsetType = UNSET
+    error: ApiErrorDetail | UnsetType = UNSET
 
 
 class DoneResult(msgspec.Struct, frozen=True):
@@ -132,6 +134,8 @@ class AbsentResult(msgspec.Struct, frozen=True):
 @functools.cache
 def reply_of(result: type[msgspec.Struct]) -> type[msgspec.Struct]:
     """The type of an answer: a result, or why there is none."""
+    if result is BatchReply:
+        return result
     fields = [("result", result | UnsetType, UNSET), ("error", ApiErrorDetail | UnsetType, UNSET)]
     name = result.__name__.removesuffix("Result") + "Reply"
     return msgspec.defstruct(name, fields, namespace={"__doc__": result.__doc__}, module=__name__, frozen=True)
@@ -169,7 +173,7 @@ API_OPERATIONS = (
     call("rooms", "The same.", RoomsCall, ChannelsResult),
     call("disconnect", "Close a user's connections.", DisconnectCall, DoneResult),
     call("info", "The process that answers.", EmptyCall, InfoResult),
-    call("batch", "Several calls at once, each an object of its method with its fields.", BatchCall, BatchResult),
+    call("batch", "Several calls at once, each an object of its method with its fields.", BatchCall, BatchReply),
     *(
         call(name, "Of another server's interface, and not to be had here.", EmptyCall, AbsentResult)
         for name in ("subscribe", "unsubscribe", "refresh", "history_remove")

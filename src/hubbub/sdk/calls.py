@@ -145,15 +145,15 @@ def batch_call(commands: Iterable[Mapping[str, Mapping[str, Any]]]) -> KeyCall[l
     """Ask for several things at once, each an object of its method with its fields."""
     prepared = [{method: with_key(method, fields) for method, fields in command.items()} for command in commands]
 
-    def read(result: Replies) -> list[dict[str, Any] | Rejected]:
-        return [read_one(reply) for reply in result.replies]
+    def read(replies: list[dict[str, Any]]) -> list[dict[str, Any] | Rejected]:
+        return [read_one(reply) for reply in replies]
 
     def read_one(reply: dict[str, Any]) -> dict[str, Any] | Rejected:
         if "error" in reply:
             return msgspec.convert(reply["error"], CallError).as_rejected()
         return next(iter(reply.values()), {})
 
-    return KeyCall("batch", {"commands": prepared}, reading(Replies, read))
+    return KeyCall("batch", {"commands": prepared}, reading(list[dict[str, Any]], read))
 
 
 def with_key(method: str, fields: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -191,10 +191,11 @@ class CallError(msgspec.Struct):
 
 
 class CallAnswer(msgspec.Struct):
-    """An answer: one of the two."""
+    """An answer: one of the three."""
 
     result: Any = None
     error: CallError | None = None
+    replies: list[dict[str, Any]] | None = None  # the result of a batch
 
 
 class ResultPlace(msgspec.Struct):
@@ -204,10 +205,6 @@ class ResultPlace(msgspec.Struct):
 
 class Responses(msgspec.Struct):
     responses: list[CallAnswer]
-
-
-class Replies(msgspec.Struct):
-    replies: list[dict[str, Any]]
 
 
 class ClientInfo(msgspec.Struct):
@@ -352,7 +349,7 @@ def result_of(call: KeyCall[T], url: str, reply: HttpReply) -> T:
         raise response.error.as_rejected()
     try:
         if reply.status == OK:
-            return call.read(response.result)
+            return call.read(response.result if response.replies is None else response.replies)
     except msgspec.ValidationError as error:
         raise ProtocolError(f"{url}/api/{call.method} answers, but not as Hubbub does: {error}") from None
     raise ProtocolError(f"{url}/api/{call.method} answers {reply.status}: it is no Hubbub server, or an older one")
