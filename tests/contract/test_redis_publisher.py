@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -96,6 +99,18 @@ async def test_a_program_without_a_loop_publishes_too(url: str) -> None:
             return [each.data for each in other.history("news").messages]
 
     assert await asyncio.to_thread(publish) == [0, 1, 2]
+
+
+async def test_the_example_of_the_page_runs(url: str) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text()
+    [example] = [
+        each for each in re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL) if "redis" in each
+    ]
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example, "example", "exec", dont_inherit=True), names)
+    await asyncio.to_thread(names["announce_at_once"], url, "It works")
+    async with publisher(url) as other:
+        assert [each.data for each in (await other.history("news-today")).messages] == [{"headline": "It works"}]
 
 
 async def test_what_cannot_be_published_is_turned_down(url: str) -> None:

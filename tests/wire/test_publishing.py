@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import re
+import shlex
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -93,6 +98,35 @@ async def publish_once(publisher: AsyncPublisher) -> None:
         assert (await publisher.publish("again", 1)).seq == 1
 
 
+PAGE = (Path(__file__).parents[2] / "docs" / "publishing.md").read_text()
+
+
+def test_the_examples_of_the_page_run(folder: Path, server: ServerProcess, key: str) -> None:
+    [command] = re.findall(r"^    \$ hubbub key (.*)$", PAGE, re.MULTILINE)
+    secret = done(hubbub("key", *shlex.split(command), *kept_in(folder), cwd=folder)).strip()
+    first, count, announce, _redis = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {"__name__": "example", "tls": server.tls}
+    for example in (first, count, announce):
+        code = example.replace("https://chat.example.com", server.origin).replace('"hbk_..."', f'"{secret}", tls=tls')
+        exec(compile(code, "example", "exec", dont_inherit=True), names)
+    asyncio.run(names["announce"]("It runs"))
+    with Publisher(server.origin, secret, tls=server.tls) as publisher:
+        headlines = [each.data["headline"] for each in publisher.history("news-today").messages]
+        assert headlines == ["It works", "It runs"]
+    with Publisher(server.origin, key, tls=server.tls) as publisher:
+        names["count"](publisher)
+        assert [each.type for each in publisher.history("lunch").messages] == ["tally", "tally", "new_message"]
+
+
+def test_the_request_of_the_page_is_answered_as_it_says(server: ServerProcess, key: str) -> None:
+    [(command, answer)] = re.findall(r"^    \$ curl (.*)\n    (.*)$", PAGE, re.MULTILINE)
+    url, _, header, _, data = shlex.split(command.replace("https://chat.example.com", server.origin))
+    name, _, _ = header.partition(": ")
+    request = urllib.request.Request(url, data.encode(), {name: key})
+    with urllib.request.urlopen(request, context=server.tls) as response:
+        assert json.load(response)["result"].keys() == json.loads(answer)["result"].keys()
+
+
 def test_connections_are_used_again(server: ServerProcess, key: str, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = 0
     take = courier.BlockingCourier._take
@@ -128,16 +162,16 @@ def test_a_process_that_is_forked_has_connections_of_its_own(server: ServerProce
 
 
 def test_a_key_that_is_revoked_is_good_for_nothing_more(folder: Path, server: ServerProcess) -> None:
-    secret = add_key(folder, "worker", "--rooms", "news-*")
-    assert "worker\tpublish\tnews-*\t" in done(hubbub("key", "list", *kept_in(folder), cwd=folder))
-    assert "there is a key 'worker' already" in refused(hubbub("key", "add", "worker", *kept_in(folder), cwd=folder))
+    secret = add_key(folder, "revoked", "--rooms", "news-*")
+    assert "revoked\tpublish\tnews-*\t" in done(hubbub("key", "list", *kept_in(folder), cwd=folder))
+    assert "there is a key 'revoked' already" in refused(hubbub("key", "add", "revoked", *kept_in(folder), cwd=folder))
     with Publisher(server.origin, secret, tls=server.tls) as publisher:
         publisher.publish("news-today", 1)
         with pytest.raises(Rejected, match="this key is not for the room 'ops'"):
             publisher.publish("ops", 1)
         with pytest.raises(Rejected, match="this key is not for `history`"):
             publisher.history("news-today")
-        done(hubbub("key", "revoke", "worker", *kept_in(folder), cwd=folder))
+        done(hubbub("key", "revoke", "revoked", *kept_in(folder), cwd=folder))
         with pytest.raises(AuthError, match="does not know this key"):
             publisher.publish("news-today", 1)
     assert secret not in (folder / "audit.log").read_text() + server.log()
