@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -16,6 +18,7 @@ from clients.node import library, node_command, tool
 from clients.strings import ROOT
 
 EXAMPLES = ROOT / "examples"
+PAGE = ROOT / "docs" / "schema.md"
 CLIENT = ROOT / "clients" / "js" / "src" / "hubbub.js"
 
 OPTIONS = {
@@ -79,6 +82,10 @@ async def vote() -> Tally:
 """
 
 
+COMMAND = re.compile(r"^    (hubbub schema.*)$", re.MULTILINE)
+FENCE = re.compile(r"^```ts\n(.*?)^```", re.MULTILINE | re.DOTALL)
+
+
 def write(format_: str, file: Path, *hub: str) -> Path:
     """What `hubbub schema` writes to a file about a hub of the examples, or about the chat."""
     command = [sys.executable, "-m", "hubbub", "schema", *hub, "--format", format_, "--output", str(file)]
@@ -103,8 +110,10 @@ def test_openapis_validator_reads_the_routes(tmp_path: Path) -> None:
 def test_the_types_help_a_program_in_typescript(tmp_path: Path) -> None:
     write("typescript", tmp_path / "events.ts", "votes:hub")
     (tmp_path / "app.ts").write_text(VOTES_TS)
+    [example] = FENCE.findall(PAGE.read_text())
+    (tmp_path / "example.ts").write_text(example)
     options = OPTIONS | {"paths": {"hubbub-chat": [str(CLIENT)]}}
-    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["app.ts"]}))
+    (tmp_path / "tsconfig.json").write_text(json.dumps({"compilerOptions": options, "files": ["app.ts", "example.ts"]}))
     told = subprocess.run([tool("tsc"), "-p", tmp_path], capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout
 
@@ -116,6 +125,16 @@ def test_the_module_helps_a_program_in_python(tmp_path: Path, monkeypatch: pytes
     app = str(tmp_path / "app.py")
     told, trouble, _ = mypy.run(["--strict", "--config-file", "", "--cache-dir", str(tmp_path), app])
     assert told.startswith("Success"), told + trouble
+
+
+def test_the_commands_of_the_page_write_what_they_say(tmp_path: Path) -> None:
+    shutil.copy(EXAMPLES / "votes.py", tmp_path)
+    for command in COMMAND.findall(PAGE.read_text()):
+        run = [sys.executable, "-m", *command.split()]
+        told = subprocess.run(run, cwd=tmp_path, capture_output=True, text=True, check=True).stdout
+        assert bool(told) == ("--output" not in command)
+    written = {file.name for file in tmp_path.iterdir() if file.is_file()}
+    assert written == {"votes.py", "votes.json", "events.ts", "votes_events.py"}
 
 
 def test_what_cannot_be_written_is_one_line(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import datetime
 import importlib.util
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from enum import Enum
 from pathlib import Path
 from types import ModuleType
@@ -27,8 +27,10 @@ from hubbub.schema.documents import schema_pages
 from hubbub.schema.said import SAID
 from hubbub.schema.stubs import stubs
 from hubbub.schema.typescript import typescript
+from hubbub.sdk import Message
 from hubbub.testing import Guest, Stage, at_work
 from hubbub.wire.request import Request
+from unit.test_docs import DOCS, ROOT, examples, run, run_in_coroutine
 
 pytestmark = pytest.mark.anyio
 
@@ -374,6 +376,39 @@ async def test_the_module_in_python_has_the_same_events(loaded: Any) -> None:
         receipt = await module.send_chess_glance(Connection(), module.Glance("a1"))
         assert (receipt.room, receipt.seq) == ("chess", 1)
         assert await module.send_chess_glance_(Connection(), module.Glancing("chess")) is None
+
+
+async def test_the_example_of_the_page_runs(
+    loaded: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    page = DOCS / "schema.md"
+    votes = run((ROOT / "examples" / "votes.py").read_text())
+    async with at_work(votes["hub"]) as stage:
+        contract = contract_of(handlers_of(stage.hub), [votes["Vote"], votes["Tally"]])
+        monkeypatch.setitem(sys.modules, "votes_events", loaded(stubs(contract, "votes")))
+        alice = await stage.client("alice")
+        await alice.join("lunch")
+        [example] = examples(page)
+        await run_in_coroutine(example, page, {"chat": Chat(alice)})
+    assert capsys.readouterr().out == "{1: 1}\n"
+
+
+class Chat:
+    """A guest as a program at the other end has it, which hears one message."""
+
+    def __init__(self, guest: Guest) -> None:
+        self._guest = guest
+
+    async def request(self, type_: str, payload: dict[str, Any]) -> Any:
+        """Send an event; the payload of its ack."""
+        return await self._guest.ask(type_, payload)
+
+    async def __aiter__(self) -> AsyncIterator[Message]:
+        for event in self._guest.take():
+            payload = event["payload"]
+            own = {name: value for name, value in payload.items() if name not in ("room", "seq", "sent")}
+            sent = datetime.datetime.fromisoformat(payload["sent"])
+            yield Message(payload["room"], payload["seq"], None, "", sent, event["type"], own)
 
 
 async def test_types_have_what_the_schema_has() -> None:
