@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import urllib.request
 from collections.abc import Iterator
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ from schemathesis.checks import (
 from schemathesis.generation import GenerationMode
 
 from hubbub.http.operations import OPERATIONS
-from servers import running
+from servers import ServerProcess, running
 
 CHECKS = [
     not_a_server_error,
@@ -87,3 +88,11 @@ def test_a_route_answers_as_it_is_described(id_: str, mode: GenerationMode, desc
         case.validate_response(response, checks=CHECKS)
 
     ask()
+
+
+def test_a_server_tells_what_it_takes_and_says_where_it_is_asked_to(
+    described: Described, server: ServerProcess
+) -> None:
+    with urllib.request.urlopen(f"{described.origin}/schema") as answer:
+        assert json.loads(answer.read())["asyncapi"] == "3.0.0"
+    assert server.get("/schema")[0] == 404
