@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
+import jsonschema_rs
 import pytest
 
-from hubbub import Hub
+from hubbub import Hub, Role
 from hubbub.http.api import ApiRoutes
 from hubbub.http.operation import Operation
 from hubbub.http.operations import OPERATIONS
 from hubbub.http.site import read_site
+from hubbub.schema.openapi import openapi
 from hubbub.testing import Stage
-from unit.test_app import office
+from unit.test_api import desk
+from unit.test_app import json_of, office
 
 pytestmark = pytest.mark.anyio
 
@@ -65,3 +70,74 @@ def test_parameters_are_those_of_the_paths() -> None:
     for each in OPERATIONS:
         named: Mapping[str, str] = each.parameters
         assert [f"{{{name}}}" for name in named] == PARAMETER.findall(each.path)
+
+
+# Answers
+
+
+def judge(path: str, status: int = 200, method: str = "post") -> jsonschema_rs.Draft202012Validator:
+    """What judges the answers of a route, each to have the fields that are described and no other."""
+    document = openapi("a test")
+    reply = document["paths"][path][method]["responses"][str(status)]
+    closed = closing(document["components"]["schemas"])
+    schema = {**reply["content"]["application/json"]["schema"], "components": {"schemas": closed}}
+    return jsonschema_rs.Draft202012Validator(schema)
+
+
+def closing(schemas: Mapping[str, Any]) -> dict[str, Any]:
+    """The schemas, where objects have no fields but those that are listed."""
+    return {
+        name: {**schema, "additionalProperties": False} if "properties" in schema else schema
+        for name, schema in schemas.items()
+    }
+
+
+async def test_what_other_programs_are_answered_is_as_it_is_described() -> None:
+    async with desk() as here:
+        percy = await here.stage.client("percy")
+        await percy.join("lunch")
+        await percy.ask("send_message", {"room": "lunch", "message": "hi"})
+        asked: list[tuple[str, dict[str, Any]]] = [
+            ("publish", {"channel": "lunch", "data": {"a": 1}, "tags": {"b": "c"}}),
+            ("publish", {"channel": "lunch", "data": 1, "skip_history": True}),
+            ("broadcast", {"channels": ["lunch", "tea"], "data": "hello"}),
+            ("history", {"channel": "lunch", "limit": -1}),
+            ("presence", {"channel": "lunch"}),
+            ("presence_stats", {"channel": "lunch"}),
+            ("channels", {}),
+            ("rooms", {"pattern": "l*"}),
+            ("info", {}),
+            ("batch", {"commands": [{"info": {}}, {"publish": {"channel": "a", "data": 1}}]}),
+            ("disconnect", {"user": "percy"}),
+        ]
+        for method, fields in asked:
+            answer = await here.ask(method, fields)
+            assert answer.keys() == {"result"}
+            judge(f"/api/{method}").validate(answer)
+        for method in ("refresh", "publish"):
+            judge(f"/api/{method}").validate(await here.ask(method, {}))
+        told = json.loads((await here.send("info")).body)
+        judge("/api/info", 401).validate(told)
+
+
+async def test_what_people_are_answered_is_as_it_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with office(monkeypatch) as here:
+        await here.stage.account("percy", Role.ADMIN)
+        opened = await here.log_in()
+        judge("/login").validate(opened)
+        bearer = {"authorization": f"Bearer {opened['token']}"}
+        asked: list[tuple[str, str, dict[str, Any], int]] = [
+            ("POST", "/otp", {}, 200),
+            ("GET", "/setup", {}, 200),
+            ("POST", "/invitations", {"note": "for bob"}, 200),
+            ("GET", "/invitations", {}, 200),
+            ("POST", "/signup/check", {"invitation": "none"}, 403),
+            ("POST", "/password", {"current": 1}, 400),
+        ]
+        for method, path, body, status in asked:
+            response = await here.ask(method, path, body, **bearer)
+            judge(path, status, method.lower()).validate(json_of(response, status))
+            if path == "/invitations" and method == "POST":
+                invitation = {"invitation": json.loads(response.body)["link_token"]}
+                good = await here.ask("POST", "/signup/check", invitation)
+                judge("/signup/check").validate(json_of(good))
