@@ -96,10 +96,10 @@ class Front:
         }
         return self.request("GET", "/ws", headers=headers)
 
-    def enter(self, otp: str) -> ClientConnection:
+    def enter(self, otp: str, path: str = "/ws") -> ClientConnection:
         """A WebSocket, as a page of the site opens it."""
         return connect(
-            f"wss://{NAME}:{self.port}/ws",
+            f"wss://{NAME}:{self.port}{path}",
             sock=self._dial(),
             ssl=trusting(),
             server_hostname=NAME,
