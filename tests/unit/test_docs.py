@@ -274,6 +274,18 @@ async def test_the_examples_of_the_page_on_writing_a_server_run() -> None:
     assert "hubbub.serving(hub, Settings(port=9000))" in serving  # tests/unit/test_server.py has one serve
 
 
+async def test_the_check_of_the_page_on_users_runs() -> None:
+    [check] = examples(DOCS / "users.md")
+    who = run(check)["who"]
+    page = hubbub.RequestView("POST", "/otp", {}, {"session": "the session of the page that Zoe has open"})
+    program = hubbub.RequestView("POST", "/login", {}, {})
+    zoe = hubbub.Credentials("zoe@example.com", "correct horse")
+    assert await who(hubbub.Credentials(), page) == hubbub.User("Zoe", info={"id": 7})
+    assert await who(zoe, program) == hubbub.User("zoe@example.com", role=hubbub.Role.GUEST)
+    assert await who(hubbub.Credentials("zoe@example.com", "a wrong one"), program) is None
+    assert await who(hubbub.Credentials(), program) is None
+
+
 class Asking:
     """A guest as a program at the other end has it."""
 
