@@ -116,7 +116,10 @@ chat = hubbub.asgi(hub, jwt_key=SECRET)
 
 @asgi("/chat", is_mount=True, copy_scope=True)
 async def mounted(scope: Scope, receive: Any, send: Any) -> None:
-    """Litestar tells the rest of a path, with a slash behind it; a hub has to know what it is mounted under, too."""
+    """A mount, and not `chat.under`, so that requests for the hub have the session, too.
+
+    Litestar tells the rest of a path, with a slash behind it; a hub has to know what it is mounted under.
+    """
     below = scope["path"].rstrip("/") or "/"
     await chat({**scope, "root_path": "/chat", "path": f"/chat{below}"}, receive, send)
 
