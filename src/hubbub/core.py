@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import structlog
 
@@ -40,7 +41,6 @@ from hubbub.people import People
 from hubbub.people_events import install_people
 from hubbub.permissions import Permissions
 from hubbub.pump import Pump
-from hubbub.renewal import install_renewal
 from hubbub.rooms import Rooms
 from hubbub.rules import Rules
 from hubbub.search import install_search
@@ -48,7 +48,9 @@ from hubbub.sessions import Sessions
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 from hubbub.threads import HomeThread
-from hubbub.tokens import tokens_for
+
+if TYPE_CHECKING:
+    from hubbub.tokens import Tokens
 
 __all__ = ["Core", "Listening", "ServiceState"]
 
@@ -213,6 +215,8 @@ class Core:
         install_admin(handlers, self.admin, self.permissions, settings)
         install_people(handlers, self.people)
         if self.tokens is not None:
+            from hubbub.renewal import install_renewal
+
             install_renewal(handlers, self.tokens, self.sessions, self.expiry, self.admin)
 
     async def open(self) -> None:
@@ -411,6 +415,20 @@ class Core:
                 client.write_text(client.dialect.event("reconnect", payload))
                 client.close(CloseCode.RESTART, "the server is restarting")
             yield
+
+
+def tokens_for(settings: Settings, wall: Callable[[], float]) -> Tokens | None:
+    """What reads the tokens that others sign; None where the settings name no key.
+
+    Raises:
+        ConfigError: the key cannot be used.
+    """
+    if not settings.jwt_key:
+        return None
+    # Cryptography takes longer to load than all of a hub, which most programs need without it.
+    from hubbub.tokens import tokens_by
+
+    return tokens_by(settings, settings.jwt_key, wall)
 
 
 def reconnect(within_ms: int) -> bytes:

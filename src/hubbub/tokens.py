@@ -19,7 +19,7 @@ from hubbub.settings import Settings
 from hubbub.signers import Key, Signers, source_of
 from hubbub.signing_in import MAX_INFO_BYTES
 
-__all__ = ["LEEWAY_S", "BadToken", "Tokens", "is_jwt", "tokens_for"]
+__all__ = ["LEEWAY_S", "BadToken", "Tokens", "is_jwt", "tokens_by"]
 
 MAX_TOKEN_CHARS = 8192
 
@@ -154,16 +154,14 @@ def moment(claims: dict[str, Any], name: str) -> float | None:
     return float(found)
 
 
-def tokens_for(settings: Settings, wall: Callable[[], float] = time.time) -> Tokens | None:
-    """What reads tokens as the settings say; None where they name no key.
+def tokens_by(settings: Settings, key: str, wall: Callable[[], float] = time.time) -> Tokens:
+    """What reads tokens signed with a key, as the settings say.
 
     Raises:
         ConfigError: the key cannot be used.
     """
-    if not settings.jwt_key:
-        return None
     return Tokens(
-        Signers(source_of(settings.jwt_key)),
+        Signers(source_of(key)),
         audience=settings.jwt_audience,
         issuer=settings.jwt_issuer,
         role_claim=settings.jwt_role_claim,

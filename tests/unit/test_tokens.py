@@ -6,19 +6,21 @@ import base64
 import hashlib
 import hmac
 import json
+import time
 from typing import Any
 
 import jwt
 import pytest
 
 from hubbub import Refused, Role
+from hubbub.core import tokens_for
 from hubbub.engine import Grant
 from hubbub.errors import ConfigError
 from hubbub.otp import digest
 from hubbub.settings import Settings
 from hubbub.signers import Key, Signers, read_keys
 from hubbub.testing import Clock
-from hubbub.tokens import BadToken, Tokens, is_jwt, tokens_for
+from hubbub.tokens import BadToken, Tokens, is_jwt
 from unit.test_signers import PAIRS, pem
 
 pytestmark = pytest.mark.anyio
@@ -188,10 +190,10 @@ async def test_roles_and_notes_come_from_claims_by_a_setting() -> None:
 
 
 def test_there_are_none_without_a_key() -> None:
-    assert tokens_for(Settings()) is None
-    assert tokens_for(Settings(jwt_key=SECRET)) is not None
+    assert tokens_for(Settings(), time.time) is None
+    assert tokens_for(Settings(jwt_key=SECRET), time.time) is not None
     with pytest.raises(ConfigError, match="too short"):
-        tokens_for(Settings(jwt_key="short"))
+        tokens_for(Settings(jwt_key="short"), time.time)
 
 
 async def test_without_keys_a_token_is_answered_to_come_again() -> None:
