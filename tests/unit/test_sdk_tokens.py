@@ -16,6 +16,7 @@ from hubbub.sdk.renewal import renewal_pause
 from hubbub.sdk.session import HttpRefused, ServerAddress
 from hubbub.sdk.tokens import NoToken, Token, TokenSession
 from hubbub.sdk.transport import TransportClosed
+from hubbub.sdk.way_in import NetworkWayIn, session_with
 from sdk_stage import FakeServer, client, refusal, run
 from unit.test_sdk_session import answer, desk
 
@@ -123,6 +124,12 @@ async def test_what_the_function_raises_is_raised_at_the_start() -> None:
     with pytest.raises(LookupError, match="no such session"):
         async with connect("http://127.0.0.1:1", token=broken):
             pass
+
+
+def test_a_token_that_is_a_string_cannot_be_another_one() -> None:
+    server = ServerAddress("http://localhost")
+    assert NetworkWayIn(server, session_with(server, None, None, "t")).new_token is None
+    assert NetworkWayIn(server, session_with(server, None, None, lambda: "t")).new_token is not None
 
 
 def test_who_signs_in_is_said_in_one_way() -> None:

@@ -286,12 +286,11 @@ class V1Peer(Peer):
         self.trace.expect(is_right, f"an error with the code {code}", answer.text)
         self.trace.expect(isinstance(answer.payload.get("message"), str), "an error with a message", answer.text)
 
-    async def need_accounts(self, *users: str) -> None:
-        """Go on only where these users have accounts: those of an application's own need none."""
-        for user in users:
-            answer = await self.ask("profile", {"user": user})
-            if answer.type == "error" and answer.payload.get("code") == "bad_payload":
-                raise NotOffered(f"{user} has no account here")
+    async def need_account(self) -> None:
+        """Go on only where this user has an account: one of an application's own needs none."""
+        answer = await self.ask("profile", {})
+        if answer.type == "error" and answer.payload.get("code") == "bad_payload":
+            raise NotOffered(f"{self.user} has no account here")
 
     async def join(self, room: str, **more: object) -> dict[str, Any]:
         """Join a room; the payload of the ack."""

@@ -22,7 +22,7 @@ from hubbub.errors import AuthError, ProtocolError
 from hubbub.sdk.session import HttpRefused, Login, ServerAddress, Session, read_answer
 from hubbub.sdk.tokens import TokenSession
 
-__all__ = ["SUBPROTOCOL", "Answer", "Bearer", "Target"]
+__all__ = ["SUBPROTOCOL", "Answer", "Bearer", "Target", "room_of"]
 
 SUBPROTOCOL = "hubbub.v1"
 
@@ -34,6 +34,7 @@ LOG_OUT_S = 2.0
 WELCOME_S = 2.0
 ECHO_S = 2.0
 
+UNPLAIN = re.compile(r"[^a-z0-9._-]")
 PATH = re.compile(r"/[^?#\s]*")
 
 SomePeer = TypeVar("SomePeer", bound=Peer)
@@ -71,6 +72,15 @@ class Bearer:
 
     user: str
     token: str = field(repr=False)
+
+
+def room_of(*users: str) -> str:
+    """The room of two users, in whose names all but a-z 0-9 . _ - is escaped."""
+    return "dm:" + ",".join(sorted(UNPLAIN.sub(as_escapes, user) for user in users))
+
+
+def as_escapes(found: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in found.group().encode())
 
 
 def session_of(server: ServerAddress, known: Login | Bearer) -> Session | TokenSession:
@@ -127,6 +137,11 @@ class Target:
         if not isinstance(self.credentials, Login):
             raise NotOffered("needs a user with a password")
         return self.credentials
+
+    async def has_accounts_alone(self, peer: V1Peer) -> bool:
+        """Whether nobody but its accounts can be a user of this server: no application, and no token of others."""
+        is_signed_for = (await peer.ask("renew", {})).payload.get("code") != "unknown_type"
+        return not is_signed_for and (await self.ask("GET", "/setup")).status != 404
 
     def room(self) -> str:
         """The name of a room that nobody is in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hubbub.check.peer import V1Peer
-from hubbub.check.target import Target
+from hubbub.check.target import Target, room_of
 from hubbub.check.v1_requests import expect_fields, is_seq
 
 __all__ = ["direct_arrives", "follow", "list_rooms", "list_users", "not_followed", "unread"]
@@ -69,9 +69,8 @@ async def not_followed(target: Target) -> None:
 
 async def direct_arrives(target: Target) -> None:
     target.need_two_users()
-    room = "dm:" + ",".join(sorted([target.user, target.other]))
+    room = room_of(target.user, target.other)
     async with target.v1() as peer, target.v1(target.other) as other:
-        await peer.need_accounts(target.user, target.other)
         await other.ack("unfollow", {"room": room})
         await peer.join(room)
         await peer.say(room, "hello ☃")
@@ -96,7 +95,7 @@ async def list_rooms(target: Target) -> None:
 
 async def list_users(target: Target) -> None:
     async with target.v1() as peer:
-        await peer.need_accounts(target.user)
+        await peer.need_account()
         listed = (await peer.ack("list_users", {"prefix": target.user, "limit": 1})).get("users")
         if not isinstance(listed, list) or not listed or not isinstance(listed[0], dict):
             raise peer.trace.failed("users, a list with the user")
