@@ -33,6 +33,8 @@ HISTORY = 50
 MAX_HISTORY = 300
 MAX_PRESENCE = 1000
 ROOMS = 1000
+# Bytes of what is said: what servers let a client say.
+MAX_EVENT = 16 * 1024
 
 
 def publisher(url: str, *, keep_messages: int = 0) -> Messenger:
@@ -238,6 +240,8 @@ def draft_of(room: str, event: object, type_: str | None, key: str | None) -> Dr
         kept_type, body = body_of(type_ or "", data, {}, 0)
     except Refused as refused:
         raise Rejected(refused.code, refused.message) from None
+    if len(body) > MAX_EVENT:
+        raise Rejected(ErrorCode.TOO_LARGE, f"what is said has at most {MAX_EVENT} bytes, as JSON")
     return Draft(room, kept_type, body, None, key)
 
 

@@ -120,6 +120,7 @@ async def test_what_cannot_be_published_is_turned_down(url: str) -> None:
             ("no/room", 1, None, None, ErrorCode.BAD_PAYLOAD),
             ("dm:alice,bob", 1, None, None, ErrorCode.FORBIDDEN),
             ("news", {"seq": 1}, "tally", None, ErrorCode.BAD_PAYLOAD),
+            ("news", "x" * 16_400, None, None, ErrorCode.TOO_LARGE),
             ("news", {}, "reconnect", None, ErrorCode.FORBIDDEN),
             ("news", 2, None, "k", ErrorCode.CONFLICT),
             ("news", 2, None, "", ErrorCode.BAD_PAYLOAD),

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from hubbub import publications
 from hubbub.budgets import KEY_S
 from hubbub.engine import ApiKey, KeyRight, Receipt
 from hubbub.engine.memory import MemoryEngine
@@ -268,6 +269,14 @@ async def test_a_message_of_the_chat_is_told_to_all_clients() -> None:
         assert (await api.error("publish", {**said, "data": {"message": "hi", "more": 1}}))["code"] == 107
 
 
+async def test_what_is_said_is_no_larger_than_what_a_client_may_say() -> None:
+    async with desk(max_frame=100) as api:
+        await api.result("publish", {"channel": "news", "data": "x" * 89})
+        for fields in ({"data": "x" * 90}, {"data": {"x": "x" * 93}, "type": "tally"}):
+            assert (await api.error("publish", {"channel": "news", **fields}))["code"] == 106
+        assert len(await api.said("news")) == 1
+
+
 async def test_who_has_said_what_is_told() -> None:
     async with desk() as api:
         percy = await api.stage.client("percy")
@@ -461,7 +470,7 @@ async def test_a_user_is_disconnected() -> None:
         assert await api.result("disconnect", {"user": "percy"}) == {}
         assert (percy.close_code, alice.close_code) == (CloseCode.KICKED, None)
         assert await api.result("disconnect", {"user": "nobody"}) == {}
-        for fields, code in (({}, 107), ({"user": "alice", "client": "x"}, 108)):
+        for fields, code in (({}, 107), ({"user": "x" * 129}, 107), ({"user": "alice", "client": "x"}, 108)):
             assert (await api.error("disconnect", fields))["code"] == code
         assert alice.close_code is None
 
@@ -533,6 +542,27 @@ async def test_each_key_has_a_budget_of_events() -> None:
         assert await api.result("publish", {"channel": "news", "data": 1}, "other")
         api.stage.clock.go(2)
         assert await api.result("publish", {"channel": "news", "data": 1})
+
+
+async def test_what_is_over_the_budget_is_not_even_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with desk(client_rate=1, client_burst=1, account_share=1, address_share=1) as api:
+        await api.result("publish", {"channel": "news", "data": 1})
+        monkeypatch.setattr(api_methods, "body_of", None)
+        for method, rooms in (("publish", {"channel": "news"}), ("broadcast", {"channels": ["news"]})):
+            assert (await api.error(method, {**rooms, "data": 1}))["code"] == 111
+
+
+async def test_what_is_said_in_many_rooms_is_read_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[object] = []
+
+    def reading(*what: Any) -> tuple[str, bytes]:
+        read.append(what)
+        return publications.body_of(*what)
+
+    async with desk() as api:
+        monkeypatch.setattr(api_methods, "body_of", reading)
+        await api.result("broadcast", {"channels": ["a", "b", "c"], "data": 1})
+        assert len(read) == 1
 
 
 async def test_each_room_of_a_broadcast_counts() -> None:

@@ -86,8 +86,8 @@ def test_a_program_with_a_loop_does_so_too(server: ServerProcess, key: str) -> N
             history = await publisher.history("loop", limit=300)
             assert sorted(each.data for each in history.messages) == list(range(20))
             assert (await publisher.rooms("loop")) == {"loop": 0}
-            large = await publisher.batch([{"publish": {"channel": "large", "data": "x" * 60_000}}])
-            assert large == [{"offset": large[0]["offset"], "epoch": history.epoch}]  # type: ignore[index]
+            large = await publisher.batch([{"publish": {"channel": "large", "data": "x" * 15_000}}] * 4)
+            assert large == [{"offset": seq, "epoch": history.epoch} for seq in range(1, 5)]
 
     asyncio.run(publish())
     asyncio.run(publish_once(publisher))  # the connections of another loop are not used

@@ -8,10 +8,10 @@ import binascii
 from collections.abc import Awaitable
 from importlib.metadata import version
 from secrets import token_hex
-from typing import Any
+from typing import Any, NamedTuple
 
-import msgspec
 import structlog
+from msgspec import UNSET
 
 from hubbub.budgets import ROW_BYTES, Purse, Use, spend, wait_for
 from hubbub.core import Core
@@ -59,8 +59,18 @@ NAME_BYTES = 64
 MAX_BROADCAST = 200
 MAX_BROADCAST_BYTES = 4 << 20
 
+# More than any user's name has: it is told to all nodes.
+MAX_USER_CHARS = 128
+
 # Seconds for which what was counted over all connections is told again.
 COUNTS_S = 1.0
+
+
+class SaidBody(NamedTuple):
+    """What is said: the type of an event, and its fields as JSON."""
+
+    type: str
+    data: bytes
 
 
 class ApiMethods:
@@ -83,60 +93,64 @@ class ApiMethods:
     # Saying something
 
     async def publish(self, scope: KeyScope, call: PublishCall) -> dict[str, Any]:
-        room = self._room(scope, call.name, KeyRight.PUBLISH)
-        type_, body = self._body(call)
+        self._check(scope, KeyRight.PUBLISH)
         purse = self._spend(scope)
-        if call.skip_history:
-            self._cast(room.identity, type_, body)
-            return {}
-        posting = await self._post(scope, purse, room, type_, body, call.idempotency_key)
-        return await self._kept(purse, room, posting)
+        return await self._say(scope, purse, call.name, self._body(call), call)
 
     async def broadcast(self, scope: KeyScope, call: BroadcastCall) -> dict[str, Any]:
-        if not 0 < len(call.names) <= MAX_BROADCAST:
-            raise ApiError(ApiCode.LIMIT, f"`channels` has 1 to {MAX_BROADCAST} rooms, not {len(call.names)}")
         self._check(scope, KeyRight.PUBLISH)
-        _, body = self._body(call)
-        if len(body) * len(call.names) > MAX_BROADCAST_BYTES:
+        names = call.names
+        if not 0 < len(names) <= MAX_BROADCAST:
+            raise ApiError(ApiCode.LIMIT, f"`channels` has 1 to {MAX_BROADCAST} rooms, not {len(names)}")
+        self._spend(scope)
+        body = self._body(call)
+        if len(body.data) * len(names) > MAX_BROADCAST_BYTES:
             raise ApiError(ApiCode.LIMIT, f"one broadcast has {MAX_BROADCAST_BYTES} bytes at most, of all rooms")
-        answers = await asyncio.gather(*(self._publish_to(scope, call, name) for name in call.names))
-        return {"responses": answers}
+        said = (self._say_too(scope, name, body, call, is_first=number == 0) for number, name in enumerate(names))
+        return {"responses": await asyncio.gather(*map(self.answer, said))}
 
-    async def _publish_to(self, scope: KeyScope, call: BroadcastCall, name: str) -> dict[str, Any]:
-        """What one room of several is answered."""
-        one = PublishCall(
-            channel=name,
-            data=call.data,
-            b64data=call.b64data,
-            type=call.type,
-            tags=call.tags,
-            skip_history=call.skip_history,
-            idempotency_key=call.idempotency_key,
-        )
-        return await self.answer(self.publish(scope, one))
+    async def _say_too(
+        self, scope: KeyScope, name: str, body: SaidBody, call: BroadcastCall, *, is_first: bool
+    ) -> dict[str, Any]:
+        """Say something in one of several rooms; the first was counted as the call."""
+        purse = self._purse(scope) if is_first else self._spend(scope)
+        return await self._say(scope, purse, name, body, call)
 
-    def _body(self, call: SayingCall) -> tuple[str, bytes]:
+    async def _say(self, scope: KeyScope, purse: Purse, name: str, body: SaidBody, call: SayingCall) -> dict[str, Any]:
+        """Say something in a room; where it was kept."""
+        room = self._room(scope, name, KeyRight.PUBLISH)
+        if call.skip_history:
+            self._cast(room.identity, body)
+            return {}
+        posting = await self._post(scope, purse, room, body, call.idempotency_key)
+        return await self._kept(purse, room, posting)
+
+    def _body(self, call: SayingCall) -> SaidBody:
+        """What is said, read once however many rooms are told."""
         if call.b64data:
             try:
                 data = base64.b64decode(call.b64data, validate=True)
             except (binascii.Error, ValueError):
                 raise ApiError(ApiCode.BAD_REQUEST, "`b64data` is no base64") from None
         else:
-            data = b"" if isinstance(call.data, msgspec.UnsetType) else bytes(call.data)
+            data = b"" if call.data is UNSET else bytes(call.data)
         if not data:
             raise ApiError(ApiCode.BAD_REQUEST, "`data` is missing: any JSON, or the fields of the event of a `type`")
-        return body_of(call.type, data, call.tags, self._settings.max_message)
+        body = SaidBody(*body_of(call.type, data, call.tags, self._settings.max_message))
+        if len(body.data) > self._settings.max_frame > 0:  # a resume has thousands in one answer
+            raise ApiError(ApiCode.LIMIT, f"what is said has at most {self._settings.max_frame} bytes, as JSON")
+        return body
 
-    def _cast(self, room: str, type_: str, body: bytes) -> None:
+    def _cast(self, room: str, body: SaidBody) -> None:
         """Say something that is not kept; it says itself in which room."""
-        more = b"" if len(body) == 2 else b"," + body[1:-1]
-        self._rooms.cast(room, type_, b'{"room":%b%b}' % (encode(room), more))
+        more = b"" if len(body.data) == 2 else b"," + body.data[1:-1]
+        self._rooms.cast(room, body.type, b'{"room":%b%b}' % (encode(room), more))
 
-    async def _post(self, scope: KeyScope, purse: Purse, room: RoomName, type_: str, body: bytes, key: str) -> Posting:
+    async def _post(self, scope: KeyScope, purse: Purse, room: RoomName, body: SaidBody, key: str) -> Posting:
         """Post something, as far as the key's budget goes."""
         if key:
             check_key(key)
-        purse.credit -= len(body) + ROW_BYTES
+        purse.credit -= len(body.data) + ROW_BYTES
         purse.keys += bool(key)
         now = self._core.now()
         if purse.credit < 0:
@@ -145,7 +159,7 @@ class ApiMethods:
         if bucket is not None and bucket.wait(now) and not (await self._engine.head(room.identity)).seq:
             count_posts(purse, now, is_new=True)
         # Each program has names of its own for what it says.
-        return self._rooms.publish(room.identity, type_, body, f"api/{scope.name}/{key}" if key else None)
+        return self._rooms.publish(room.identity, body.type, body.data, f"api/{scope.name}/{key}" if key else None)
 
     async def _kept(self, purse: Purse, room: RoomName, posting: Posting) -> dict[str, Any]:
         """Where something was kept, once it is."""
@@ -188,7 +202,7 @@ class ApiMethods:
         if call.reverse:
             messages.reverse()
         told = bounded(messages)
-        spend((purse,), Use.SENT, LOG_FACTOR * sum(len(message.body) for message in told), self._core.now())
+        spend((purse,), Use.SENT, LOG_FACTOR * sum(len(message.body) for message in messages), self._core.now())
         return {"publications": [publication(each) for each in told], "epoch": head.epoch, "offset": head.seq}
 
     async def presence(self, scope: KeyScope, call: RoomCall) -> dict[str, Any]:
@@ -230,8 +244,8 @@ class ApiMethods:
 
     async def disconnect(self, scope: KeyScope, call: DisconnectCall) -> dict[str, Any]:
         self._check(scope, KeyRight.DISCONNECT)
-        if not call.user:
-            raise ApiError(ApiCode.BAD_REQUEST, "`user` is missing")
+        if not 0 < len(call.user) <= MAX_USER_CHARS:
+            raise ApiError(ApiCode.BAD_REQUEST, f"`user` is a name of 1 to {MAX_USER_CHARS} characters")
         if call.client or call.session or call.whitelist:
             message = "all connections of a user are closed: `client`, `session` and `whitelist` are not available"
             raise ApiError(ApiCode.NOT_AVAILABLE, message)
@@ -291,6 +305,9 @@ class ApiMethods:
             raise ApiError(ApiCode.FORBIDDEN, f"the room {room.identity[:80]!r} is closed")
         return room
 
+    def _purse(self, scope: KeyScope) -> Purse:
+        return self._core.budgets.keys.purse(scope.name, self._core.now())
+
     def _spend(self, scope: KeyScope, also: Use | None = None) -> Purse:
         """Count a call against the budget of its key.
 
@@ -300,8 +317,7 @@ class ApiMethods:
         Raises:
             Refused: `rate_limited`.
         """
-        now = self._core.now()
-        purse = self._core.budgets.keys.purse(scope.name, now)
+        now, purse = self._core.now(), self._purse(scope)
         for use in (Use.EVENTS, also) if also is not None else (Use.EVENTS,):
             wait = wait_for((purse,), use, now)
             if wait:
