@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import gc
 import json
+import weakref
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -19,7 +21,7 @@ from hubbub import Hub, Settings
 from hubbub.errors import ConfigError
 from hubbub.http.site import read_site
 from hubbub.mount import websocket as websocket_module
-from hubbub.mount.mounted import Mounted
+from hubbub.mount.mounted import Mounted, mounted
 from hubbub.mount.records import Divider, record
 from hubbub.mount.scopes import Receive, Scope, Send
 from hubbub.service import Service
@@ -110,10 +112,22 @@ async def test_it_is_started_once(tmp_path: Path) -> None:
         with pytest.raises(ConfigError, match="at work already"):
             async with hubbub.serving(hub):
                 pytest.fail("twice")
+        with pytest.raises(ConfigError, match="at work already"):  # by another application
+            async with (other := mount(tmp_path, hub)).lifespan():
+                pytest.fail("twice")
         assert (await ask(chat, "GET", "/healthz")).status == 200
+    assert mounted(hub) is other
     with pytest.raises(ConfigError, match=r"its settings are those that hubbub\.asgi was given"):
         async with hubbub.serving(hub, Settings()):
             pytest.fail("other settings")
+
+
+async def test_nothing_holds_an_application_that_nobody_has_any_more(tmp_path: Path) -> None:
+    hub = Hub()
+    chat = weakref.ref(mount(tmp_path, hub))
+    gc.collect()
+    assert chat() is None
+    assert mounted(hub) is None
 
 
 async def test_a_start_that_fails_is_told_to_the_server(tmp_path: Path) -> None:

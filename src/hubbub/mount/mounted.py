@@ -38,8 +38,10 @@ IDLE = (
     "the lifespan, as in FastAPI(lifespan=chat.lifespan), or serve chat.under('/chat', app), or use hubbub.serving(hub)"
 )
 
-# The hubs that were mounted, for `serving`.
-MOUNTED: weakref.WeakKeyDictionary[Hub, Mounted] = weakref.WeakKeyDictionary()
+# The hubs that were mounted, for `serving`; and those of them that are at work, or about to be.  An application holds
+# its hub, so the values are weak, too.
+MOUNTED: weakref.WeakKeyDictionary[Hub, weakref.ref[Mounted]] = weakref.WeakKeyDictionary()
+AT_WORK: weakref.WeakSet[Hub] = weakref.WeakSet()
 
 
 def asgi(hub: Hub, settings: Settings | None = None, /, **changes: Any) -> Mounted:
@@ -65,7 +67,8 @@ def asgi(hub: Hub, settings: Settings | None = None, /, **changes: Any) -> Mount
 
 def mounted(hub: Hub) -> Mounted | None:
     """The application that a hub was given to; None where it was given to none."""
-    return MOUNTED.get(hub)
+    reference = MOUNTED.get(hub)
+    return reference() if reference is not None else None
 
 
 class Mounted:
@@ -76,9 +79,8 @@ class Mounted:
         self._settings = replace(settings, no_tls=True, tls_cert=None, tls_key=None)
         check_settings(self._settings)
         self._service: MountedService | None = None
-        self._is_begun = False
         self._lines = Ration(LINES, LINES_EVERY_S)
-        MOUNTED[hub] = self
+        MOUNTED[hub] = weakref.ref(self)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -116,9 +118,9 @@ class Mounted:
         Raises:
             ConfigError: it is at work already, or cannot be like this.
         """
-        if self._is_begun:
+        if self._hub in AT_WORK:
             raise ConfigError("this hub is at work already; only one of lifespan, under and serving is to start it")
-        self._is_begun = True
+        AT_WORK.add(self._hub)
         join_logging(self._settings.log_level)
         try:
             engine = await engine_for(self._settings)
@@ -130,11 +132,11 @@ class Mounted:
                 yield service
         finally:
             self._service = None
-            self._is_begun = False
+            AT_WORK.discard(self._hub)
 
     async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request that comes before the start, or after the end."""
-        if not self._is_begun and (left_out := self._lines.take(time.monotonic())) is not None:
+        if self._hub not in AT_WORK and (left_out := self._lines.take(time.monotonic())) is not None:
             log.error(IDLE, left_out=left_out)
         denied, answers = unavailable("the hub is not at work"), Answers(b"")
         if scope["type"] == "http":
