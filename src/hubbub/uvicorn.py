@@ -41,6 +41,12 @@ class FastPath(WebSocketsSansIOProtocol):
         self._is_early = self.handshake_initiated and not self.handshake_complete
         super().data_received(data)
 
+    async def run_asgi(self) -> None:
+        await super().run_asgi()
+        if self._end is not None:
+            # It is there for a stop alone from now on, and an idle client should cost little.
+            del self.conn, self.queue, self.request, self.response, self.scope
+
     def shutdown(self) -> None:
         if self._end is not None:
             self._end()

@@ -78,6 +78,7 @@ async def test_the_transport_is_the_hubs_from_its_answer_on(served: Served) -> N
     assert isinstance(transport.protocol, WebSocket)
     assert not transport.is_closed
     assert path in served.state.connections, "a stop is to wait for it"
+    assert not {"conn", "queue", "scope"} & vars(path).keys(), "it keeps nothing that an idle client would pay for"
     path.shutdown()
     await turns(100)
     assert b'"reconnect"' in transport.written
