@@ -81,7 +81,9 @@ class Tokens:
             check_outside_name(user)
         except ValueError as error:
             raise BadToken(f"its `sub`: {error}") from None
-        return Grant(user, digest(token), self._role(claims), self._info(claims), expires_at, is_kept=False)
+        # What is signed can be written in one way only; a signature has several, all of them as good.
+        session = digest(token.rpartition(".")[0])
+        return Grant(user, session, self._role(claims), self._info(claims), expires_at, is_kept=False)
 
     async def _claims(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature is good, and that is for this server."""

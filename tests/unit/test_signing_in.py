@@ -513,6 +513,14 @@ async def test_another_token_of_the_user_renews_a_connection() -> None:
         assert guest.close_code == 4100, "it lives by the last token"
 
 
+async def test_a_logout_ends_what_a_token_has_opened_however_its_signature_is_written() -> None:
+    async with reception(jwt_key=SECRET) as here:
+        token = signed(exp=5000)
+        thief = await here.enter(protocols=f"hubbub.v1, jwt.{token}=")
+        told(await here.ask("/logout", authorization=f"Bearer {token}"), 204)
+        assert thief.close_code == 4100
+
+
 async def test_what_renews_nothing_is_refused_and_changes_nothing() -> None:
     async with reception(lambda _credentials: "zoe", jwt_key=SECRET) as here:
         guest = await enter_until(here, 60)

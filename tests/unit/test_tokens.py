@@ -63,7 +63,7 @@ async def refusal(token: str, reading: Tokens | None = None) -> str:
 @pytest.mark.parametrize("algorithm", ["HS256", "HS384", "HS512"])
 async def test_a_token_signed_with_the_secret_is_good(algorithm: str) -> None:
     token = signed({}, algorithm)
-    assert await tokens().grant(token) == Grant("zoe", digest(token), is_kept=False)
+    assert await tokens().grant(token) == Grant("zoe", digest(token.rpartition(".")[0]), is_kept=False)
     assert is_jwt(token)
     assert not is_jwt("Xu3jKe-_9")
 
