@@ -141,7 +141,11 @@ class Tokens:
         if found is None:
             return None
         info = found if isinstance(found, dict) else {self._info_claim: found}
-        if len(encode(info)) > MAX_INFO_BYTES:
+        try:
+            size = len(encode(info))
+        except (ValueError, OverflowError, RecursionError) as error:  # such as half of a surrogate pair
+            raise BadToken(f"its `{self._info_claim}`: {error}") from None
+        if size > MAX_INFO_BYTES:
             raise BadToken(f"its `{self._info_claim}` has more than {MAX_INFO_BYTES} bytes")
         return info
 
@@ -151,9 +155,13 @@ def moment(claims: dict[str, Any], name: str) -> float | None:
     found = claims.get(name)
     if found is None:
         return None
-    if isinstance(found, bool) or not isinstance(found, int | float) or not math.isfinite(found):
+    try:
+        seconds = math.nan if isinstance(found, bool) or not isinstance(found, int | float) else float(found)
+    except OverflowError:
+        seconds = math.inf
+    if not math.isfinite(seconds):
         raise BadToken(f"its `{name}` is no number of seconds")
-    return float(found)
+    return seconds
 
 
 def tokens_by(settings: Settings, key: str, wall: Callable[[], float] = time.time) -> Tokens:
