@@ -97,6 +97,10 @@ class Sessions:
         if grant.session in self._ended:
             raise JustEnded
         self.remove(client)
+        earlier = client.terms.info if client.terms is not None else None
+        for name, value in (earlier or {}).items():  # unless the application has put something else there
+            if client.info.get(name) is value:
+                del client.info[name]
         client.session, client.terms = grant.session, grant
         if grant.info:
             client.info.update(grant.info)

@@ -498,7 +498,7 @@ async def test_another_token_of_the_user_renews_a_connection() -> None:
         guest = await enter_until(here, 60, role="admin", info={"team": "sales"})
         token = signed(exp=1600, role="guest", info={"floor": 3})
         assert await guest.ask("renew", {"token": token}) == {"expires": 600}
-        assert (guest.client.role, guest.client.info) == (Role.GUEST, {"team": "sales", "floor": 3})
+        assert (guest.client.role, guest.client.info) == (Role.GUEST, {"floor": 3}), "what is not said again is over"
         await here.stage.pass_time(604.9)
         assert guest.closed is None
         assert await guest.ask("renew", {"token": signed(exp=1601)}) == {"expires": 0}
@@ -511,6 +511,14 @@ async def test_another_token_of_the_user_renews_a_connection() -> None:
         await guest.ask("renew", {"token": last})
         told(await here.ask("/logout", authorization=f"Bearer {last}"), 204)
         assert guest.close_code == 4100, "it lives by the last token"
+
+
+async def test_a_renewal_leaves_what_the_application_has_noted() -> None:
+    async with reception(jwt_key=SECRET, jwt_info_claim="info") as here:
+        guest = await enter_until(here, 60, info={"team": "sales", "is_moderator": True})
+        guest.client.info.update(team="support", seen=3)
+        await guest.ask("renew", {"token": signed(exp=1600)})
+        assert guest.client.info == {"team": "support", "seen": 3}
 
 
 async def test_a_logout_ends_what_a_token_has_opened_however_its_signature_is_written() -> None:
