@@ -7,12 +7,14 @@ HMAC, or no signature at all, is what that keeps out.
 from __future__ import annotations
 
 import asyncio
+import io
 import math
+import socket
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPException
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -39,6 +41,8 @@ MAX_KEYS = 100
 MAX_TRIES = 8
 
 FETCH_S = 5.0
+# How long a token waits for keys since they began to be loaded, which a name that is looked up can make long.
+WAIT_S = 10.0
 # Keys are loaded again when a token names one that is not there, no more often than this; and those of a URL when they
 # are this old, which is how long one that was taken back there may still be believed.
 RELOAD_S = 30.0
@@ -115,13 +119,13 @@ class KeyUrl:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._opener = urllib.request.build_opener(NoRedirect)
+        self._opener = urllib.request.build_opener(NoRedirect, PlainHandler, SecureHandler)
 
     def load(self) -> list[Key]:
         request = urllib.request.Request(self._url, headers={"Accept": "application/json"})  # noqa: S310  # https
         try:
             with self._opener.open(request, timeout=FETCH_S) as response:
-                data = read_slowly(response.read1, time.monotonic() + FETCH_S)
+                data = read_all(response.read1)
         except HTTPException as error:
             raise OSError(f"it does not speak HTTP: {error!r}") from None
         return read_jwks(data)
@@ -134,15 +138,62 @@ class NoRedirect(urllib.request.HTTPRedirectHandler):
         return None
 
 
-def read_slowly(read: Callable[[int], bytes], deadline: float) -> bytes:
-    """What a server sends, up to a size and a moment: one that sends a byte at a time has no more than that."""
+class HurriedReader(io.RawIOBase):
+    """What a server sends, up to a moment: one that sends a byte at a time has no more than that."""
+
+    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
+        self._sock = sock
+        self._raw = raw
+        self._deadline = time.monotonic() + FETCH_S
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int | None:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("it takes too long")
+        self._sock.settimeout(left)
+        return self._raw.readinto(buffer)
+
+    def close(self) -> None:
+        self._raw.close()
+        super().close()
+
+
+class HurriedResponse(HTTPResponse):
+    """An answer that has its time for all of it, its head included."""
+
+    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
+        super().__init__(sock, *args, **more)
+        self.fp = io.BufferedReader(HurriedReader(sock, self.fp.detach()))
+
+
+class PlainConnection(HTTPConnection):
+    response_class = HurriedResponse
+
+
+class SecureConnection(HTTPSConnection):
+    response_class = HurriedResponse
+
+
+class PlainHandler(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(PlainConnection, req)
+
+
+class SecureHandler(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
+        return self.do_open(SecureConnection, req)
+
+
+def read_all(read: Callable[[int], bytes]) -> bytes:
+    """What a server sends, up to a size."""
     data = b""
     while part := read(64 << 10):
         data += part
         if len(data) > MAX_BYTES:
             raise ValueError(f"it has more than {MAX_BYTES} bytes")
-        if time.monotonic() > deadline:
-            raise TimeoutError("it takes too long")
     return data
 
 
@@ -294,10 +345,12 @@ class Signers:
         return self._keys if id_ is None else [key for key in self._keys if key.id is None]
 
     async def _load_again(self) -> None:
-        """Load the keys, unless that was tried a moment ago."""
+        """Load the keys, unless that was tried a moment ago, and wait a while for it."""
         if self._loading is None and self._tried_at is not None and self._clock() - self._tried_at < RELOAD_S:
             return
-        await asyncio.shield(self._load())
+        loading = self._load()
+        assert self._tried_at is not None, "it has begun"
+        await asyncio.wait({loading}, timeout=max(0.0, self._tried_at + WAIT_S - self._clock()))
 
     def _load(self) -> asyncio.Task[None]:
         """Begin to load the keys; at most once at a time."""
@@ -309,7 +362,7 @@ class Signers:
     async def _take(self) -> None:
         try:
             self._keys = await asyncio.to_thread(self._source.load)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # such as a kind of key that the library does not know
             kept = len(self._keys)
             log.warning("the keys of tokens were not loaded; those that are there stay", error=str(error), keys=kept)
         finally:

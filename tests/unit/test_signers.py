@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
@@ -202,6 +204,30 @@ async def test_without_any_key_it_cannot_be_told() -> None:
     assert await names(signers, "one") == ["one"]
 
 
+async def test_nobody_waits_long_for_keys_that_do_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(signers_module, "WAIT_S", 0.0)
+    source, goes_on = Changing("one"), threading.Event()
+    load = source.load
+    monkeypatch.setattr(source, "load", lambda: goes_on.wait() and load())
+    signers = Signers(source, Clock())
+    for _ in range(2):
+        with pytest.raises(OSError, match="could not be loaded"):
+            await signers.keys_for("one", "HS256")
+    goes_on.set()
+    monkeypatch.setattr(signers_module, "WAIT_S", 10.0)
+    assert await names(signers, "one") == ["one"]
+    assert source.loads == 1, "it was under way"
+
+
+async def test_any_failure_to_load_leaves_the_keys_that_are_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    signers = Signers(source := Changing("one"), clock := Clock())
+    assert await names(signers, "one") == ["one"]
+    monkeypatch.setattr(source, "load", lambda: 1 / 0)
+    clock.go(30)
+    assert await names(signers, "unknown") == []
+    assert await names(signers, "one") == ["one"]
+
+
 # Over HTTP
 
 
@@ -216,12 +242,18 @@ class KeyServer:
                 self.send_response(outer.status)
                 if outer.status == 302:
                     self.send_header("Location", outer.url)
-                self.end_headers()
-                self.wfile.write(outer.body)
+                with contextlib.suppress(OSError):  # it is not waited for
+                    if outer.drips:
+                        self.flush_headers()
+                        for byte in b"Slow: %b\r\n" % (b"x" * 200):
+                            self.wfile.write(bytes([byte]))
+                            time.sleep(0.01)
+                    self.end_headers()
+                    self.wfile.write(outer.body)
 
             def log_message(self, *_args: object) -> None: ...
 
-        self.status, self.body = 200, b""
+        self.status, self.body, self.drips = 200, b"", False
         self._server = HTTPServer(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self._server.server_port}/jwks.json"
         self._thread = threading.Thread(target=self._server.serve_forever, args=(0.01,))
@@ -252,6 +284,11 @@ def test_keys_come_from_a_url(key_server: KeyServer, monkeypatch: pytest.MonkeyP
         with pytest.raises(OSError, match=str(status)):
             source.load()
     key_server.status, key_server.body = 200, jwks(jwk("ES256"))
+    monkeypatch.setattr(signers_module, "FETCH_S", 0.5)
+    key_server.drips = True
+    with pytest.raises(OSError, match=r"tim|too long"):
+        source.load()
+    key_server.drips = False
     monkeypatch.setattr(signers_module, "FETCH_S", 1e-9)
     with pytest.raises(OSError, match=r"tim|too long|progress"):
         source.load()
