@@ -17,8 +17,9 @@ REFUSAL_S = 1.0
 # So many wait for that at most: each keeps a connection's place, and the others' requests need some.
 MAX_REFUSED = 128
 
-# What those without a name stand in line as; no user has such a name.
-NEWCOMERS = "(newcomers)"
+# What those without a name stand in line as.  Half of a surrogate pair is in no text that anybody can send, so nobody
+# guesses under such a name, which would hold up those whose address is in it.
+NEWCOMERS = "\udc00"
 
 
 def always() -> bool:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
+import msgspec
 import pytest
 
 from gates import Gate, turns
@@ -226,3 +228,12 @@ async def test_one_login_more_than_an_account_may_have_ends_the_oldest(bank: Ban
     sessions = [each[1].session for each in found if each is not None]
     assert await bank.vault.alive(sessions) == set(sessions[1:])
     accounts.close()
+
+
+def test_nobody_can_stand_in_line_for_the_newcomers_of_another_address() -> None:
+    waiting = turns_module.LoginTurns(logins.Queue(), Clock())
+    name = waiting.newcomer(HERE).user
+    with pytest.raises(msgspec.DecodeError):
+        msgspec.json.decode(json.dumps({"username": name}))
+    with pytest.raises(UnicodeDecodeError):
+        name.encode(errors="surrogatepass").decode()
