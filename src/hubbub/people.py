@@ -87,7 +87,9 @@ class People:
         self._connections_of = connections_of
         self._tasks = tasks
         self._clock = clock
+        # By users, and of the same users by those who vouch for them.
         self._changes: dict[str, Bucket] = {}
+        self._vouched: dict[str, Bucket] = {}
         notices.on(PROFILE_CHANGED, self._hear)
 
     # Asking
@@ -130,11 +132,18 @@ class People:
     async def show_as(self, user: str, name: str) -> None:
         """Have a user without an account shown by a name that whoever vouches for it gives; nothing for its own.
 
+        One whose name has changed often just now keeps it until it is vouched for later: two sessions of it may be of
+        two minds, and everybody who shares a room with it is told.
+
         Raises:
             EngineError: it is not kept.
         """
         before = await self._engine.name_of(user)
         if before == name:
+            return
+        try:
+            self._count_change(user, self._vouched)
+        except Refused:
             return
         await self._engine.show_as(user, name)
         if await self._engine.name_of(user) == before:
@@ -153,7 +162,7 @@ class People:
         """
         user = client.user
         name = read_display_name(name, MAX_DISPLAY_NAME) if name else ""
-        self._count_change(user)
+        self._count_change(user, self._changes)
         outcome = await self._engine.set_name(user, name, keys_of(name) if name else ())
         if outcome is False:
             raise Refused(ErrorCode.CONFLICT, f"{name!r} looks like the name of another account; choose another one")
@@ -162,13 +171,13 @@ class People:
         self._tell(NameNotice(user, shown_name(profile), sorted(rooms)[:MAX_TOLD_ROOMS]))
         return profile
 
-    def _count_change(self, user: str) -> None:
+    def _count_change(self, user: str, changes: dict[str, Bucket]) -> None:
         """Refuse (`rate_limited`) a user that tries one name after the other."""
         now = self._clock()
-        bucket = self._changes.pop(user, None) or Bucket(CHANGES, now)
-        if len(self._changes) >= MAX_REMEMBERED:
-            del self._changes[next(iter(self._changes))]
-        self._changes[user] = bucket
+        bucket = changes.pop(user, None) or Bucket(CHANGES, now)
+        if len(changes) >= MAX_REMEMBERED:
+            del changes[next(iter(changes))]
+        changes[user] = bucket
         wait = bucket.wait(now)
         if wait:
             raise Refused(ErrorCode.RATE_LIMITED, "you have changed your name often just now", round(wait, 3))

@@ -598,6 +598,24 @@ async def test_a_user_is_shown_as_the_application_says_and_others_are_told_when_
         assert changed | {"payload": {"user": "7", "name": "7"}} in await yan.hear()
 
 
+async def test_two_sessions_with_two_names_for_one_user_do_not_have_everybody_told_all_the_time() -> None:
+    async def check(_credentials: Credentials, request: RequestView) -> User | None:
+        return User("7", display_name=request.cookies["name"])
+
+    async with reception(check) as here:
+        zoe = await here.enter(await here.otp(cookie="name=0"))
+        await here.stage.settle()
+        zoe.take()
+        for number in range(1, 41):
+            await here.otp(cookie=f"name={number}")
+            await here.stage.settle()
+        heard = [event["payload"]["name"] for event in zoe.take() if event["type"] == "profile_changed"]
+        assert heard == ["1", "2", "3", "4"]
+        await here.stage.pass_time(30)
+        await here.otp(cookie="name=last")
+        assert {"type": "profile_changed", "payload": {"user": "7", "name": "last"}} in await zoe.hear()
+
+
 async def test_an_account_is_not_shown_by_another_name_because_somebody_vouches_for_it() -> None:
     async with reception(lambda _credentials: User("percy", display_name="Somebody")) as here:
         await here.stage.account("percy")
