@@ -121,6 +121,8 @@ def read_user(found: object) -> User | None:
         check_outside_name(user.display_name)
     if user.role is not None:
         Role(user.role)
+    if not isinstance(user.info, dict | None):
+        raise TypeError(f"the info of {user.name!r} is a dict or None, and not {type(user.info).__name__}")
     if user.info is not None and len(encode(user.info)) > MAX_INFO_BYTES:
         raise ValueError(f"the info of {user.name!r} has more than {MAX_INFO_BYTES} bytes as JSON")
     return user

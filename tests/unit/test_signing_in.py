@@ -222,6 +222,7 @@ async def test_the_routes_of_accounts_are_not_there() -> None:
         ("a\u2028b", "control characters"),
         ("a\ud800b", "control characters"),
         (User("zoe", info={"long": "x" * 5000}), "more than 4096 bytes"),
+        (User("zoe", info=cast("dict[str, Any]", [7])), "a dict or None, and not list"),
         (User("zoe", role=cast("Role", "boss")), "boss"),
     ],
 )
