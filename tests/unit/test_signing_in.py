@@ -155,8 +155,12 @@ async def test_an_applications_own_cookie_gets_a_ticket() -> None:
 
     async with reception(check) as here:
         assert error_of(await here.ask("/otp"), 401) == "unauthorized"
-        assert error_of(await here.ask("/otp", cookie="session=bad"), 401) == "unauthorized"
-        assert error_of(await here.ask("/otp", cookie="session=good", authorization="Bearer guess"), 401)
+        stranger = await here.ask("/otp", cookie="session=bad")
+        assert error_of(stranger, 401) == "unauthorized"
+        assert b"the application knows nobody" in stranger.body
+        guessed = await here.ask("/otp", cookie="session=good", authorization="Bearer guess")
+        assert error_of(guessed, 401) == "unauthorized"
+        assert b"the token is unknown" in guessed.body
         foreign = await here.ask("/otp", cookie="session=good", origin="https://evil.example", host="chat.example")
         assert error_of(foreign, 403) == "forbidden"
         guest = await here.enter(await here.otp(cookie="session=good"))
@@ -441,7 +445,9 @@ async def test_a_signed_token_of_no_use_is_told_why() -> None:
 
 async def test_without_a_key_no_signed_token_is_taken() -> None:
     async with reception() as here:
-        assert error_of(await here.ask("/otp", authorization=f"Bearer {signed()}"), 401) == "unauthorized"
+        response = await here.ask("/otp", authorization=f"Bearer {signed()}")
+        assert error_of(response, 401) == "unauthorized"
+        assert b"--jwt-key" in response.body
         with pytest.raises(Denied, match="one-time password"):
             await here.enter(protocols=f"hubbub.v1, jwt.{signed()}")
 

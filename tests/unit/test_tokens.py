@@ -139,11 +139,11 @@ async def test_what_is_no_token_is_refused(token: str) -> None:
 @pytest.mark.parametrize(
     ("claims", "sentence"),
     [
-        ({"sub": None}, "ubject"),
+        ({"sub": None}, "it has no `sub`"),
         ({"sub": ""}, "1 to 128 characters"),
         ({"sub": "a\nb"}, "control characters"),
         ({"sub": "x" * 129}, "1 to 128 characters"),
-        ({"sub": 7}, "ubject"),
+        ({"sub": 7}, "its `sub`, the user's name, is not a string"),
         ({"exp": NOW - 5}, "has expired"),
         ({"exp": "soon"}, "no number of seconds"),
         ({"exp": True}, "no number of seconds"),

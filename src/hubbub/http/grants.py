@@ -13,6 +13,8 @@ from hubbub.wire.request import Request
 __all__ = ["Grants", "bearer_token"]
 
 NO_TOKEN = "no valid token: log in, and send Authorization: Bearer <token>"  # noqa: S105  # a sentence
+UNKNOWN_TOKEN = "the token is unknown: its session has ended, or it was never one of this server's"  # noqa: S105
+NO_KEY = "the token is a JSON Web Token, and this server takes none: --jwt-key is what it would know them by"
 
 
 class Grants:
@@ -37,7 +39,7 @@ class Grants:
         """
         grant = await self.find(request)
         if grant is None:
-            raise self.unauthorized(request)
+            raise self.unauthorized(request, why_nobody(request))
         return grant
 
     async def find(self, request: Request) -> Grant | None:
@@ -75,6 +77,14 @@ class Grants:
         """The header that takes back the cookie that a request has brought, which is of no more use."""
         is_brought = not bearer_token(request) and self._cookies.token_of(request)
         return {"Set-Cookie": self._cookies.clear(request)} if is_brought else {}
+
+
+def why_nobody(request: Request) -> str:
+    """What is wrong with a request by which nobody was found."""
+    token = bearer_token(request)
+    if not token:
+        return NO_TOKEN
+    return NO_KEY if is_jwt(token) else UNKNOWN_TOKEN
 
 
 def bearer_token(request: Request) -> str:

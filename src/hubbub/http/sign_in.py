@@ -26,6 +26,8 @@ log = structlog.get_logger("hubbub.http")
 ENDINGS = Allowance(1.0, 10.0)
 MAX_REMEMBERED = 10_000
 
+NOT_SIGNED_IN = "nobody is signed in: the application knows nobody by the cookies and headers of this request"
+
 
 class LoginBody(msgspec.Struct):
     """The body of a login; `remember` asks for a cookie in place of a token that scripts can read."""
@@ -171,7 +173,7 @@ class SignInRoutes:
             return grant
         user = await self._checks.ask(Credentials(), view_of(request))
         if user is None:
-            raise self._grants.unauthorized(request)
+            raise self._grants.unauthorized(request, NOT_SIGNED_IN)
         await self._core.people.show_as(user.name, user.display_name)
         # The session is the application's, and nothing tells one of a user's from another.
         return Grant(user.name, digest(new_secret()), user.role, user.info, is_kept=False)
