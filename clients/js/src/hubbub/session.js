@@ -7,6 +7,7 @@ const ANSWER_MS = 10_000;
 const FRESH_MS = 3_000;
 // RFC 6750 section 2.1.
 const TOKEN = /^[\w.~+/-]+=*$/;
+const NO_TOKEN = "What was given as a token is none: it has other characters, such as quotes or spaces.";
 
 /** @typedef {{method?: string, body?: unknown}} Ask */
 
@@ -83,7 +84,7 @@ export class Session {
   async newToken() {
     const found = typeof this.token === "function" ? await this.token() : this.token;
     if (!found) throw new HubbubError("unauthorized", "Nobody is signed in.", 0, 401);
-    if (!TOKEN.test(found)) throw new HubbubError("unauthorized", "What was given as a token is none.", 0, 401);
+    if (!TOKEN.test(found)) throw new HubbubError("unauthorized", NO_TOKEN, 0, 401);
     return (this.#token = found);
   }
 
