@@ -179,7 +179,8 @@ def take(descriptor: int) -> bool:
 def refusal(path: Path, owner: ServerRun | None) -> ConfigError:
     name = owner.pid if owner is not None else "unknown"
     return ConfigError(
-        f"--engine sqlite:///{path}: the server with process id {name} has this file; one server to a file"
+        f"--engine sqlite:///{path}: the server with process id {name} has this file; one server to a file: "
+        "stop that one, or name another --data-dir; processes that share their rooms need --engine redis://HOST"
     )
 
 
