@@ -98,6 +98,14 @@ async def test_a_wrong_password_is_told_from_a_server_that_is_busy() -> None:
         assert unclear.value.retry_after == 0
 
 
+async def test_a_url_without_the_path_of_a_mounted_hub_is_told() -> None:
+    answers = [answer(404, {"detail": "Not Found"}), answer(405)]
+    async with desk(lambda path, headers: answers.pop(0)) as at:
+        for _ in range(2):
+            with pytest.raises(HttpRefused, match="ends in its path, such as /chat"):
+                await at.session().ticket()
+
+
 @pytest.mark.parametrize(
     ("raw", "error"),
     [

@@ -341,7 +341,10 @@ def response_of(reply: HttpReply) -> CallAnswer:
 def result_of(call: KeyCall[T], url: str, reply: HttpReply) -> T:
     """What an answer that is one says."""
     if reply.status == UNAUTHORIZED:
-        raise AuthError(f"{url} does not know this key, or it was revoked")
+        raise AuthError(
+            f"{url} does not know this key, or it was revoked; "
+            "`hubbub key add` makes keys for the server whose HUBBUB_DATA_DIR and HUBBUB_ENGINE it is run with"
+        )
     if reply.status == TOO_LARGE:
         raise Rejected(ErrorCode.TOO_LARGE, f"{call.method} is more than the server takes in one request")
     response = response_of(reply)

@@ -134,7 +134,7 @@ class Keeper:
                     try:
                         return await self._open()
                     except ssl_module.SSLCertVerificationError as error:
-                        raise Unreachable(self._way_in.url, error.verify_message or str(error)) from error
+                        raise Unreachable(self._way_in.url, untrusted(error)) from error
                     except NoToken as error:
                         raise error.__cause__ or error from None
                     except (HttpRefused, OSError, TransportClosed) as error:
@@ -227,3 +227,7 @@ def read_welcome(frame: Frame) -> Welcome:
     if frame.type != "welcome":
         raise ProtocolError(f"the server began with {frame.type!r}, not with a welcome")
     return read_payload(frame.payload, Welcome)
+
+
+def untrusted(error: ssl_module.SSLCertVerificationError) -> str:
+    return f"its certificate is not trusted ({error.verify_message or error}); ca_file= names another CA to trust"

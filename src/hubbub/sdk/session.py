@@ -19,6 +19,10 @@ REQUEST_S = 10.0
 LOGOUT_S = 2.0
 MAX_ANSWER = 64 * 1024
 
+# What a server answers that has other pages there, or none (RFC 9110 sections 15.5.5 and 15.5.6).
+NO_ROUTE = (404, 405)
+NOT_HERE = "there is no Hubbub server; the URL of one that is mounted in an application ends in its path, such as /chat"
+
 
 class HttpRefused(Exception):
     """The server answered no, for now or for good.
@@ -247,4 +251,5 @@ def denied(status: int, body: bytes | bytearray, retry_after: str) -> HttpRefuse
     except (msgspec.DecodeError, UnicodeError):
         message = ""
     # A date is the header's other form (RFC 9110 section 10.2.3); no Hubbub server sends it.
-    return HttpRefused(status, message or "no reason given", float(retry_after) if retry_after.isdecimal() else 0.0)
+    unsaid = NOT_HERE if status in NO_ROUTE else "no reason given"
+    return HttpRefused(status, message or unsaid, float(retry_after) if retry_after.isdecimal() else 0.0)
