@@ -282,7 +282,8 @@ async def test_the_check_of_the_page_on_users_runs() -> None:
     zoe = hubbub.Credentials("zoe@example.com", "correct horse")
     assert await who(hubbub.Credentials(), page) == hubbub.User("Zoe", info={"id": 7})
     assert await who(zoe, program) == hubbub.User("zoe@example.com", role=hubbub.Role.GUEST)
-    assert await who(hubbub.Credentials("zoe@example.com", "a wrong one"), program) is None
+    for name, password in (("zoe@example.com", "a wrong one"), ("zoe@example.com", None), ("x", None), ("x", "")):
+        assert await who(hubbub.Credentials(name, password), program) is None
     assert await who(hubbub.Credentials(), program) is None
 
 
