@@ -92,6 +92,11 @@ class TcpProxy:
         """How many connections there are now."""
         return sum(end.is_near for end in self._ends)
 
+    @property
+    def held(self) -> int:
+        """How many bytes clients have sent that were not passed on yet."""
+        return sum(end.waiting for end in list(self._ends) if end.is_near)
+
     def _do(self, steering: Coroutine[Any, Any, None]) -> None:
         asyncio.run_coroutine_threadsafe(steering, self._loop).result(STEER_S)
 
@@ -181,6 +186,11 @@ class End(asyncio.Protocol):
         self._waiting = 0
         self._is_full = False  # its peer does not read what is written to it
         self._is_ended = False
+
+    @property
+    def waiting(self) -> int:
+        """Bytes that have been read and not been passed on."""
+        return self._waiting
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)

@@ -12,6 +12,10 @@ from clients.conftest import NewClient, token_for
 from clients.strings import ROOT, ClientError, Strings
 from commands import done, hubbub
 from tcp_proxy import TcpProxy
+from wire.raw_clients import wait_until
+
+# A heartbeat's answer as a frame, with what it may carry; every request is longer.
+LONGEST_PONG = 16
 
 # It has a server of its own, because it kills it.
 mortal = pytest.mark.usefixtures("mortal")
@@ -140,6 +144,7 @@ def test_a_request_that_may_do_something_twice_is_unanswered(
     client.do("join", room=room)
     network.hold()
     asked = client.begin("request", type="vote", payload={})
+    wait_until(lambda: network.held > LONGEST_PONG)  # what was not written when the connection goes is in no doubt
     network.cut()
     with pytest.raises(ClientError, match="unanswered"):
         client.answer(asked)

@@ -79,7 +79,7 @@ def test_the_server_starts_in_an_empty_folder_and_stops(installed: Path, tmp_pat
         assert get(f"{url}/healthz", context) == b"ok"
         page = get(f"{url}/", context).decode()
         assert "<title>Hubbub</title>" in page
-        assert '<script type="module" src="/v/' in page
+        assert '<script type="module" src="v/' in page
         assert b"class Hubbub" in get(f"{url}/hubbub.js", context)
         assert get(f"{url}/web/app.js", context) == (WEB / "app.js").read_bytes()
         assert server.stop() == 0

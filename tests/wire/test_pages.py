@@ -10,6 +10,7 @@ import socket
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urljoin
 
 import pytest
 
@@ -32,9 +33,10 @@ def get(server: ServerProcess, path: str, coding: str = "identity", **headers: s
 
 
 def loaded(server: ServerProcess) -> list[str]:
-    """The paths that the page loads."""
+    """The paths that the page loads: it names them as they are from where it is."""
     page = get(server, "/").body.decode()
-    return re.findall(r'<(?:link|script|img)\b[^>]*(?:href|src)="([^"]+)"', page)
+    named = re.findall(r'<(?:link|script|img)\b[^>]*(?:href|src)="([^"]+)"', page)
+    return [urljoin("/", path) for path in named]
 
 
 # Codings
