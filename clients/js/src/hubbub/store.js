@@ -63,6 +63,8 @@ export function indexedStore(name) {
     return new Promise((resolve, reject) => {
       const transaction = database.transaction(TABLE, mode);
       const request = work(transaction.objectStore(TABLE));
+      // A page that goes right now would not be there to let the transaction end.
+      if (mode === "readwrite") transaction.commit();
       transaction.oncomplete = () => resolve(request?.result);
       transaction.onabort = transaction.onerror = () => reject(transaction.error);
     });
