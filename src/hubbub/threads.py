@@ -51,7 +51,7 @@ class HomeThread:
         answer: Future[Any] = Future()
         try:
             assert loop is not None
-            loop.call_soon_threadsafe(lambda: self._tasks.start(fulfil(answer, function)))
+            loop.call_soon_threadsafe(lambda: self._begin(answer, function))
         except RuntimeError:
             raise ConfigError("the hub has stopped") from None
         while not wait([answer], LOOK_S).done:
@@ -59,16 +59,23 @@ class HomeThread:
                 raise NotKnown("the hub has stopped")
         return answer.result()
 
+    def _begin(self, answer: Future[Any], function: Callable[[], Any]) -> None:
+        # Told when the task is over: one that is cancelled before its first step does nothing, not even that.
+        self._tasks.start(fulfil(answer, function)).add_done_callback(lambda _task: give_up(answer))
+
+
+def give_up(answer: Future[Any]) -> None:
+    """Tell whoever still waits that nothing comes any more."""
+    if not answer.done():
+        answer.set_exception(NotKnown("the hub has stopped"))
+
 
 async def fulfil(answer: Future[Any], function: Callable[[], Any]) -> None:
-    """Call a function, and tell whoever waits what it returns or raises."""
+    """Call a function, and tell whoever waits what it returns or raises, unless it is cancelled."""
     try:
         result = function()
         if isinstance(result, Awaitable):
             result = await result
-    except asyncio.CancelledError:
-        answer.set_exception(NotKnown("the hub has stopped"))
-        raise
     except Exception as error:
         answer.set_exception(error)
     else:

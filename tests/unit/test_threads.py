@@ -141,6 +141,25 @@ async def test_a_call_that_is_cancelled_by_the_stop_is_told() -> None:
         await calling
 
 
+async def test_a_call_that_is_cancelled_before_it_begins_is_told() -> None:
+    tasks = Tasks()
+    home = HomeThread(tasks)
+    home.move_in()
+    calling = threading.Event()
+
+    def call() -> None:
+        calling.set()
+        with pytest.raises(NotKnown, match="has stopped"):
+            home.call(print)
+
+    thread = asyncio.ensure_future(asyncio.to_thread(call))
+    while not len(tasks):
+        await asyncio.sleep(0)
+    # The task was made in this turn of the loop, and its first step is in the next one.
+    tasks.cancel_soon()
+    await asyncio.wait_for(thread, 5)
+
+
 def test_a_hub_that_does_not_run_is_told() -> None:
     with pytest.raises(ConfigError, match="not running"):
         Hub().from_thread(print)
