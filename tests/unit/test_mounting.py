@@ -727,6 +727,23 @@ async def test_one_that_fails_to_start_is_told_to_the_server(tmp_path: Path) -> 
         assert [answer["type"] for answer in answers] == ["lifespan.startup.failed"]
 
 
+async def test_one_that_fails_to_start_and_does_not_end_is_ended(tmp_path: Path) -> None:
+    has_ended = False
+
+    async def failing(_scope: Scope, receive: Receive, send: Send) -> None:
+        nonlocal has_ended
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": ""})
+        try:
+            await receive()
+        finally:
+            has_ended = True
+
+    async with lifespan(mount(tmp_path).under("/chat", failing)) as answers:
+        assert [answer["type"] for answer in answers] == ["lifespan.startup.failed"]
+        assert has_ended
+
+
 @pytest.mark.parametrize("path", ["", "/", "chat", "//chat", "/chat//room", "/chat?x"])
 def test_a_hub_is_under_a_path(tmp_path: Path, path: str) -> None:
     with pytest.raises(ConfigError, match="no path that a hub can be under"):

@@ -48,7 +48,11 @@ class Neighbour:
 
     async def __aenter__(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
-        await self._tell("startup")
+        try:
+            await self._tell("startup")
+        except BaseException:
+            await self._end()
+            raise
 
     async def __aexit__(self, *_error: object) -> None:
         assert self._task is not None
@@ -56,8 +60,12 @@ class Neighbour:
             if not self._task.done():
                 await self._tell("shutdown")
         finally:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await self._end()
+
+    async def _end(self) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
 
     async def _tell(self, what: str) -> None:
         """Tell the application, and wait for its answer; one that ends without any has no lifespan.
