@@ -651,6 +651,67 @@ async def test_whoever_has_gone_before_the_answer_leaves_nothing(tmp_path: Path)
         assert service._upgrades.door.places._taken == 0
 
 
+async def test_a_client_that_vanishes_as_it_comes_in_leaves_no_traceback(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with a_chat(tmp_path) as (chat, service):
+        has_failed = asyncio.Event()
+        coming = [{"type": "websocket.connect"}]
+
+        async def receive() -> AsgiMessage:
+            if coming:
+                return coming.pop()
+            await has_failed.wait()
+            return {"type": "websocket.disconnect", "code": 1006}
+
+        async def send(message: AsgiMessage) -> None:
+            if message["type"] == "websocket.send":  # uvicorn has not sent the answer, and only now says why
+                has_failed.set()
+                raise RuntimeError("Expected ASGI message 'websocket.accept'")
+
+        offered = ["hubbub.v1", f"otp.{await ticket(chat)}"]
+        await chat(scope_of("websocket", "/ws", subprotocols=offered), receive, send)
+        assert service.clients == 0
+    assert not [line for line in caplog.records if line.levelname == "ERROR"]
+
+
+async def test_a_server_that_fails_to_send_to_a_client_that_is_there_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(websocket_module, "GONE_S", 0.0)
+    async with a_chat(tmp_path) as (chat, service):
+        coming = [{"type": "websocket.connect"}]
+
+        async def receive() -> AsgiMessage:
+            if coming:
+                return coming.pop()
+            await asyncio.Event().wait()
+            raise AssertionError
+
+        async def send(message: AsgiMessage) -> None:
+            if message["type"] == "websocket.send":
+                raise RuntimeError("broken")
+
+        offered = ["hubbub.v1", f"otp.{await ticket(chat)}"]
+        await chat(scope_of("websocket", "/ws", subprotocols=offered), receive, send)
+        assert service.clients == 0
+    [line] = [line for line in caplog.records if line.levelname == "ERROR"]
+    assert line.message.startswith("connection failed")
+
+
+async def test_a_refusal_that_cannot_be_sent_is_nobodys_concern(tmp_path: Path) -> None:
+    async with a_chat(tmp_path) as (chat, service):
+
+        async def receive() -> AsgiMessage:
+            return {"type": "websocket.connect"}
+
+        async def send(_message: AsgiMessage) -> None:
+            raise RuntimeError("ASGI flow error: Connection already upgraded")  # granian, of a client that has gone
+
+        await chat(scope_of("websocket", "/ws", subprotocols=["hubbub.v1", "otp.none"]), receive, send)
+        assert service._upgrades.door.places._taken == 0
+
+
 async def test_places_are_shared_by_both_doors(tmp_path: Path) -> None:
     async with a_chat(tmp_path, max_clients=1) as (chat, service):
         socket = await v1(chat)

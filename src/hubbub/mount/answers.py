@@ -5,12 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from urllib.parse import quote
 
+import structlog
+
 from hubbub.events import encode
 from hubbub.mount.scopes import Scope, Send, extension
 from hubbub.wire.denial import Denied
 from hubbub.wire.request import Response
 
 __all__ = ["Answers", "error_response", "redirect"]
+
+log = structlog.get_logger("hubbub.mount")
 
 Fields = list[tuple[bytes, bytes]]
 
@@ -44,7 +48,16 @@ class Answers:
         await send({"type": "http.response.body", "body": body})
 
     async def refuse(self, scope: Scope, send: Send, denied: Denied) -> None:
-        """Refuse a request for a WebSocket: with status and reason where the server can send them, or with 403."""
+        """Refuse a request for a WebSocket: with status and reason where the server can send them, or with 403.
+
+        That it cannot be sent is nobody's concern: the client has gone, which servers say by errors of many kinds.
+        """
+        try:
+            await self._refuse(scope, send, denied)
+        except Exception as error:
+            log.debug("a refusal could not be sent", error=str(error))
+
+    async def _refuse(self, scope: Scope, send: Send, denied: Denied) -> None:
         if extension(scope, "websocket.http.response") is None:
             await send({"type": "websocket.close", "code": 1008, "reason": denied.code})
             return

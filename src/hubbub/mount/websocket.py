@@ -28,6 +28,8 @@ LOW_WATER = HIGH_WATER // 4
 # makes us wait.
 TAKEN_AT_ONCE = 16
 SENT_AT_ONCE = 64
+# How long a server may take to tell that the peer is gone, after it has failed to send.
+GONE_S = 1.0
 # Received bytes after which they are counted, all together.
 COUNTED_SIZE = 512
 
@@ -87,8 +89,13 @@ class AsgiWebSocket:
             pass  # the peer does not take its CLOSE; the server cuts the connection as we return
         except OSError:
             pass  # the peer is gone, which a server may say like this
-        except Exception:
-            log.exception("connection failed")
+        except Exception as error:
+            # What is sent to a peer that has gone fails in more ways than the specification knows of.
+            await asyncio.wait([reader], timeout=GONE_S)
+            if self._is_gone:
+                log.debug("sent to a client that has gone", error=str(error))
+            else:
+                log.exception("connection failed")
         finally:
             self._is_gone, self._limit = True, None
             reader.cancel()
