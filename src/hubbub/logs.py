@@ -75,11 +75,15 @@ def join_logging(level: str) -> None:
     if structlog.is_configured():
         return
     OURS.setLevel(LEVELS[level])
-    renderer = structlog.dev.ConsoleRenderer(
-        colors=False, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
-    )
+    render = structlog.dev.ConsoleRenderer(colors=False, pad_event_to=0)
+
+    def hand_on(logger: Any, method: str, line: MutableMapping[str, Any]) -> tuple[tuple[str], dict[str, Any]]:
+        # The traceback is the record's: who writes the line writes it, and would do so a second time.
+        exc_info = line.pop("exc_info", None)
+        return (str(render(logger, method, line)),), {"exc_info": exc_info}
+
     structlog.configure(
-        processors=[structlog.stdlib.filter_by_level, structlog.contextvars.merge_contextvars, show_controls, renderer],
+        processors=[structlog.stdlib.filter_by_level, structlog.contextvars.merge_contextvars, show_controls, hand_on],
         logger_factory=structlog.stdlib.LoggerFactory(),
         wrapper_class=structlog.stdlib.BoundLogger,
     )

@@ -696,7 +696,10 @@ async def test_a_server_that_fails_to_send_to_a_client_that_is_there_is_told_of(
         await chat(scope_of("websocket", "/ws", subprotocols=offered), receive, send)
         assert service.clients == 0
     [line] = [line for line in caplog.records if line.levelname == "ERROR"]
-    assert line.message.startswith("connection failed")
+    assert line.message == "connection failed"
+    # The traceback is the record's, and not in its text as well.
+    assert line.exc_info is not None
+    assert str(line.exc_info[1]) == "broken"
 
 
 async def test_a_refusal_that_cannot_be_sent_is_nobodys_concern(tmp_path: Path) -> None:
