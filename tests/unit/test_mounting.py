@@ -130,11 +130,14 @@ async def test_nothing_holds_an_application_that_nobody_has_any_more(tmp_path: P
     assert mounted(hub) is None
 
 
-async def test_a_start_that_fails_is_told_to_the_server(tmp_path: Path) -> None:
+async def test_a_start_that_fails_is_told_to_the_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     chat = mount(tmp_path, engine="nothing://like-this")
     async with lifespan(chat) as answers:
         assert [answer["type"] for answer in answers] == ["lifespan.startup.failed"]
         assert "nothing://" in answers[0]["message"]
+    [line] = [line for line in caplog.records if line.levelname == "ERROR"]
+    assert "nothing://" in line.message
+    assert line.exc_info is None, "the reason says it all"
 
 
 async def test_settings_that_cannot_be_are_refused_at_once(tmp_path: Path) -> None:

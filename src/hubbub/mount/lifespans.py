@@ -9,6 +9,7 @@ from typing import Any
 
 import structlog
 
+from hubbub.errors import ConfigError
 from hubbub.mount.scopes import AsgiApp, AsgiMessage, Receive, Scope, Send
 
 __all__ = ["Neighbour", "live"]
@@ -26,7 +27,10 @@ async def live(at_work: Callable[[], AbstractAsyncContextManager[Any]], receive:
             await send({"type": "lifespan.startup.complete"})
             await receive()
     except Exception as error:
-        log.exception("the application has failed" if has_started else "the application cannot start")
+        if isinstance(error, ConfigError):  # one line that says it all
+            log.error("the application cannot start", error=str(error))  # noqa: TRY400
+        else:
+            log.exception("the application has failed" if has_started else "the application cannot start")
         await send({"type": f"lifespan.{'shutdown' if has_started else 'startup'}.failed", "message": str(error)})
         return
     await send({"type": "lifespan.shutdown.complete"})
