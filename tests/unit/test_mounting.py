@@ -7,7 +7,7 @@ import functools
 import gc
 import json
 import weakref
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -637,6 +637,36 @@ async def test_a_server_that_cancels_ends_the_connection(tmp_path: Path) -> None
             await socket.task
         assert service.clients == 0
         assert not service._wire.sockets
+
+
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_a_server_that_cancels_on_the_way_in_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_begun: bool
+) -> None:
+    async with a_chat(tmp_path) as (chat, service):
+        offered = ["hubbub.v1", f"otp.{await ticket(chat)}"]
+        upgrades, loop = service._upgrades, asyncio.get_running_loop()
+        let_in, start = upgrades.let_in, upgrades.tasks.start
+
+        async def let_in_and_cancel(*args: Any) -> Any:
+            found = await let_in(*args)
+            loop.call_soon(socket.task.cancel)  # before the request's own task hears of it
+            return found
+
+        def start_and_cancel(work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+            task = start(work)
+            task.cancel()
+            return task
+
+        if has_begun:
+            monkeypatch.setattr(upgrades, "let_in", let_in_and_cancel)
+        else:
+            monkeypatch.setattr(upgrades.tasks, "start", start_and_cancel)
+        socket = AsgiSocket(chat, subprotocols=offered)
+        with pytest.raises(asyncio.CancelledError):
+            await socket.task
+        assert service.clients == 0
+        assert upgrades.door.places._taken == 0
 
 
 async def test_whoever_has_gone_before_the_answer_leaves_nothing(tmp_path: Path) -> None:

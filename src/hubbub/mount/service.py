@@ -132,7 +132,15 @@ class MountedService(Service):
             except Denied as denied:
                 outcome.append(denied)
 
-        await self._upgrades.tasks.start(let_in())
+        try:
+            await self._upgrades.tasks.start(let_in())
+        except asyncio.CancelledError:
+            # By the server, in the turn in which the task has ended, or before it has begun: otherwise it is told.
+            if not outcome:
+                door.places.free(request.address)
+            elif not isinstance(outcome[0], Denied):
+                Visitor(self._upgrades, outcome[0][1], request.address).closed(1006, "", by_us=False)
+            raise
         [found] = outcome
         if isinstance(found, Denied):
             raise found
