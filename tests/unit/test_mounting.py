@@ -841,6 +841,28 @@ async def test_one_that_fails_to_start_and_does_not_end_is_ended(tmp_path: Path)
         assert has_ended
 
 
+async def test_the_reason_of_one_that_fails_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    async def closed_database(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.failed", "message": "no database"})  # Starlette: its traceback
+        raise OSError("no database")
+
+    async def leaking(_scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        raise ValueError("not closed")
+
+    async with lifespan(mount(tmp_path).under("/chat", closed_database)) as answers:
+        assert answers[0]["message"].endswith("has failed at its startup: no database")
+    caplog.clear()
+    async with lifespan(mount(tmp_path).under("/chat", leaking)):
+        pass
+    [line] = [line for line in caplog.records if line.levelname == "ERROR"]
+    assert line.exc_info is not None
+    assert str(line.exc_info[1]) == "not closed"
+
+
 @pytest.mark.parametrize("path", ["", "/", "chat", "//chat", "/chat//room", "/chat?x"])
 def test_a_hub_is_under_a_path(tmp_path: Path, path: str) -> None:
     with pytest.raises(ConfigError, match="no path that a hub can be under"):

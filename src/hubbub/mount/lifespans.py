@@ -49,6 +49,8 @@ class Neighbour:
         self._told: asyncio.Queue[AsgiMessage] = asyncio.Queue()
         self._answered: asyncio.Queue[AsgiMessage] = asyncio.Queue()
         self._task: asyncio.Task[None] | None = None
+        # Whether it has said that all is well, and nothing since.
+        self._is_well = False
 
     async def __aenter__(self) -> None:
         self._task = asyncio.get_running_loop().create_task(self._run())
@@ -83,13 +85,20 @@ class Neighbour:
         try:
             await asyncio.wait([answer, self._task], return_when=asyncio.FIRST_COMPLETED)
             if answer.done() and answer.result()["type"] == f"lifespan.{what}.failed":
-                raise RuntimeError(f"the application beside the hub has failed at its {what}; its log says why")
+                why = answer.result().get("message") or "it does not say why"
+                raise RuntimeError(f"the application beside the hub has failed at its {what}: {why}")
         finally:
             answer.cancel()
 
+    async def _answer(self, answer: AsgiMessage) -> None:
+        self._is_well = answer["type"].endswith(".complete")
+        await self._answered.put(answer)
+
     async def _run(self) -> None:
         try:
-            await self._app(self._scope, self._told.get, self._answered.put)
+            await self._app(self._scope, self._told.get, self._answer)
         except Exception as error:
-            # The specification: one that raises before it has answered supports no lifespan.
-            log.debug("no lifespan", error=str(error))
+            if self._is_well:
+                log.exception("the application beside the hub has failed")
+            else:  # it has told why; the specification: one that raises before it has answered supports no lifespan
+                log.debug("no lifespan", error=str(error))
