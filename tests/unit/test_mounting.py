@@ -238,9 +238,12 @@ async def test_answers_have_the_headers_of_every_answer_and_no_body_for_head(tmp
 async def test_a_body_is_bounded(tmp_path: Path) -> None:
     async with a_chat(tmp_path) as (chat, _):
         answer = await ask(chat, "POST", "/login", *[LOGIN[:10], LOGIN[10:]])
-        assert answer.status == 200
+        assert (answer.status, answer.headers.get("connection")) == (200, None)
         too_long = await ask(chat, "POST", "/login", *[b" " * 3000] * 4)
         assert (too_long.status, too_long.json["error"]["code"]) == (413, "too_large")
+        assert too_long.headers["connection"] == "close", "the rest may have no end"
+        by_http_2 = await ask(chat, "POST", "/login", *[b" " * 3000] * 4, http_version="2")
+        assert (by_http_2.status, by_http_2.headers.get("connection")) == (413, None)
         told = await ask(chat, "POST", "/login", b"", headers={"content-length": "9" * 5000})
         assert told.status == 413
         larger = await ask(chat, "POST", "/chat/api/info", *[b" " * 3000] * 4, root_path="/chat")

@@ -72,6 +72,7 @@ class MountedService(Service):
             await self._answers.send(scope, send, response)
             return
         leaving: asyncio.Task[None] | None = None
+        body = None
         try:
             body = await read_body(scope, receive, self._settings.request_timeout)
             # Passwords are not checked for somebody who has gone.
@@ -84,6 +85,8 @@ class MountedService(Service):
             return
         except Denied as denied:
             response = error_response(denied)
+            if body is None:  # RFC 9112 section 9.3: otherwise the server reads the rest of it, which may have no end
+                response.headers["Connection"] = "close"
         finally:
             if leaving is not None:
                 leaving.cancel()
