@@ -13,7 +13,7 @@ from typing import Annotated
 
 import jwt
 from fastapi import Depends, FastAPI, Form, HTTPException, Request
-from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.responses import HTMLResponse, PlainTextResponse, RedirectResponse
 from starlette.middleware.sessions import SessionMiddleware
 
 import hubbub
@@ -99,7 +99,7 @@ def signed_in(request: Request) -> str:
 SignedIn = Annotated[str, Depends(signed_in)]
 
 
-@app.post("/token")
+@app.post("/token", response_class=PlainTextResponse)
 def token(user: SignedIn) -> str:
     """A token for a program of the user's: it connects with it, and asks for another one when it runs out."""
     return jwt.encode({"sub": user, "exp": time.time() + TOKEN_S}, SECRET, "HS256")
