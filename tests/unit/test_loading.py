@@ -64,6 +64,16 @@ def test_what_is_registered_wrongly_is_shown_where_it_is_and_not_where_it_is_ref
     assert lines[-1].startswith("TypeError: on_join hello takes (client); it is called with (room_name, client)")
 
 
+def test_a_program_that_serves_itself_as_it_is_loaded_is_told_where_to_do_so(folder: Path) -> None:
+    lines = told_of(folder, "import hubbub\nhub = hubbub.Hub()\nhubbub.run(hub)\n")
+    assert lines[1] == f'  File "{folder}/theirs.py", line 3, in <module>'
+    assert lines[-1].endswith('put hubbub.run(hub) below `if __name__ == "__main__":`')
+    (folder / "guarded.py").write_text(
+        'import hubbub\nhub = hubbub.Hub()\nif __name__ == "__main__":\n    hubbub.run(hub)\n'
+    )
+    assert isinstance(load_hub("guarded:hub"), Hub)
+
+
 def test_an_error_that_comes_of_another_is_shown_with_it(folder: Path) -> None:
     lines = told_of(folder, "try:\n    {}['a']\nexcept KeyError as error:\n    raise RuntimeError('why') from error\n")
     assert [line for line in lines if "Error: " in line] == ["KeyError: 'a'", "RuntimeError: why"]

@@ -15,6 +15,7 @@ from hubbub.cli import bench, chat, check, cluster, keys, rooms, users
 from hubbub.cli.backup import backup, restore
 from hubbub.cli.doctor import doctor
 from hubbub.cli.invite import invite
+from hubbub.cli.loading import is_loading
 from hubbub.cli.options import Options, Sources
 from hubbub.cli.schema import schema
 from hubbub.cli.serve import serve_hub
@@ -80,7 +81,13 @@ def serve(hub: Served = None, /, *, settings: Options = Options()) -> None:  # n
 
 
 def run(hub: Hub) -> None:
-    """Serve a hub until it is told to stop, with the command line, environment and file settings of `hubbub serve`."""
+    """Serve a hub until it is told to stop, with the command line, environment and file settings of `hubbub serve`.
+
+    Raises:
+        RuntimeError: the module that calls it is being loaded by a command, such as `hubbub serve MODULE:HUB`.
+    """
+    if is_loading():
+        raise RuntimeError('the module is only loaded here: put hubbub.run(hub) below `if __name__ == "__main__":`')
     own = new_app(f"Serves the hub of {Path(sys.argv[0]).name}.")
 
     @own.default

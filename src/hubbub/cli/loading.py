@@ -6,6 +6,7 @@ import importlib
 import os
 import sys
 import traceback
+from contextvars import ContextVar
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
@@ -15,9 +16,15 @@ from hubbub.errors import ConfigError
 if TYPE_CHECKING:
     from hubbub.hub import Hub
 
-__all__ = ["load_hub"]
+__all__ = ["is_loading", "load_hub"]
 
 OWN = str(Path(__file__).parents[1]) + os.sep
+LOADING: ContextVar[bool] = ContextVar("LOADING", default=False)
+
+
+def is_loading() -> bool:
+    """Whether a module is being loaded here for the sake of its hub."""
+    return LOADING.get()
 
 
 def load_hub(target: str) -> Hub:
@@ -43,6 +50,7 @@ def load_hub(target: str) -> Hub:
 
 
 def load_module(target: str, name: str) -> ModuleType:
+    before = LOADING.set(True)
     try:
         return importlib.import_module(name)
     except Exception as error:
@@ -52,6 +60,8 @@ def load_module(target: str, name: str) -> ModuleType:
         told = traceback.TracebackException.from_exception(error)
         leave_out_own(told)
         raise SystemExit(f"hubbub: {target} cannot be loaded\n{''.join(lines_of(told)).rstrip()}") from None
+    finally:
+        LOADING.reset(before)
 
 
 def leave_out_own(told: traceback.TracebackException) -> None:
