@@ -14,7 +14,7 @@ import pytest
 
 from hubbub.errors import AuthError, ProtocolError
 from hubbub.sdk.client import connect
-from hubbub.sdk.session import MAX_ANSWER, HttpRefused, Login, ServerAddress, Session
+from hubbub.sdk.session import MAX_ANSWER, HttpRefused, Login, ServerAddress, Session, failure
 
 pytestmark = pytest.mark.anyio
 
@@ -96,6 +96,20 @@ async def test_a_wrong_password_is_told_from_a_server_that_is_busy() -> None:
         with pytest.raises(HttpRefused, match="no reason given") as unclear:
             await at.session().ticket()
         assert unclear.value.retry_after == 0
+
+
+async def test_a_server_that_speaks_no_tls_is_told() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        writer.write(answer(400))
+        writer.close()
+
+    async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        with pytest.raises(ssl.SSLError) as refused:
+            await asyncio.open_connection("127.0.0.1", port, ssl=ssl.create_default_context())
+    assert "the URL begins with http://" in failure(refused.value)
+    assert failure(TimeoutError()) == "TimeoutError"
 
 
 async def test_a_url_without_the_path_of_a_mounted_hub_is_told() -> None:

@@ -17,7 +17,7 @@ from hubbub.errors import AuthError, ErrorCode, ProtocolError, Rejected, Unreach
 from hubbub.events import Event, encode_payload
 from hubbub.published import Published, RoomHistory, SaidInRoom
 from hubbub.sdk.backoff import Backoff
-from hubbub.sdk.session import HttpRefused
+from hubbub.sdk.session import HttpRefused, failure
 
 __all__ = [
     "Ask",
@@ -312,7 +312,7 @@ def attempts(
             return result_of(call, url, reply)
         wait_s = max(wait_s, backoff.next())
         if clock() + wait_s >= ends or isinstance(passing, ssl.SSLCertVerificationError):
-            raise passing if isinstance(passing, Rejected) else Unreachable(url, str(passing) or type(passing).__name__)
+            raise passing if isinstance(passing, Rejected) else Unreachable(url, failure(passing))
         yield Pause(wait_s)
 
 

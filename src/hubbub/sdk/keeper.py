@@ -14,7 +14,7 @@ from hubbub.sdk.conversation import Conversation
 from hubbub.sdk.inbox import Inbox
 from hubbub.sdk.messages import Offline, Online
 from hubbub.sdk.reading import Frame, Welcome, read_frame, read_payload
-from hubbub.sdk.session import HttpRefused
+from hubbub.sdk.session import HttpRefused, failure
 from hubbub.sdk.tokens import NoToken
 from hubbub.sdk.transport import TransportClosed
 from hubbub.sdk.uplink import Uplink, now
@@ -134,12 +134,12 @@ class Keeper:
                     try:
                         return await self._open()
                     except ssl_module.SSLCertVerificationError as error:
-                        raise Unreachable(self._way_in.url, untrusted(error)) from error
+                        raise Unreachable(self._way_in.url, failure(error)) from error
                     except NoToken as error:
                         raise error.__cause__ or error from None
                     except (HttpRefused, OSError, TransportClosed) as error:
                         raise_lasting(error)
-                        why = str(error) or type(error).__name__
+                        why = failure(error)
                         await asyncio.sleep(self._pause(error))
         except TimeoutError:
             raise Unreachable(self._way_in.url, why) from None
@@ -227,7 +227,3 @@ def read_welcome(frame: Frame) -> Welcome:
     if frame.type != "welcome":
         raise ProtocolError(f"the server began with {frame.type!r}, not with a welcome")
     return read_payload(frame.payload, Welcome)
-
-
-def untrusted(error: ssl_module.SSLCertVerificationError) -> str:
-    return f"its certificate is not trusted ({error.verify_message or error}); ca_file= names another CA to trust"

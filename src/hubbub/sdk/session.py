@@ -12,7 +12,7 @@ import msgspec
 
 from hubbub.errors import AuthError, ProtocolError
 
-__all__ = ["HttpRefused", "Login", "ServerAddress", "Session", "ask_ticket"]
+__all__ = ["HttpRefused", "Login", "ServerAddress", "Session", "ask_ticket", "failure"]
 
 # One request, from the first packet to the last byte of the answer.
 REQUEST_S = 10.0
@@ -253,3 +253,13 @@ def denied(status: int, body: bytes | bytearray, retry_after: str) -> HttpRefuse
     # A date is the header's other form (RFC 9110 section 10.2.3); no Hubbub server sends it.
     unsaid = NOT_HERE if status in NO_ROUTE else "no reason given"
     return HttpRefused(status, message or unsaid, float(retry_after) if retry_after.isdecimal() else 0.0)
+
+
+def failure(error: Exception) -> str:
+    """Why a try to reach a server has failed, and what is to be done about it where that is known."""
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = getattr(error, "verify_message", "") or str(error)
+        return f"its certificate is not trusted ({why}); ca_file= of connect, or tls= of a Publisher, names another CA"
+    if isinstance(error, ssl.SSLError) and error.reason == "WRONG_VERSION_NUMBER":
+        return "what listens there speaks no TLS; if that is right, the URL begins with http://"
+    return str(error) or type(error).__name__
