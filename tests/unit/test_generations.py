@@ -183,7 +183,8 @@ async def test_files_that_were_put_back_into_their_places_are_another_generation
     live, copy = tmp_path / "live", tmp_path / "copy"
     async with opened(live / "log.db", killed=True) as engine:
         early = await say(engine, "one")
-        shutil.copytree(live, copy)
+        # The index of words is made in the background, and its files come and go meanwhile.
+        shutil.copytree(live, copy, ignore=shutil.ignore_patterns("*.search*"))
         lost = await say(engine, "two")
     for path in copy.iterdir():
         (live / path.name).write_bytes(path.read_bytes())  # in the same boot, and the files stay the same ones
