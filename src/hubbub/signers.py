@@ -7,14 +7,9 @@ HMAC, or no signature at all, is what that keeps out.
 from __future__ import annotations
 
 import asyncio
-import io
 import math
-import socket
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 from urllib.parse import urlsplit
@@ -29,6 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
 
 from hubbub.errors import ConfigError
+from hubbub.fetching import fetch
 
 __all__ = ["Key", "Signers", "source_of"]
 
@@ -119,82 +115,9 @@ class KeyUrl:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._opener = urllib.request.build_opener(NoRedirect, PlainHandler, SecureHandler)
 
     def load(self) -> list[Key]:
-        request = urllib.request.Request(self._url, headers={"Accept": "application/json"})  # noqa: S310  # https
-        try:
-            with self._opener.open(request, timeout=FETCH_S) as response:
-                data = read_all(response.read1)
-        except HTTPException as error:
-            raise OSError(f"it does not speak HTTP: {error!r}") from None
-        return read_jwks(data)
-
-
-class NoRedirect(urllib.request.HTTPRedirectHandler):
-    """Follows nothing: who may be believed is what the operator has named."""
-
-    def redirect_request(self, *_args: object) -> None:
-        return None
-
-
-class HurriedReader(io.RawIOBase):
-    """What a server sends, up to a moment: one that sends a byte at a time has no more than that."""
-
-    def __init__(self, sock: socket.socket, raw: io.RawIOBase) -> None:
-        self._sock = sock
-        self._raw = raw
-        self._deadline = time.monotonic() + FETCH_S
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: Any, /) -> int | None:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
-            raise TimeoutError("it takes too long")
-        self._sock.settimeout(left)
-        return self._raw.readinto(buffer)
-
-    def close(self) -> None:
-        self._raw.close()
-        super().close()
-
-
-class HurriedResponse(HTTPResponse):
-    """An answer that has its time for all of it, its head included."""
-
-    def __init__(self, sock: socket.socket, *args: Any, **more: Any) -> None:
-        super().__init__(sock, *args, **more)
-        self.fp = io.BufferedReader(HurriedReader(sock, self.fp.detach()))
-
-
-class PlainConnection(HTTPConnection):
-    response_class = HurriedResponse
-
-
-class SecureConnection(HTTPSConnection):
-    response_class = HurriedResponse
-
-
-class PlainHandler(urllib.request.HTTPHandler):
-    def http_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(PlainConnection, req)
-
-
-class SecureHandler(urllib.request.HTTPSHandler):
-    def https_open(self, req: urllib.request.Request) -> HTTPResponse:
-        return self.do_open(SecureConnection, req)
-
-
-def read_all(read: Callable[[int], bytes]) -> bytes:
-    """What a server sends, up to a size."""
-    data = b""
-    while part := read(64 << 10):
-        data += part
-        if len(data) > MAX_BYTES:
-            raise ValueError(f"it has more than {MAX_BYTES} bytes")
-    return data
+        return read_jwks(fetch(self._url, "application/json", FETCH_S, MAX_BYTES))
 
 
 def source_of(text: str) -> Source:

@@ -47,7 +47,7 @@ async def test_a_room_of_two_is_for_the_two(stage: Stage) -> None:
     assert await refusal(bob.join(room)) == "forbidden"
     assert await refusal(bob.ask("change_room", {"name": room})) == "forbidden"
     assert await refusal(percy.join("dm:percy,alice")) == "bad_payload"
-    assert await refusal(percy.join(f"dm:percy,{'z' * 33}")) == "bad_payload"
+    assert await refusal(percy.join(f"dm:percy,{'z' * 129}")) == "bad_payload"
     await stage.account("percy")
     alice = await stage.client("alice", CLASSIC)
     alice.say("change_room", {"name": room})

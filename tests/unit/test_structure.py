@@ -85,6 +85,7 @@ LAYERS = (
         "counts",
         "tallies",
         "events",
+        "fetching",
         "naming",
         "policy",
         "published",
@@ -100,11 +101,11 @@ LAYERS = (
     ("acts", "errors"),
 )
 
-# What no layer below `wire` may know, except an engine that is reached over a network: network libraries, and the
-# transports of asyncio, by how their names look.
+# What no layer below `wire` may know, except an engine that is reached over a network, and fetching from a URL: network
+# libraries, and the transports of asyncio, by how their names look.
 NETWORK = ("socket", "ssl", "select", "selectors", "socketserver", "websockets", "httptools", "picows", "uvloop")
 TRANSPORTS = ("Transport", "Protocol", "Server", "Stream", "Datagram", "open_connection", "open_unix", "start_")
-NETWORKED = f"{ROOT}.engine.redis"
+NETWORKED = (f"{ROOT}.engine.redis", f"{ROOT}.fetching")
 
 # Programs of their own.  They share the words of the protocol with the server, and nothing else.
 BESIDE = {
