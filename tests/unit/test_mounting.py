@@ -6,13 +6,15 @@ import asyncio
 import functools
 import gc
 import json
+import sys
 import weakref
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from argon2 import PasswordHasher
 
 import hubbub
@@ -42,6 +44,20 @@ def cheap_passwords(monkeypatch: pytest.MonkeyPatch) -> None:
 def one_site(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read the pages once for all tests."""
     monkeypatch.setattr("hubbub.service.read_site", SITE)
+
+
+@pytest.fixture(autouse=True)
+def logs_as_they_come() -> Iterator[None]:
+    """Have no logging set up, as in the application of somebody who has not: an earlier test of a server may have."""
+    before = structlog.get_config() if structlog.is_configured() else None
+    structlog.reset_defaults()
+    for name, module in list(sys.modules.items()):
+        if name.startswith("hubbub.mount.") and hasattr(module, "log"):
+            vars(module.log).pop("bind", None)  # what it has made of an earlier configuration
+    yield
+    structlog.reset_defaults()
+    if before is not None:
+        structlog.configure(**before)
 
 
 SITE = functools.cache(read_site)
