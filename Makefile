@@ -85,12 +85,13 @@ clean: ## remove all that these targets make
 	@$(PIP) -e '.[report]'
 	@touch .venv/installed $@
 
+# Most of what tests depend on is never imported: what is, is compiled then.
 .venv/installed-dev: pyproject.toml | .venv
-	@$(PIP) -e '.[dev]'
+	@$(PIP) --no-compile -e '.[dev]'
 	@touch .venv/installed .venv/installed-report $@
 
 .venv/installed-deploy: pyproject.toml | .venv
-	@$(PIP) -e '.[dev,deploy]'
+	@$(PIP) --no-compile -e '.[dev,deploy]'
 	@touch .venv/installed .venv/installed-report .venv/installed-dev $@
 
 .venv:

@@ -237,7 +237,8 @@ def test_jumping_needs_the_keyboard_alone(someone: Someone) -> None:
     page.keyboard.press("Enter")
     expect(page.get_by_role("button", name="Join garden")).to_be_focused()
     page.keyboard.press("Enter")
-    bob.expect_in("garden")
+    bob.expect_in("garden")  # which the title says from the question on
+    bob.expect_entered()
     page.keyboard.press("Control+k")
     expect(page.get_by_role("combobox")).to_be_focused()
     page.keyboard.type("ali")
