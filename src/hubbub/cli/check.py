@@ -125,9 +125,10 @@ def bearer(text: str) -> Bearer:
     """A user and its token, from NAME=JWT."""
     from hubbub.check.target import Bearer
 
-    name, _, token = text.rpartition("=")  # which a name may have, and a JWT has not
+    name, _, token = text.rpartition("=")  # A name may have a =, and a JWT has none.
     if not name or not token:
-        raise ConfigError("--token takes NAME=JWT")  # and is not shown: it may be a whole token
+        # What was given is not shown: it may be a whole token.
+        raise ConfigError("--token takes NAME=JWT")
     return Bearer(name, token)
 
 
