@@ -31,7 +31,7 @@ class Caught(NamedTuple):
 
     Attributes:
         epoch: names the log that the seqs belong to.
-        messages: as a JSON array, oldest first.
+        messages: as a list in the client's dialect (`Dialect.array`), oldest first.
         heard: the seq of the last one, from which live delivery goes on.
         is_recovered: they are all that the client has missed.
         is_present: `heard` is the room's last seq; a client for which it is not enters behind.
@@ -84,10 +84,10 @@ def catch_up(recent: Recent, dialect: Dialect, missed: Missed | None, history: i
         return Caught(recent.epoch, newest, recent.last_seq, is_recovered=False, is_present=True)
     heard = missed.messages[-1].seq if missed.messages else missed.after
     # What was read a moment ago may have been changed since.
-    older = b",".join([dialect.listed(message) for message in recent.changed(missed.messages)])
+    older = [dialect.listed(message) for message in recent.changed(missed.messages)]
     if heard + 1 < recent.first_seq:
-        return Caught(recent.epoch, b"[%b]" % older, heard, is_recovered=True, is_present=False)
-    messages = join_arrays(older, recent.joined_after(heard, dialect))
+        return Caught(recent.epoch, dialect.array(older), heard, is_recovered=True, is_present=False)
+    messages = dialect.extended(older, recent.joined_after(heard, dialect))
     # The log may be ahead of what it has delivered to the room.
     return Caught(recent.epoch, messages, max(heard, recent.last_seq), is_recovered=True, is_present=True)
 
@@ -117,10 +117,3 @@ def gap(room: str, dialect: Dialect, first: int, last: int) -> bytes:
 def is_whole(after: int, messages: Sequence[Message]) -> bool:
     """Whether messages follow a seq with no hole before them or between them: a log may have lost some anywhere."""
     return not messages or messages[-1].seq - after == len(messages)
-
-
-def join_arrays(inner: bytes, array: bytes) -> bytes:
-    """A JSON array with the members of `inner` before those of `array`."""
-    if not inner:
-        return array
-    return b"[%b]" % inner if array == b"[]" else b"[%b,%b" % (inner, array[1:])

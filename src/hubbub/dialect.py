@@ -8,7 +8,7 @@ sent to them.  `V1` is the protocol in full.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Protocol
+from typing import Any, ClassVar, Protocol
 
 import msgspec
 
@@ -29,7 +29,9 @@ class EventRequest(Protocol):
     def type(self) -> str: ...
 
     @property
-    def payload(self) -> msgspec.Raw: ...
+    def payload(self) -> Any:
+        """Unread JSON; what was read of it, in a dialect that reads requests whole."""
+        ...
 
     @property
     def id(self) -> str | int | None: ...
@@ -78,8 +80,20 @@ class Dialect(Protocol):
         """A kept event, as a member of a list."""
         ...
 
+    def array(self, members: Sequence[bytes]) -> bytes:
+        """A list of what `listed` has made, as an answer has it."""
+        ...
+
+    def extended(self, members: Sequence[bytes], array: bytes) -> bytes:
+        """Such a list with more members before those that it has."""
+        ...
+
     def event(self, type_: str, payload: bytes) -> bytes:
-        """An event that is not kept."""
+        """An event for one client, which is not kept."""
+        ...
+
+    def cast(self, room: str, type_: str, payload: bytes) -> bytes:
+        """An event for the members of a room, which is not kept."""
         ...
 
     def ack(self, id_: str | int, payload: bytes) -> bytes:
@@ -145,7 +159,16 @@ class Classic:
     def listed(self, _message: Message) -> bytes:
         return b""
 
+    def array(self, _members: Sequence[bytes]) -> bytes:
+        return b""
+
+    def extended(self, _members: Sequence[bytes], _array: bytes) -> bytes:
+        return b""
+
     def event(self, _type: str, _payload: bytes) -> bytes:
+        return b""
+
+    def cast(self, _room: str, _type: str, _payload: bytes) -> bytes:
         return b""
 
     def ack(self, _id: str | int, _payload: bytes) -> bytes:
@@ -189,8 +212,20 @@ class V1Dialect:
             fields,
         )
 
+    def array(self, members: Sequence[bytes]) -> bytes:
+        return b"[%b]" % b",".join(members)
+
+    def extended(self, members: Sequence[bytes], array: bytes) -> bytes:
+        if not members:
+            return array
+        inner = b",".join(members)
+        return b"[%b]" % inner if array == b"[]" else b"[%b,%b" % (inner, array[1:])
+
     def event(self, type_: str, payload: bytes) -> bytes:
         return b'{"type":%b,"payload":%b}' % (encode(type_), payload)
+
+    def cast(self, _room: str, type_: str, payload: bytes) -> bytes:
+        return self.event(type_, payload)
 
     def ack(self, id_: str | int, payload: bytes) -> bytes:
         return b'{"type":"ack","id":%b,"payload":%b}' % (encode(id_), payload)

@@ -8,7 +8,7 @@ from hubbub.errors import ErrorCode, Refused
 from hubbub.events import CHANGES, RESERVED, Event, Message, encode, encode_payload
 from hubbub.policy import check_text
 
-__all__ = ["MAX_TYPE_CHARS", "Publication", "Said", "body_of", "said_by"]
+__all__ = ["MAX_TYPE_CHARS", "OF_SERVER", "Publication", "Said", "body_of", "said_by"]
 
 MAX_TYPE_CHARS = 64
 
@@ -20,13 +20,15 @@ OF_SERVER = CHANGES | {
 
 
 class Publication(Event, tag="publication", omit_defaults=True):
-    """Any JSON that a program other than the server has published.
+    """Any JSON that a program other than the server has published, or a client of the second door.
 
     Attributes:
-        tags: what that program has put beside it.
+        info: an object with the client's `user` and `client`, and what else is told of it, where it is a client's.
+        tags: what a program has put beside it.
     """
 
     data: msgspec.Raw
+    info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     tags: dict[str, str] = msgspec.field(default_factory=dict)
 
 
@@ -43,11 +45,13 @@ class Said(msgspec.Struct, frozen=True):
         type: of the event.
         data: what was published, or the fields of an event of another type.
         tags: those of a publication; of another event, its type under `type`.
+        info: of the client that has published it (`Publication.info`).
     """
 
     type: str
     data: msgspec.Raw
     tags: dict[str, str]
+    info: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 decode_fields = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
@@ -69,7 +73,7 @@ def body_of(type_: str, data: msgspec.Raw | bytes, tags: dict[str, str], longest
     """
     plain = without_spaces(bytes(data))
     if not type_:
-        return Publication.tag, encode_payload(Publication(msgspec.Raw(plain), tags))
+        return Publication.tag, encode_payload(Publication(msgspec.Raw(plain), tags=tags))
     check_type(type_)
     if tags:
         raise Refused(ErrorCode.BAD_PAYLOAD, f"tags are for publications; put them into the fields of {type_!r}")
@@ -113,7 +117,7 @@ def said_by(message: Message) -> Said:
     if message.type == Publication.tag:
         try:
             found = decode_publication(message.body)
-            return Said(message.type, found.data, found.tags)
+            return Said(message.type, found.data, found.tags, found.info)
         except msgspec.DecodeError:
             pass  # an application's own event of that type
     return Said(message.type, msgspec.Raw(message.body), {"type": message.type})

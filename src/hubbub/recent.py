@@ -141,11 +141,11 @@ class Recent:
         return list(islice(self._messages, len(self._messages) - count, None)) if count > 0 else []
 
     def joined_after(self, seq: int, dialect: Dialect) -> bytes:
-        """The messages held after a seq, as a JSON array in a dialect."""
+        """The messages held after a seq, as a list in a dialect."""
         found = self._joined.get((dialect, seq))
         if found is None:
             listed = self._listed.setdefault(dialect, {})
-            found = b"[%b]" % b",".join([list_one(message, dialect, listed) for message in self.after(seq)])
+            found = dialect.array([list_one(message, dialect, listed) for message in self.after(seq)])
             if sum(map(len, self._joined.values())) + len(found) <= MAX_JOINED_BYTES:
                 self._joined[dialect, seq] = found
         return found

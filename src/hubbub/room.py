@@ -318,11 +318,11 @@ class LiveRoom:
         for (dialect, frame, _), members in self._audiences.items():
             data = frames.get((dialect, frame))
             if data is None:
-                data = frames[dialect, frame] = framed(frame, dialect.event(type_, payload))
+                data = frames[dialect, frame] = framed(frame, dialect.cast(self.name, type_, payload))
             if data:
                 write_to([client for client in members if client not in leave_out] if leave_out else members, data)
         for client in self._newcomers.keys() - leave_out if leave_out else self._newcomers:
-            client.write_text(client.dialect.event(type_, payload))
+            client.write_text(client.dialect.cast(self.name, type_, payload))
 
     def _make_present(self, client: Participant) -> None:
         self.members[client] = PRESENT

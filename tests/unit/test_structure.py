@@ -34,6 +34,7 @@ LAYERS = (
     ),
     ("inheritance", "occupant", "slots", "systemd"),
     ("schema",),
+    ("door",),
     ("http",),
     ("wire",),
     ("testing",),

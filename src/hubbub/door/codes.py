@@ -1,0 +1,105 @@
+"""Numbers by which the protocol says what went wrong, and ours as it says them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from enum import IntEnum
+
+from hubbub.errors import CloseCode, ErrorCode, Refused
+
+__all__ = ["CLOSES", "DoorClose", "DoorCode", "DoorError", "Unsubscribed", "is_temporary", "number_of"]
+
+
+class DoorCode(IntEnum):
+    """Why a command was not done.  SDKs try again what is temporary; anything else ends a subscription for good."""
+
+    INTERNAL = 100  # temporary
+    UNKNOWN_CHANNEL = 102  # no such namespace
+    PERMISSION_DENIED = 103
+    METHOD_NOT_FOUND = 104
+    ALREADY_SUBSCRIBED = 105
+    LIMIT_EXCEEDED = 106
+    BAD_REQUEST = 107
+    NOT_AVAILABLE = 108
+    TOKEN_EXPIRED = 109
+    TOO_MANY_REQUESTS = 111  # temporary
+    UNRECOVERABLE_POSITION = 112
+
+
+class Unsubscribed(IntEnum):
+    """Why the server has ended a subscription; from 2500 on, the SDK subscribes again, from where it is."""
+
+    SERVER = 2000
+    INSUFFICIENT_STATE = 2500
+    EXPIRED = 2501
+
+
+class DoorClose(IntEnum):
+    """Close codes.  3000 to 3499 come back; 3500 to 3999 stay away."""
+
+    SHUTDOWN = 3001
+    SERVER_ERROR = 3004
+    EXPIRED = 3005
+    SLOW = 3008
+    NO_PONG = 3012
+    INVALID_TOKEN = 3500
+    BAD_REQUEST = 3501
+    STALE = 3502
+    FORCED = 3503
+    NOT_AVAILABLE = 3507
+
+
+# Ours, translated: a client that was put out would come back for ever otherwise.
+CLOSES: Mapping[int, int] = {
+    CloseCode.NO_HEARTBEAT: DoorClose.NO_PONG,
+    CloseCode.LOST_PLACE: DoorClose.SLOW,
+    CloseCode.SESSION_ENDED: DoorClose.FORCED,
+    CloseCode.KICKED: DoorClose.FORCED,
+    CloseCode.FLOODING: DoorClose.FORCED,
+    CloseCode.TURNED_AWAY: DoorClose.NOT_AVAILABLE,
+    CloseCode.RESTART: DoorClose.SHUTDOWN,
+    CloseCode.INTERNAL_ERROR: DoorClose.SERVER_ERROR,
+}
+
+
+class DoorError(Refused):
+    """A command is answered with a number of this protocol's own."""
+
+    def __init__(self, number: DoorCode, message: str) -> None:
+        super().__init__(OURS.get(number, ErrorCode.BAD_PAYLOAD), message)
+        self.number = number
+
+
+# The nearest of our own, for logs and counts.
+OURS: Mapping[DoorCode, ErrorCode] = {
+    DoorCode.INTERNAL: ErrorCode.INTERNAL,
+    DoorCode.UNKNOWN_CHANNEL: ErrorCode.NO_SUCH_ROOM,
+    DoorCode.PERMISSION_DENIED: ErrorCode.FORBIDDEN,
+    DoorCode.METHOD_NOT_FOUND: ErrorCode.UNKNOWN_TYPE,
+    DoorCode.TOO_MANY_REQUESTS: ErrorCode.RATE_LIMITED,
+}
+
+NUMBERS: Mapping[str, DoorCode] = {
+    ErrorCode.BAD_JSON: DoorCode.BAD_REQUEST,
+    ErrorCode.BAD_ENVELOPE: DoorCode.BAD_REQUEST,
+    ErrorCode.BAD_PAYLOAD: DoorCode.BAD_REQUEST,
+    ErrorCode.TOO_LARGE: DoorCode.BAD_REQUEST,
+    ErrorCode.UNKNOWN_TYPE: DoorCode.METHOD_NOT_FOUND,
+    ErrorCode.FORBIDDEN: DoorCode.PERMISSION_DENIED,
+    ErrorCode.NOT_IN_ROOM: DoorCode.PERMISSION_DENIED,
+    ErrorCode.NO_SUCH_ROOM: DoorCode.PERMISSION_DENIED,
+    ErrorCode.RATE_LIMITED: DoorCode.TOO_MANY_REQUESTS,
+    ErrorCode.CONFLICT: DoorCode.LIMIT_EXCEEDED,
+}
+
+TEMPORARY = frozenset({DoorCode.INTERNAL, DoorCode.TOO_MANY_REQUESTS})
+
+
+def number_of(refused: Refused) -> DoorCode:
+    """The number of a refusal; what may be different soon is internal."""
+    return refused.number if isinstance(refused, DoorError) else NUMBERS.get(refused.code, DoorCode.INTERNAL)
+
+
+def is_temporary(number: DoorCode) -> bool:
+    """Whether it makes sense to ask again."""
+    return number in TEMPORARY
