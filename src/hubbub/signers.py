@@ -18,7 +18,7 @@ import jwt
 import msgspec
 import structlog
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from cryptography.hazmat.primitives.serialization import load_pem_public_key
@@ -26,7 +26,7 @@ from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from hubbub.errors import ConfigError
 from hubbub.fetching import fetch
 
-__all__ = ["Key", "Signers", "source_of"]
+__all__ = ["Key", "KeyUrl", "Signers", "check_key_url", "read_pem", "source_of", "wide_key"]
 
 log = structlog.get_logger("hubbub")
 
@@ -47,6 +47,23 @@ MAX_AGE_S = 600.0
 MIN_RSA_BITS = 2048
 # An HMAC's key has at least as many bytes as its hash (RFC 7518 section 3.2).
 HMACS = {"HS256": 32, "HS384": 48, "HS512": 64}
+# What the kinds of public keys are for, and what a library is told that keys of a JWKS are: what reads them by.
+USUAL = {"RSA": ("RS256",), "secp256r1": ("ES256",), "Ed25519": ("EdDSA",)}
+ALL = {
+    "RSA": ("RS256", "RS384", "RS512"),
+    "Ed25519": ("EdDSA",),
+    "secp256r1": ("ES256",),
+    "secp384r1": ("ES384",),
+    "secp521r1": ("ES512",),
+}
+JWK_ALGORITHMS = {
+    "RSA": "RS256",
+    "OKP": "EdDSA",
+    "oct": "HS256",
+    "P-256": "ES256",
+    "P-384": "ES384",
+    "P-521": "ES512",
+}
 LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 
 RIGHT = "right is a secret of 32 bytes or more, a public key in PEM (RSA, P-256 or Ed25519), or a JWKS"
@@ -65,6 +82,10 @@ class Key(NamedTuple):
     id: str | None
     value: Any
     algorithms: tuple[str, ...]
+
+
+# What makes a key of one that was read, and its name.
+Take = Callable[[object, str | None], Key]
 
 
 class Source(Protocol):
@@ -113,11 +134,12 @@ class KeyUrl:
 
     max_age_s = MAX_AGE_S
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, take: Take | None = None) -> None:
         self._url = url
+        self._take = take or own_key
 
     def load(self) -> list[Key]:
-        return read_jwks(fetch(self._url, "application/json", FETCH_S, MAX_BYTES))
+        return read_jwks(fetch(self._url, "application/json", FETCH_S, MAX_BYTES), self._take)
 
 
 def source_of(text: str) -> Source:
@@ -127,9 +149,7 @@ def source_of(text: str) -> Source:
         ConfigError: it cannot be used.
     """
     if text.startswith(("https://", "http://")):
-        parts = urlsplit(text)
-        if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-            raise ConfigError(f"--jwt-key {text}: keys that come by http are anybody's; right is https")
+        check_key_url(text, "--jwt-key")
         return KeyUrl(text)
     path = Path(text)
     try:
@@ -148,6 +168,20 @@ def source_of(text: str) -> Source:
         # The text is a secret, if a poor one.
         message = f"--jwt-key: there is no such file, and {error}; {RIGHT}, or a file or https URL with it"
         raise ConfigError(message) from None
+
+
+def check_key_url(url: str, name: str) -> None:
+    """Refuse a URL whose keys somebody on the way may have put there.
+
+    Args:
+        name: the option that has it.
+
+    Raises:
+        ConfigError: it is not https, and not of this machine.
+    """
+    parts = urlsplit(url)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise ConfigError(f"{name} {url}: keys that come by http are anybody's; right is https")
 
 
 # Reading
@@ -183,24 +217,39 @@ def read_pem(text: bytes) -> object:
     return load_pem_public_key(text)
 
 
-def public_key(value: object, id_: str | None = None) -> Key:
-    """A public key with the one algorithm that it is for."""
+def public_key(value: object, id_: str | None = None, algorithms: Mapping[str, tuple[str, ...]] = USUAL) -> Key:
+    """A public key with what it is for.
+
+    Args:
+        algorithms: of each kind of key.
+    """
+    if isinstance(value, RSAPublicKey) and value.key_size < MIN_RSA_BITS:
+        raise ValueError(f"an RSA key of {value.key_size} bits is too short, {MIN_RSA_BITS} are needed")
     match value:
         case RSAPublicKey():
-            if value.key_size < MIN_RSA_BITS:
-                raise ValueError(f"an RSA key of {value.key_size} bits is too short, {MIN_RSA_BITS} are needed")
-            return Key(id_, value, ("RS256",))
+            kind = "RSA"
         case EllipticCurvePublicKey():
-            if value.curve.name != SECP256R1.name:
-                raise ValueError(f"a key on {value.curve.name} is none of those that are taken")
-            return Key(id_, value, ("ES256",))
+            kind = value.curve.name
         case Ed25519PublicKey():
-            return Key(id_, value, ("EdDSA",))
+            kind = "Ed25519"
         case _:
             raise ValueError(f"{type(value).__name__} is no kind of key that is taken")
+    if kind not in algorithms:
+        raise ValueError(f"a key on {kind} is none of those that are taken")
+    return Key(id_, value, algorithms[kind])
 
 
-def read_jwks(data: bytes) -> list[Key]:
+def wide_key(value: object, id_: str | None = None) -> Key:
+    """A public key with everything that keys of its kind are for (RFC 7518 section 3.1); a secret is none."""
+    return public_key(value, id_, ALL)
+
+
+def own_key(value: object, id_: str | None = None) -> Key:
+    """A public key or a secret."""
+    return secret_key(value)._replace(id=id_) if isinstance(value, bytes) else public_key(value, id_)
+
+
+def read_jwks(data: bytes, take: Take = own_key) -> list[Key]:
     """The keys of a JWKS (RFC 7517 section 5) that are for signatures; those of other kinds are passed over."""
     try:
         listed = decode_object(data).get("keys")
@@ -208,26 +257,24 @@ def read_jwks(data: bytes) -> list[Key]:
         raise ValueError(f"it is no JWKS: {error}") from None
     if not isinstance(listed, list):
         raise ValueError("it is no JWKS: an object with a list `keys`")  # noqa: TRY004  # of what is in the file
-    found = [key for each in listed[:MAX_KEYS] if isinstance(each, dict) and (key := read_jwk(each)) is not None]
+    found = [key for each in listed[:MAX_KEYS] if isinstance(each, dict) and (key := read_jwk(each, take)) is not None]
     if not found:
         raise ValueError("none of its keys is of use")
     return found
 
 
-def read_jwk(jwk: Mapping[str, Any]) -> Key | None:
+def read_jwk(jwk: Mapping[str, Any], take: Take) -> Key | None:
     """A key of a JWKS; None for one that is not for signatures, or of a kind that is not taken."""
     if jwk.get("use", "sig") != "sig":
         return None
-    id_ = jwk.get("kid")
+    id_, named = jwk.get("kid"), jwk.get("alg")
     try:
-        algorithm = {"RSA": "RS256", "EC": "ES256", "OKP": "EdDSA", "oct": "HS256"}[jwk["kty"]]
-        value = jwt.PyJWK(dict(jwk), algorithm).key
-        key = secret_key(value) if jwk["kty"] == "oct" else public_key(value)
+        algorithm = JWK_ALGORITHMS[jwk["crv"] if jwk["kty"] == "EC" else jwk["kty"]]
+        key = take(jwt.PyJWK(dict(jwk), algorithm).key, id_ if isinstance(id_, str) else None)
     except (KeyError, TypeError, ValueError, jwt.PyJWTError):
         return None
-    named = jwk.get("alg")
     algorithms = key.algorithms if named is None else tuple(each for each in key.algorithms if each == named)
-    return Key(id_ if isinstance(id_, str) else None, key.value, algorithms) if algorithms else None
+    return key._replace(algorithms=algorithms) if algorithms else None
 
 
 class Signers:

@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable
 from typing import Any
-
-import jwt
 
 from hubbub.acts import Role
 from hubbub.engine import Grant
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import encode
+from hubbub.jws import BadToken, decode_claims, is_for, moment, payload_by, read_signed
 from hubbub.naming import check_outside_name
 from hubbub.otp import digest
 from hubbub.settings import Settings
-from hubbub.signers import Key, Signers, source_of
+from hubbub.signers import Signers, source_of
 from hubbub.signing_in import MAX_INFO_BYTES
 
 __all__ = ["LEEWAY_S", "BadToken", "Tokens", "is_jwt", "tokens_by"]
@@ -28,10 +26,6 @@ LEEWAY_S = 5.0
 
 # The mightiest first: of several roles that a token has, the first of these counts.
 ROLES = (Role.ADMIN, Role.MEMBER, Role.GUEST)
-
-
-class BadToken(Exception):
-    """A token stands for nobody; the text says why."""
 
 
 def is_jwt(token: str) -> bool:
@@ -59,8 +53,8 @@ class Tokens:
         wall: Callable[[], float] = time.time,
     ) -> None:
         self._signers = signers
-        self._audience = audience or None
-        self._issuer = issuer or None
+        self._audience = audience
+        self._issuer = issuer
         self._role_claim = role_claim
         self._info_claim = info_claim
         self._wall = wall
@@ -89,49 +83,25 @@ class Tokens:
 
     async def _claims(self, token: str) -> dict[str, Any]:
         """The claims of a token whose signature is good, and that is for this server."""
-        if len(token) > MAX_TOKEN_CHARS:
-            raise BadToken(f"it has more than {MAX_TOKEN_CHARS} characters")
+        signed = read_signed(token, MAX_TOKEN_CHARS)
         try:
-            header = jwt.get_unverified_header(token)
-        except (jwt.PyJWTError, ValueError, RecursionError):
-            raise BadToken("it cannot be read") from None
-        id_ = header.get("kid")
-        try:
-            keys = await self._signers.keys_for(id_ if isinstance(id_, str) else None, str(header.get("alg")))
+            keys = await self._signers.keys_for(signed.key_id, signed.algorithm)
         except OSError as error:
             raise Refused(ErrorCode.UNAVAILABLE, f"{error}; try again later", 5.0) from None
-        why = BadToken("no key that is known here has signed it, or not by the algorithm that the key is for")
-        for key in keys:
-            try:
-                return self._decode(token, key)
-            except jwt.InvalidSignatureError:
-                continue
-            except (jwt.PyJWTError, ValueError, OverflowError, RecursionError) as error:
-                raise BadToken(str(error)) from None
-        raise why
-
-    def _decode(self, token: str, key: Key) -> dict[str, Any]:
-        required = ["iss"] if self._issuer is not None else []
-        return jwt.decode(
-            token,
-            key.value,
-            algorithms=list(key.algorithms),
-            audience=self._audience,
-            issuer=self._issuer,
-            # PyJWT would ask the system for the time, and say in its own words what is wrong with `sub`.
-            options={
-                "verify_exp": False,
-                "verify_nbf": False,
-                "verify_iat": False,
-                "verify_sub": False,
-                "require": required,
-            },
-        )
+        claims = decode_claims(payload_by(signed, keys))
+        audience, issuer = claims.get("aud"), claims.get("iss")
+        if self._audience and not is_for(audience, self._audience):
+            raise BadToken("its audience, `aud`, is another one")
+        if audience and not self._audience:
+            raise BadToken("it has an audience, `aud`, and none is set here")
+        if self._issuer and issuer != self._issuer:
+            raise BadToken("its `iss` is another one")
+        return claims
 
     def _check_times(self, claims: dict[str, Any]) -> float | None:
         """When a token expires; one that has, and one that is not to be used yet, is refused."""
         now = self._wall()
-        expires_at, begins_at = moment(claims, "exp"), moment(claims, "nbf")
+        expires_at, begins_at = moment(claims.get("exp"), "exp"), moment(claims.get("nbf"), "nbf")
         if begins_at is not None and now + LEEWAY_S < begins_at:
             raise BadToken("it is not to be used yet (`nbf`)")
         if expires_at is not None and now - LEEWAY_S >= expires_at:
@@ -156,20 +126,6 @@ class Tokens:
         if size > MAX_INFO_BYTES:
             raise BadToken(f"its `{self._info_claim}` has more than {MAX_INFO_BYTES} bytes")
         return info
-
-
-def moment(claims: dict[str, Any], name: str) -> float | None:
-    """A claim that is a time, in seconds since 1970; None without it."""
-    found = claims.get(name)
-    if found is None:
-        return None
-    try:
-        seconds = math.nan if isinstance(found, bool) or not isinstance(found, int | float) else float(found)
-    except OverflowError:
-        seconds = math.inf
-    if not math.isfinite(seconds):
-        raise BadToken(f"its `{name}` is no number of seconds")
-    return seconds
 
 
 def tokens_by(settings: Settings, key: str, wall: Callable[[], float] = time.time) -> Tokens:

@@ -76,7 +76,7 @@ LAYERS = (
         "unread",
     ),
     ("connections", "holding", "posting", "threads", "client"),
-    ("dialect", "accounts", "logins", "otp", "signers", "signing_in", "tokens", "turns"),
+    ("dialect", "accounts", "jws", "logins", "otp", "signers", "signing_in", "tokens", "turns"),
     ("amending",),
     ("engine",),
     ("audit", "looks", "samples"),
