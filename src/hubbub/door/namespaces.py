@@ -7,7 +7,7 @@ from typing import Self
 
 import msgspec
 
-from hubbub.door.patterns import Pattern
+from hubbub.door.patterns import Expression
 
 __all__ = ["Namespace", "Namespaces", "Override"]
 
@@ -55,7 +55,7 @@ class Namespace(msgspec.Struct, frozen=True, kw_only=True):
     allow_history_for_subscriber: bool = False
     allow_history_for_anonymous: bool = False
     allow_user_limited_channels: bool = False
-    channel_regex: Pattern | None = None
+    channel_regex: Expression | None = None
 
     @property
     def has_history(self) -> bool:

@@ -12,7 +12,7 @@ import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
 
-__all__ = ["Pattern"]
+__all__ = ["Expression"]
 
 # Characters of a pattern, groups within each other, and steps of the program that it becomes, which `{n}` multiplies.
 MAX_PATTERN_CHARS = 1000
@@ -64,13 +64,13 @@ class One(NamedTuple):
     test: Test
 
 
-class Place(NamedTuple):
+class Anchor(NamedTuple):
     """No character, but where the text is: one of `^ $ b B`."""
 
     kind: str
 
 
-class Row(NamedTuple):
+class Series(NamedTuple):
     """One after the other."""
 
     parts: tuple[Part, ...]
@@ -90,10 +90,10 @@ class Repeat(NamedTuple):
     most: int | None
 
 
-Part = One | Place | Row | Choice | Repeat
+Part = One | Anchor | Series | Choice | Repeat
 
 
-class Reader:
+class ExpressionReader:
     """Reads a pattern once, from its beginning to its end."""
 
     def __init__(self, text: str) -> None:
@@ -133,7 +133,7 @@ class Reader:
         while (character := self._next()) not in ("", "|", ")"):
             part = self._group() if character == "(" else self._atom()
             parts.append(self._repeated(part))
-        return Row(tuple(parts))
+        return Series(tuple(parts))
 
     def _repeated(self, part: Part) -> Part:
         character = self._next()
@@ -164,7 +164,7 @@ class Reader:
         if found and found["end"]:
             self._ignores_case = ("i" in found["on"] or ignored_case) and "i" not in (found["off"] or "")
             if found["end"] == ")":
-                return Row(())  # for the rest of the group that it is in
+                return Series(())  # for the rest of the group that it is in
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ValueError(f"it has more than {MAX_DEPTH} groups within each other")
@@ -181,7 +181,7 @@ class Reader:
         self._at += 1
         match character:
             case "^" | "$":
-                return Place(character)
+                return Anchor(character)
             case ".":
                 return One(lambda each: each != "\n")
             case "[":
@@ -202,12 +202,12 @@ class Reader:
         character = self._next()
         if character in ("A", "z", "b", "B") and character:
             self._at += 1
-            return Place({"A": "^", "z": "$"}.get(character, character))
+            return Anchor({"A": "^", "z": "$"}.get(character, character))
         if character == "Q":
             end = self._text.find("\\E", self._at)
             quoted = self._text[self._at + 1 : end if end >= 0 else None]
             self._at = len(self._text) if end < 0 else end + 2
-            return Row(tuple(map(self._literal, quoted)))
+            return Series(tuple(map(self._literal, quoted)))
         found = self._escaped_class()
         return One(found) if found else self._literal(self._escaped_character())
 
@@ -338,9 +338,9 @@ class Program:
         match part:
             case One():
                 return self._new(Step(part.test, "", (then,)))
-            case Place():
+            case Anchor():
                 return self._new(Step(None, part.kind, (then,)))
-            case Row():
+            case Series():
                 for each in reversed(part.parts):
                     then = self._add(each, then)
                 return then
@@ -363,7 +363,7 @@ class Program:
         return then
 
 
-class Pattern:
+class Expression:
     """A regular expression.
 
     Raises:
@@ -374,13 +374,13 @@ class Pattern:
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self._program = Program(Reader(text).read())
+        self._program = Program(ExpressionReader(text).read())
 
     def __repr__(self) -> str:
-        return f"Pattern({self.text!r})"
+        return f"Expression({self.text!r})"
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Pattern) and other.text == self.text
+        return isinstance(other, Expression) and other.text == self.text
 
     def __hash__(self) -> int:
         return hash(self.text)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import msgspec
 
 from hubbub.door.namespaces import Namespaces
-from hubbub.door.patterns import Pattern
+from hubbub.door.patterns import Expression
 
-__all__ = ["ChannelSettings", "DoorSettings", "PersonalChannel", "Secret", "TokenSettings"]
+__all__ = ["ChannelSettings", "DoorSettings", "Hidden", "PersonalChannel", "TokenSettings"]
 
 
-class Secret(str):
+class Hidden(str):
     """A text that is shown to nobody."""
 
     __slots__ = ()
@@ -28,16 +28,16 @@ class TokenSettings(msgspec.Struct, frozen=True, kw_only=True):
         user_id_claim: the claim that names the user; empty for `sub`.
     """
 
-    hmac_secret_key: Secret = Secret()
-    hmac_previous_secret_key: Secret = Secret()
+    hmac_secret_key: Hidden = Hidden()
+    hmac_previous_secret_key: Hidden = Hidden()
     hmac_previous_until: int = 0
     rsa_public_key: str = ""
     ecdsa_public_key: str = ""
     jwks_public_endpoint: str = ""
     audience: str = ""
-    audience_regex: Pattern | None = None
+    audience_regex: Expression | None = None
     issuer: str = ""
-    issuer_regex: Pattern | None = None
+    issuer_regex: Expression | None = None
     user_id_claim: str = ""
 
     @property
@@ -91,7 +91,7 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     insecure: bool = False
     personal: PersonalChannel = PersonalChannel()
     api: bool = True
-    api_key: Secret = Secret()
+    api_key: Hidden = Hidden()
     api_insecure: bool = False
     websocket: bool = True
     http_stream: bool = False
