@@ -43,13 +43,14 @@ class Recent:
         last_seq: the seq of the room's last message; 0 before the first one.
     """
 
-    __slots__ = ("_joined", "_listed", "_messages", "_whole_from", "epoch", "last_seq")
+    __slots__ = ("_joined", "_listed", "_messages", "_removed", "_whole_from", "epoch", "last_seq")
 
     def __init__(self) -> None:
         self.epoch = ""
         self.last_seq = 0
         self._messages: deque[Message] = deque(maxlen=RECENT)
         self._whole_from = 0  # no hole is after the message before this one
+        self._removed = 0  # up to where messages were deleted by hand
         # Messages as members of a list, in each dialect that has asked, and runs of them joined.
         self._listed: dict[Dialect, dict[int, bytes]] = {}
         self._joined: dict[tuple[Dialect, int], bytes] = {}
@@ -99,9 +100,10 @@ class Recent:
         delivered = list(self._messages)
         self._messages.clear()
         self.epoch, self.last_seq = page.head.epoch, page.head.seq
-        self._messages += page.messages
+        read = [message for message in page.messages if message.seq > self._removed]
+        self._messages += read
         self._whole_from = self.last_seq + 1
-        for message in reversed(page.messages):
+        for message in reversed(read):
             if message.seq != self._whole_from - 1:
                 break
             self._whole_from = message.seq
@@ -125,6 +127,13 @@ class Recent:
             self._messages.clear()
             self.last_seq = seq
             self._forget_encoded()
+
+    def remove_to(self, seq: int) -> None:
+        """Forget what was deleted by hand: everything up to `seq`, also where it is in a page that is on its way."""
+        self._removed = max(self._removed, seq)
+        while self._messages and self._messages[0].seq <= seq:
+            self._messages.popleft()
+        self._forget_encoded()
 
     def drop_older(self, oldest_ms: int) -> None:
         """Forget what was sent before a time: the log has forgotten it too."""

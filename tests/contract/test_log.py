@@ -437,6 +437,26 @@ async def test_a_place_is_recovered_while_all_after_it_is_kept(engine: Engine) -
     assert (await engine.resume("general", Head(epoch, 1300), 3)).is_recovered
 
 
+async def test_an_emptied_room_keeps_its_place_and_its_title(engine: Engine) -> None:
+    await engine.append([draft(room=room) for room in ("left", "right") for _ in range(3)])
+    await engine.put_title("left", "Left")
+    await engine.mark_read("left", "percy", 2)
+    before = await engine.head("left")
+    await engine.empty("left")
+    assert await engine.head("left") == before
+    assert (await engine.read("left", limit=10)).messages == []
+    assert [message.seq for message in (await engine.read("right", limit=10)).messages] == [1, 2, 3]
+    assert (await engine.title("left"), await engine.read_mark("left", "percy")) == ("Left", 2)
+    assert not (await engine.resume("left", Head(before.epoch, 2), 10)).is_recovered
+    assert (await engine.resume("left", before, 10)).is_recovered
+    [receipt] = await engine.append([draft(room="left")])
+    assert receipt.seq == 4
+    [after] = (await engine.resume("left", before, 10)).page.messages
+    assert after.seq == 4
+    await engine.empty("nowhere")
+    assert (await engine.head("nowhere")).seq == 0
+
+
 async def test_a_cleared_room_gives_no_seq_again(engine: Engine) -> None:
     await engine.append([draft(room=room) for room in ("left", "right") for _ in range(3)])
     before = await engine.head("left")

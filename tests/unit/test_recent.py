@@ -56,6 +56,25 @@ def test_of_an_empty_log_it_holds_nothing() -> None:
     assert recent.joined_after(0, V1) == b"[]"
 
 
+def test_what_was_deleted_is_forgotten_and_its_place_is_known() -> None:
+    recent = filled(1, 5)
+    assert recent.joined_after(3, V1)
+    recent.remove_to(4)
+    assert (held(recent), recent.first_seq, recent.last_seq) == ([5], 5, 5)
+    recent.remove_to(5)
+    assert (held(recent), recent.first_seq, recent.last_seq) == ([], 6, 5)
+    assert recent.joined_after(3, V1) == b"[]"
+    recent.extend([message(6)])
+    assert (held(recent), recent.first_seq) == ([6], 6)
+
+
+def test_what_was_deleted_while_it_was_read_is_not_held() -> None:
+    recent = Recent()
+    recent.remove_to(4)
+    recent.fill(Page(Head("e", 6), messages(1, 6), more=False))
+    assert (held(recent), recent.first_seq) == ([5, 6], 5)
+
+
 def test_what_is_held_already_is_not_added_again() -> None:
     recent = filled(1, 5)
     recent.extend(messages(4, 7))

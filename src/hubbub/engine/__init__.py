@@ -270,6 +270,16 @@ class Log(Protocol):
         """
         ...
 
+    async def empty(self, room: str) -> None:
+        """Delete all messages that a room holds, some at a time; its title and its read marks stay.
+
+        Its seqs go on after the last: none is given again.
+
+        Raises:
+            EngineError: some of it may not be deleted.
+        """
+        ...
+
     async def clear(self, room: str) -> None:
         """Delete all that a room holds, its title and its read marks too, some at a time.
 

@@ -184,12 +184,15 @@ class MemoryEngine(LocalEngine, MemoryFollowing, MemoryPeople, MemoryKeys):
     async def put_title(self, room: str, title: str) -> None:
         self._titles.setdefault(room, title)
 
+    async def empty(self, room: str) -> None:
+        if room in self._logs:
+            self._logs[room].messages.clear()
+
     async def clear(self, room: str) -> None:
         self._titles.pop(room, None)
         for marks in self._marks.values():
             marks.pop(room, None)
-        if room in self._logs:
-            self._logs[room].messages.clear()
+        await self.empty(room)
 
     async def search(self, query: Query, rooms: Collection[str], before: Spot | None, limit: int) -> Hits:
         logs = [log for room in rooms if (log := self._logs.get(room)) is not None]

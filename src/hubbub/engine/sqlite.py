@@ -411,7 +411,7 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
     async def put_title(self, room: str, title: str) -> None:
         await self._database.write(put_title, self._database.writing, room, title)
 
-    async def clear(self, room: str) -> None:
+    async def empty(self, room: str) -> None:
         if not self._appending.take():
             await self._appending.wait()  # two that look for one new room would give it two numbers
         try:
@@ -422,6 +422,9 @@ class SqliteEngine(LocalEngine, SqliteVault, SqliteFollowing):
             self._appending.give()
         await self._retention.clear(room, place)
         self._index.note_cleared(place.id)
+
+    async def clear(self, room: str) -> None:
+        await self.empty(room)
         await self._database.write(drop_room, self._database.writing, room)
 
     # Rooms

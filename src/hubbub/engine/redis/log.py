@@ -200,9 +200,12 @@ class RedisLog(ABC):
     async def put_title(self, room: str, title: str) -> None:
         await self._ask(room, "HSETNX", self._keyspace.of_room("p", room), "title", title)
 
-    async def clear(self, room: str) -> None:
+    async def empty(self, room: str) -> None:
         # The server frees what is unlinked in a thread of its own.
         await self._ask(room, "UNLINK", self._keyspace.of_room("l", room))
+
+    async def clear(self, room: str) -> None:
+        await self.empty(room)
         await self._ask(room, "HDEL", self._keyspace.of_room("p", room), "title")
         await self._unlist(room)
 
