@@ -43,6 +43,11 @@ void client_send(struct client *client, int opcode, const void *payload, size_t 
     if (connection->unsent.size > MAX_UNSENT) die("client %d: the server does not read", client->number);
 }
 
+void client_answer_ping(struct client *client, const char *pong) {
+    client_send(client, OPCODE_TEXT, pong, strlen(pong));
+    pongs++;
+}
+
 // Receiving
 
 static _Noreturn void fail_with_close(const struct client *client, const struct frame *frame) {

@@ -31,6 +31,9 @@ void client_begin(struct client *client);
 
 void client_send(struct client *client, int opcode, const void *payload, size_t size);
 
+// Answer a ping of the protocol above WebSocket.
+void client_answer_ping(struct client *client, const char *pong);
+
 // Pings answered so far, by all clients.
 uint64_t clients_pongs(void);
 

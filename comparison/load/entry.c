@@ -4,7 +4,9 @@
 
 #include "clock.h"
 #include "frames.h"
+#include "protocol.h"
 #include "say.h"
+#include "token.h"
 
 // For a client to get in, or to get out.
 #define TIME_LIMIT_S 15
@@ -21,6 +23,7 @@ static const char *state_name(const struct entry *entry) {
         case ENTRY_LOGGING_IN: return entry->options->token ? "POST /otp" : "POST /login";
         case ENTRY_CONNECTING: return "connecting the WebSocket";
         case ENTRY_UPGRADING: return "the upgrade";
+        case ENTRY_ENTERING: return "entering a room";
         case ENTRY_IN: return "the WebSocket";
         case ENTRY_LEAVING: return "closing";
     }
@@ -93,6 +96,14 @@ static bool open_step(struct entry *entry) {
 
 static struct answer answer;
 
+static void open_socket(struct entry *entry, const char *pass) {
+    entry->state = ENTRY_CONNECTING;
+    if (!connection_start(entry->socket, entry->options->address)) fail_to_connect(entry);
+    loop_add(entry->socket->fd, &entry->watch, EVENTS);
+    // The request is written now and kept, because it needs the one-time password.
+    entry->request_size = http_write_upgrade(entry->request, entry->options, pass, entry->number);
+}
+
 static bool log_in_step(struct entry *entry) {
     switch (read_answer(entry, &entry->login, &answer)) {
         case READING_WAITS: return false;
@@ -108,11 +119,7 @@ static bool log_in_step(struct entry *entry) {
     if (!http_find_otp(answer.body, otp)) fail(entry, "there is no otp in the server's answer");
     entry->is_login_used = true;
     if (!answer.keeps_open) connection_close(&entry->login);
-    entry->state = ENTRY_CONNECTING;
-    if (!connection_start(entry->socket, entry->options->address)) fail_to_connect(entry);
-    loop_add(entry->socket->fd, &entry->watch, EVENTS);
-    // The request is written now and kept, because it needs the one-time password.
-    entry->request_size = http_write_upgrade(entry->request, entry->options, otp, entry->number);
+    open_socket(entry, otp);
     return true;
 }
 
@@ -132,6 +139,19 @@ static bool finish(struct entry *entry, enum entry_state state) {
     return entry->state != state;
 }
 
+static void drop_received(struct entry *entry, size_t size) {
+    entry->received_size -= size;
+    memmove(entry->received, entry->received + size, entry->received_size);
+}
+
+// Leave what has come to whoever goes on from here.
+static void keep_rest(struct entry *entry) {
+    bytes_append(&entry->socket->unread, entry->received, entry->received_size);
+    entry->received_size = 0;
+}
+
+static bool begin_entering(struct entry *entry);
+
 static bool upgrade_step(struct entry *entry) {
     enum reading reading = read_answer(entry, entry->socket, &answer);
     if (reading == READING_WAITS) return false;
@@ -139,7 +159,89 @@ static bool upgrade_step(struct entry *entry) {
     if (answer.status != 101) refuse(entry, &answer);
     if (!answer.is_upgraded) fail(entry, "the 101 has a wrong Upgrade or Sec-WebSocket-Accept");
     // Frames may have come with it.
-    bytes_append(&entry->socket->unread, entry->received + answer.taken, entry->received_size - answer.taken);
+    drop_received(entry, answer.taken);
+    if (entry->options->protocol->has_acks) return begin_entering(entry);
+    keep_rest(entry);
+    return finish(entry, ENTRY_IN);
+}
+
+// Who the client is, and its room
+
+static void say_text(struct entry *entry, const char *text, size_t size) {
+    uint8_t frame[MAX_FRAME_HEAD + MAX_TOKEN + MAX_AROUND];
+    (void)connection_send(entry->socket, frame, frame_write(frame, OPCODE_TEXT, text, size));
+}
+
+static void say_hello(struct entry *entry) {
+    char token[MAX_TOKEN], text[MAX_TOKEN + MAX_AROUND];
+    token_write(token, entry->options->secret, entry->number);
+    say_text(entry, text, entry->options->protocol->write_hello(text, token));
+}
+
+static bool begin_entering(struct entry *entry) {
+    entry->state = ENTRY_ENTERING;
+    if (entry->options->protocol->speaks_first) say_hello(entry);
+    return true;
+}
+
+// Do as one thing that the server has said asks: whether the client is in its room.
+static bool take_said(struct entry *entry, const char *said, size_t size) {
+    const struct options *options = entry->options;
+    char text[MAX_AROUND];
+    switch (options->protocol->read(said, size)) {
+        case SAID_OPEN: say_hello(entry); break;
+        case SAID_WELCOME:
+            say_text(entry, text,
+                     options->protocol->write_entering(text, room_name(entry->number % options->rooms)));
+            break;
+        case SAID_ENTERED: return true;
+        case SAID_ERROR: die("client %d: the server said %.*s", entry->number, (int)(size < 300 ? size : 300), said);
+        case SAID_ACK:
+        case SAID_PING:
+        case SAID_OTHER: break;
+    }
+    return false;
+}
+
+static bool take_text(struct entry *entry, const struct frame *frame) {
+    char separator = entry->options->protocol->separator;
+    const char *said = (const char *)frame->payload, *end = said + frame->size;
+    bool is_in = false;
+    while (said < end) {
+        const char *next = separator ? memchr(said, separator, (size_t)(end - said)) : NULL;
+        if (!next) next = end;
+        is_in |= take_said(entry, said, (size_t)(next - said));
+        said = next + 1;
+    }
+    return is_in;
+}
+
+// Handle what has come: whether the client is in its room. What comes after that is kept.
+static bool take_frames(struct entry *entry) {
+    for (;;) {
+        struct frame frame;
+        const char *fault;
+        ptrdiff_t used = frame_read((uint8_t *)entry->received, entry->received_size, &frame, &fault);
+        if (used == FRAME_BROKEN) die("client %d: the server sent %s", entry->number, fault);
+        if (used == FRAME_INCOMPLETE) return false;
+        if (frame.opcode == OPCODE_CLOSE) fail(entry, "the server closed the connection");
+        bool is_in = frame.opcode == OPCODE_TEXT && take_text(entry, &frame);
+        drop_received(entry, (size_t)used);
+        if (is_in) return true;
+    }
+}
+
+static bool enter_step(struct entry *entry) {
+    (void)connection_flush(entry->socket);
+    while (!take_frames(entry)) {
+        size_t room = sizeof entry->received - entry->received_size;
+        if (room == 0) fail(entry, "the server sent a frame of more than 64 KiB");
+        int got = connection_read(entry->socket, entry->received + entry->received_size, room);
+        if (got == IO_AGAIN) return false;
+        if (got <= 0) fail(entry, "the server hung up");
+        entry->received_size += (size_t)got;
+    }
+    keep_rest(entry);
     return finish(entry, ENTRY_IN);
 }
 
@@ -162,6 +264,7 @@ static bool step(struct entry *entry) {
         case ENTRY_LOGGING_IN: return log_in_step(entry);
         case ENTRY_CONNECTING: return connect_step(entry);
         case ENTRY_UPGRADING: return upgrade_step(entry);
+        case ENTRY_ENTERING: return enter_step(entry);
         case ENTRY_LEAVING: return leave_step(entry);
         case ENTRY_READY:
         case ENTRY_IN: return false;
@@ -184,8 +287,17 @@ static void set_deadline(struct entry *entry) { entry->deadline_ns = now_ns() + 
 void entry_prepare(struct entry *entry, const struct options *options, void (*done)(struct entry *)) {
     *entry = (struct entry){.watch = {go_on}, .options = options, .done = done, .login = NO_CONNECTION};
     set_deadline(entry);
-    open_login(entry);
+    if (options->protocol->identity == IDENTITY_OTP)
+        open_login(entry);
+    else
+        entry->state = ENTRY_READY;
     go_on(&entry->watch);
+}
+
+static void begin_with_token(struct entry *entry) {
+    char token[MAX_TOKEN];
+    token_write(token, entry->options->secret, entry->number);
+    open_socket(entry, token);
 }
 
 void entry_begin(struct entry *entry, int number, struct connection *socket) {
@@ -193,7 +305,9 @@ void entry_begin(struct entry *entry, int number, struct connection *socket) {
     entry->socket = socket;
     entry->began_ns = now_ns();
     set_deadline(entry);
-    if (entry->login.fd < 0)
+    if (entry->options->protocol->identity != IDENTITY_OTP)
+        begin_with_token(entry);
+    else if (entry->login.fd < 0)
         open_login(entry);
     else
         log_in(entry);

@@ -1,4 +1,5 @@
-// How a client gets in: a login on a connection kept for that, then a new connection and its upgrade to WebSocket.
+// How a client gets in: a login on a connection kept for that, where the protocol takes one; then a new connection, its
+// upgrade to WebSocket, and its room.
 #ifndef ENTRY_H
 #define ENTRY_H
 
@@ -15,7 +16,8 @@ enum entry_state {
     ENTRY_LOGGING_IN,  // the login is sent
     ENTRY_CONNECTING,  // the WebSocket's connection
     ENTRY_UPGRADING,   // the upgrade is sent
-    ENTRY_IN,          // a WebSocket: whoever asked for it goes on from here
+    ENTRY_ENTERING,    // who it is and its room are told, where the protocol answers that
+    ENTRY_IN,          // a WebSocket, and in its room where that is answered: whoever asked for it goes on from here
     ENTRY_LEAVING,     // it was told to close, and the server has not yet
 };
 

@@ -41,12 +41,18 @@ static int write_encoded(char *out, const char *text) {
     return size;
 }
 
-size_t http_write_upgrade(char out[MAX_REQUEST], const struct options *options, const char *otp, int number) {
-    int size = sprintf(out, "GET %s%cotp=", options->path, strchr(options->path, '?') ? '&' : '?');
-    size += write_encoded(out + size, otp);
+size_t http_write_upgrade(char out[MAX_REQUEST], const struct options *options, const char *pass, int number) {
+    const struct protocol *protocol = options->protocol;
+    int size = sprintf(out, "GET %s", options->path);
+    if (protocol->identity == IDENTITY_OTP) {
+        size += sprintf(out + size, "%cotp=", strchr(options->path, '?') ? '&' : '?');
+        size += write_encoded(out + size, pass);
+    }
     if (options->is_named) size += sprintf(out + size, "&name=load%d", number);
     size += sprintf(out + size, " HTTP/1.1\r\n");
     size += write_common(out + size, MAX_REQUEST - (size_t)size, options);
+    if (protocol->identity == IDENTITY_BEARER) size += sprintf(out + size, "Authorization: Bearer %s\r\n", pass);
+    if (protocol->subprotocol) size += sprintf(out + size, "Sec-WebSocket-Protocol: %s\r\n", protocol->subprotocol);
     size += sprintf(out + size,
                     "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                     "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " WEBSOCKET_KEY "\r\n\r\n");

@@ -25,8 +25,9 @@ struct answer {
 // Write POST /login, or POST /otp with a token: its size.
 size_t http_write_login(char out[MAX_REQUEST], const struct options *options);
 
-// Write GET /ws?otp=...: its size. `number` makes the name of a named client.
-size_t http_write_upgrade(char out[MAX_REQUEST], const struct options *options, const char *otp, int number);
+// Write the upgrade to WebSocket: its size. `pass` is the one-time password or the token, if it takes one; `number`
+// makes the name of a named client.
+size_t http_write_upgrade(char out[MAX_REQUEST], const struct options *options, const char *pass, int number);
 
 // Read the answer at the beginning of `data`. At the end of the stream, an answer without a length is complete.
 enum http_progress http_read(const char *data, size_t size, bool is_end, struct answer *answer);

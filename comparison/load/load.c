@@ -1,9 +1,8 @@
 #include "load.h"
 
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
 #include "client.h"
 #include "clock.h"
@@ -50,6 +49,8 @@ static uint64_t due, sent, expected;
 static struct histogram latencies;
 // Deliveries that are still to come, of the warm-up too: a loss there stops a closed loop for good.
 static int64_t outstanding;
+// Messages that the server has not yet answered, where the protocol has it that it does.
+static int64_t unacked;
 // What arrived in it, whenever it was due.
 static bool is_measuring;
 static uint64_t delivered, delivered_bytes;
@@ -87,8 +88,10 @@ static int sender_count(void) { return options->senders * options->rooms; }
 
 static void send_message(struct client *client, uint64_t due_ns) {
     size_t size;
-    const char *event = message_write((struct stamp){.due_ns = due_ns, .sender = (uint32_t)client->number}, &size);
-    client_send(client, OPCODE_TEXT, event, size);
+    struct stamp stamp = {.due_ns = due_ns, .sender = (uint32_t)client->number};
+    const char *said = message_write(stamp, client->room, &size);
+    client_send(client, OPCODE_TEXT, said, size);
+    unacked += options->protocol->has_acks;
 }
 
 static bool is_measured(uint64_t due_ns) { return due_ns >= start_ns && due_ns < end_ns; }
@@ -114,9 +117,7 @@ static void take_probe(struct client *client) {
     client->is_in_room = true;
 }
 
-static void take_message(struct client *client, const struct frame *frame, uint64_t arrived_ns) {
-    struct stamp stamp;
-    if (!message_read(frame->payload, frame->size, &stamp)) return;
+static void take_message(struct client *client, struct stamp stamp, size_t size, uint64_t arrived_ns) {
     if (stamp.sender >= (uint32_t)options->clients || clients[stamp.sender].room != client->room)
         die("client %d: the server sent a message of another room", client->number);
     if (stamp.due_ns == PROBE) {
@@ -125,7 +126,7 @@ static void take_message(struct client *client, const struct frame *frame, uint6
     }
     if (is_measuring) {
         delivered++;
-        delivered_bytes += frame->size;
+        delivered_bytes += size;
     }
     if (is_measured(stamp.due_ns)) histogram_add(&latencies, arrived_ns - stamp.due_ns);
     outstanding--;
@@ -133,6 +134,34 @@ static void take_message(struct client *client, const struct frame *frame, uint6
         struct client *sender = &clients[stamp.sender];
         if (sender->in_flight) sender->in_flight--;  // a message that came twice does not count twice
         fill_window(sender);
+    }
+}
+
+static void take_said(struct client *client, const char *said, size_t size, uint64_t arrived_ns) {
+    struct stamp stamp;
+    if (message_read((const uint8_t *)said, size, &stamp)) {
+        take_message(client, stamp, size, arrived_ns);
+        return;
+    }
+    switch (options->protocol->read(said, size)) {
+        case SAID_ACK: unacked--; break;
+        case SAID_PING: client_answer_ping(client, options->protocol->pong); break;
+        case SAID_ERROR: die("client %d: the server said %.*s", client->number, (int)(size < 300 ? size : 300), said);
+        case SAID_OPEN:
+        case SAID_WELCOME:
+        case SAID_ENTERED:
+        case SAID_OTHER: break;
+    }
+}
+
+static void take_text(struct client *client, const struct frame *frame, uint64_t arrived_ns) {
+    char separator = options->protocol->separator;
+    const char *said = (const char *)frame->payload, *end = said + frame->size;
+    while (said < end) {
+        const char *next = separator ? memchr(said, separator, (size_t)(end - said)) : NULL;
+        if (!next) next = end;
+        take_said(client, said, (size_t)(next - said), arrived_ns);
+        said = next + 1;
     }
 }
 
@@ -172,13 +201,9 @@ static void let_all_in(void) {
 }
 
 static void enter_rooms(void) {
-    char event[128];
-    for (int i = 0; i < options->clients; i++) {
-        // The process's id keeps the rooms of two runs apart.
-        int size = snprintf(event, sizeof event, "{\"type\":\"change_room\",\"payload\":{\"name\":\"load-%d-%d\"}}",
-                            (int)getpid(), clients[i].room);
-        client_send(&clients[i], OPCODE_TEXT, event, (size_t)size);
-    }
+    char said[MAX_AROUND];
+    for (int i = 0; i < options->clients; i++)
+        client_send(&clients[i], OPCODE_TEXT, said, options->protocol->write_entering(said, room_name(clients[i].room)));
 }
 
 // The classic dialect has no answer to change_room: a client is in its room when a message of the room comes.
@@ -199,23 +224,44 @@ static void wait_for_rooms(void) {
 // The load
 
 // The number of the next message of an open loop. All senders take turns, and messages are due evenly; with --together
-// it is the turn of one room after another, and its messages are due with the first of them.
+// it is the turn of one room after another, and its messages are due with the first of them; with --random, moments and
+// senders are those of a Poisson process, the same in every run.
 static uint64_t next;
+static double random_ns;  // when the next one is due, since the begin
+static uint64_t random_state = 0x9e3779b97f4a7c15;
+
+// xorshift64* (Vigna 2016)
+static uint64_t random_number(void) {
+    random_state ^= random_state >> 12;
+    random_state ^= random_state << 25;
+    random_state ^= random_state >> 27;
+    return random_state * 0x2545f4914f6cdd1d;
+}
+
+static double messages_per_ns(void) { return options->rate * sender_count() / 1e9; }
 
 static uint64_t due_of_next(uint64_t begin_ns) {
+    if (options->is_random) return begin_ns + (uint64_t)random_ns;
     uint64_t slot = options->is_together ? next - next % (uint64_t)options->senders : next;
-    return begin_ns + (uint64_t)((double)slot * 1e9 / (options->rate * sender_count()));
+    return begin_ns + (uint64_t)((double)slot / messages_per_ns());
 }
 
 static struct client *sender_of_next(void) {
+    if (options->is_random) return &clients[random_state % (uint64_t)sender_count()];
     int turn = (int)(next % (uint64_t)sender_count());
     return &clients[options->is_together ? turn % options->senders * options->rooms + turn / options->senders : turn];
+}
+
+static void advance(void) {
+    next++;
+    // The gaps of a Poisson process are exponential; the 53 bits are of (0, 1].
+    if (options->is_random) random_ns -= log(((double)(random_number() >> 11) + 1) / (1ull << 53)) / messages_per_ns();
 }
 
 // Send what is due: when the next message is due.
 static uint64_t send_due(uint64_t begin_ns) {
     uint64_t now = now_ns();
-    for (int i = 0; i < SENDS_PER_TURN; i++, next++) {
+    for (int i = 0; i < SENDS_PER_TURN; i++, advance()) {
         uint64_t due_ns = due_of_next(begin_ns);
         if (due_ns > now || due_ns >= end_ns) return due_ns;
         due += is_measured(due_ns);
@@ -237,12 +283,12 @@ static void drain(uint64_t begin_ns) {
     uint64_t until_ns = now_ns() + DRAIN_NS;
     while (now_ns() < until_ns) {
         uint64_t next_ns = options->mode == MODE_RATE ? send_due(begin_ns) : end_ns;
-        if (next_ns >= end_ns && outstanding <= 0) break;
+        if (next_ns >= end_ns && outstanding <= 0 && unacked <= 0) break;
         loop_turn(next_ns < end_ns ? next_ns : until_ns);
     }
     if (options->mode == MODE_WINDOW) due = sent;
     if (options->mode == MODE_RATE)
-        for (; due_of_next(begin_ns) < end_ns; next++) due++;
+        for (; due_of_next(begin_ns) < end_ns; advance()) due++;
 }
 
 static void measure(struct usage *from, struct usage *to) {
@@ -263,6 +309,7 @@ static void measure(struct usage *from, struct usage *to) {
 
 static void report_settings(void) {
     report_text("mode", mode_name(options->mode));
+    report_text("protocol", options->protocol->name);
     report_text("transport", options->is_tls ? "tls" : "tcp");
     report_count("clients", options->clients);
     report_count("rooms", options->rooms);
@@ -271,7 +318,7 @@ static void report_settings(void) {
     if (options->mode == MODE_WINDOW) report_count("window", options->window);
     if (options->mode == MODE_RATE) {
         report_figure("rate", options->rate, 3);
-        report_text("due", options->is_together ? "together" : "spread");
+        report_text("due", options->is_together ? "together" : options->is_random ? "random" : "spread");
     }
     report_count("size", options->size);
 }
@@ -293,6 +340,7 @@ static void report_messages(const struct usage *from, const struct usage *to) {
     report_figure("mbytes_per_s", (double)delivered_bytes / wall_s / 1e6, 2);
     report_count("unsent", (int64_t)(due - sent));
     report_count("missing", outstanding);
+    report_count("unacked", unacked);
 }
 
 static void report_usage(const struct usage *from, const struct usage *to) {
@@ -306,13 +354,13 @@ void load_run(const struct options *given) {
     options = given;
     clients = calloc((size_t)options->clients, sizeof *clients);
     if (!clients) die("out of memory");
-    clients_prepare(take_message);
-    messages_prepare(options->user, options->size);
+    clients_prepare(take_text);
+    messages_prepare(options->protocol, options->size);
 
     struct usage before = usage_now();
     let_all_in();
     struct usage entered = usage_now();
-    enter_rooms();
+    if (!options->protocol->has_acks) enter_rooms();
     run_until(now_ns() + REST_NS);
     struct usage rested = usage_now(), from, to;
     if (options->mode != MODE_IDLE) wait_for_rooms();

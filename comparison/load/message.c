@@ -1,14 +1,12 @@
 #include "message.h"
 
-#include <stdio.h>
 #include <string.h>
 
 #define TIME_DIGITS 16
 #define SENDER_DIGITS 6
 
-static char event[MAX_MESSAGE + 5120];
-static size_t event_size;
-static char *event_stamp;
+static const struct protocol *protocol;
+static char text[MAX_MESSAGE + 1];
 
 static void write_hex(char *out, uint64_t value, int digits) {
     for (int i = digits - 1; i >= 0; i--, value >>= 4) out[i] = "0123456789abcdef"[value & 15];
@@ -21,22 +19,20 @@ static uint64_t read_hex(const uint8_t *in, int digits) {
     return value;
 }
 
-void messages_prepare(const char *user, int text_size) {
-    static const char HEAD[] = "{\"type\":\"send_message\",\"payload\":{\"message\":\"";
-    char *end = stpcpy(event, HEAD);
-    event_stamp = end;
-    memset(end, 'x', (size_t)text_size);
-    memset(end, '@', STAMP_SIZE);
-    end += text_size;
-    end += sprintf(end, "\",\"from\":\"%s\"}}", user);
-    event_size = (size_t)(end - event);
+void messages_prepare(const struct protocol *spoken, int text_size) {
+    protocol = spoken;
+    memset(text, 'x', (size_t)text_size);
+    memset(text, '@', STAMP_SIZE);
+    text[text_size] = '\0';
 }
 
-const char *message_write(struct stamp stamp, size_t *size) {
-    write_hex(event_stamp + 1, stamp.due_ns, TIME_DIGITS);
-    write_hex(event_stamp + 1 + TIME_DIGITS + 1, stamp.sender, SENDER_DIGITS);
-    *size = event_size;
-    return event;
+const char *message_write(struct stamp stamp, int room, size_t *size) {
+    static char out[MAX_MESSAGE + MAX_AROUND];
+    static uint32_t id;
+    write_hex(text + 1, stamp.due_ns, TIME_DIGITS);
+    write_hex(text + 1 + TIME_DIGITS + 1, stamp.sender, SENDER_DIGITS);
+    *size = protocol->write_message(out, id++, room_name(room), text);
+    return out;
 }
 
 // Servers begin each event in the same way, as long as nothing that changes comes before the message. So what stood
@@ -49,13 +45,12 @@ static bool has_usual_head(const uint8_t *data, size_t size) {
 }
 
 static const uint8_t *search_stamp(const uint8_t *data, size_t size) {
-    static const char TYPE[] = "\"new_message\"";
-    const uint8_t *type = memmem(data, size, TYPE, sizeof TYPE - 1);
-    const uint8_t *quote = memmem(data, size, "\"@", 2);
-    if (!type || !quote) return NULL;
+    const uint8_t *mark = memmem(data, size, protocol->mark, strlen(protocol->mark));
+    const uint8_t *quote = mark ? memmem(data, size, "\"@", 2) : NULL;
+    if (!quote) return NULL;
     size_t head = (size_t)(quote + 1 - data);
     if (size - head < STAMP_SIZE) return NULL;
-    if (type < quote && head <= sizeof usual_head) {
+    if (mark < quote && head <= sizeof usual_head) {
         memcpy(usual_head, data, head);
         usual_size = head;
     }

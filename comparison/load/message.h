@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "protocol.h"
+
 // "@", 16 hexadecimal digits of the time, "@", 6 of the sender, "@"
 #define STAMP_SIZE 25
 #define MAX_MESSAGE 60000
@@ -15,13 +17,13 @@ struct stamp {
     uint32_t sender;
 };
 
-// Call once: all messages of a run are from the same user and have the same size.
-void messages_prepare(const char *user, int text_size);
+// Call once: all messages of a run have the same size.
+void messages_prepare(const struct protocol *protocol, int text_size);
 
-// The send_message event with this stamp. It lives until the next call.
-const char *message_write(struct stamp stamp, size_t *size);
+// What a client says to send a message with this stamp to a room. It lives until the next call.
+const char *message_write(struct stamp stamp, int room, size_t *size);
 
-// The stamp of a new_message event. False: it is something else.
+// The stamp of an event with a message. False: it is something else.
 bool message_read(const uint8_t *event, size_t size, struct stamp *stamp);
 
 #endif

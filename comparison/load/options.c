@@ -21,20 +21,23 @@ static const char HELP[] =
     "Load, one of\n"
     "  --window N         each sender has N messages in flight: as fast as the server goes\n"
     "  --rate N           each sender sends N messages a second, whatever the server does\n"
+    "  --random           with --rate: at random moments, from any sender (a Poisson process)\n"
     "  --together         with --rate: all senders of a room send at the same moment\n"
     "  --idle             connections that keep quiet\n"
     "  --connects N       open and close N connections\n"
     "Server\n"
     "  --port P           its port\n"
     "  --host ADDRESS     an address in 127.0.0.0/8; 127.0.0.1\n"
+    "  --protocol NAME    classic, v1, centrifugo, or socketio; classic\n"
     "  --tls              TLS 1.3, the certificate unchecked\n"
-    "  --path PATH        of the WebSocket; /ws\n"
+    "  --path PATH        of the WebSocket; that of the protocol\n"
     "  --origin ORIGIN    sent as Origin; without it, none\n"
     "  --pid PID          the server's process, to measure its CPU time and memory\n"
     "Account\n"
     "  --user NAME        percy\n"
     "  --password TEXT    123\n"
     "  --token TOKEN      of a login: each connection takes POST /otp instead of POST /login\n"
+    "  --secret TEXT      sign a token for each connection, a user of its own (all protocols but classic)\n"
     "  --named            name= in the URL: senders do not get their own messages\n"
     "Amount\n"
     "  --clients N        connections in all; 100\n"
@@ -49,6 +52,7 @@ enum choice {
     HELP_,
     HOST,
     PORT,
+    PROTOCOL,
     TLS,
     PATH,
     ORIGIN,
@@ -56,12 +60,14 @@ enum choice {
     USER,
     PASSWORD,
     TOKEN,
+    SECRET,
     NAMED,
     CLIENTS,
     ROOMS,
     SENDERS,
     WINDOW,
     RATE,
+    RANDOM,
     TOGETHER,
     IDLE,
     CONNECTS,
@@ -76,6 +82,7 @@ static const struct option LONG_OPTIONS[] = {
     {"help", no_argument, NULL, HELP_},
     {"host", required_argument, NULL, HOST},
     {"port", required_argument, NULL, PORT},
+    {"protocol", required_argument, NULL, PROTOCOL},
     {"tls", no_argument, NULL, TLS},
     {"path", required_argument, NULL, PATH},
     {"origin", required_argument, NULL, ORIGIN},
@@ -83,12 +90,14 @@ static const struct option LONG_OPTIONS[] = {
     {"user", required_argument, NULL, USER},
     {"password", required_argument, NULL, PASSWORD},
     {"token", required_argument, NULL, TOKEN},
+    {"secret", required_argument, NULL, SECRET},
     {"named", no_argument, NULL, NAMED},
     {"clients", required_argument, NULL, CLIENTS},
     {"rooms", required_argument, NULL, ROOMS},
     {"senders", required_argument, NULL, SENDERS},
     {"window", required_argument, NULL, WINDOW},
     {"rate", required_argument, NULL, RATE},
+    {"random", no_argument, NULL, RANDOM},
     {"together", no_argument, NULL, TOGETHER},
     {"idle", no_argument, NULL, IDLE},
     {"connects", required_argument, NULL, CONNECTS},
@@ -154,6 +163,12 @@ static struct in_addr local_address(const char *text) {
     return address;
 }
 
+static const struct protocol *protocol_of(const char *text) {
+    const struct protocol *protocol = protocol_named(text);
+    if (!protocol) die("--protocol: there are %s", protocol_names());
+    return protocol;
+}
+
 // The whole
 
 static void take(struct options *options, enum choice option, const char *text) {
@@ -163,6 +178,7 @@ static void take(struct options *options, enum choice option, const char *text) 
             exit(0);
         case HOST: options->address.sin_addr = local_address(text); break;
         case PORT: options->port = whole_number(option, text, 1, 65535); break;
+        case PROTOCOL: options->protocol = protocol_of(text); break;
         case TLS: options->is_tls = true; break;
         case PATH: options->path = word(option, text); break;
         case ORIGIN: options->origin = word(option, text); break;
@@ -170,12 +186,14 @@ static void take(struct options *options, enum choice option, const char *text) 
         case USER: options->user = plain_text(option, text); break;
         case PASSWORD: options->password = plain_text(option, text); break;
         case TOKEN: options->token = word(option, text); break;
+        case SECRET: options->secret = word(option, text); break;
         case NAMED: options->is_named = true; break;
         case CLIENTS: options->clients = whole_number(option, text, 1, MAX_CLIENTS); break;
         case ROOMS: options->rooms = whole_number(option, text, 1, MAX_CLIENTS); break;
         case SENDERS: options->senders = whole_number(option, text, 1, MAX_CLIENTS); break;
         case WINDOW: options->window = whole_number(option, text, 1, 10000); break;
         case RATE: options->rate = number(option, text, 0.001, 1e6); break;
+        case RANDOM: options->is_random = true; break;
         case TOGETHER: options->is_together = true; break;
         case IDLE: break;
         case CONNECTS: options->connects = whole_number(option, text, 1, 10000000); break;
@@ -206,6 +224,12 @@ static enum mode chosen_mode(const bool *is_given) {
 static void check_combination(const struct options *options) {
     if (!options->port) die("--port is missing");
     if (options->path[0] != '/') die("--path: %s does not begin with /", options->path);
+    bool has_tokens = options->protocol->identity != IDENTITY_OTP;
+    if (has_tokens != (options->secret != NULL))
+        die("--secret %s with --protocol %s", has_tokens ? "is missing" : "does not go", options->protocol->name);
+    if (options->is_named && has_tokens) die("--named goes with --protocol classic");
+    if (options->is_random && options->mode != MODE_RATE) die("--random goes with --rate");
+    if (options->is_random && options->is_together) die("--random does not go with --together");
     if (options->is_together && options->mode != MODE_RATE) die("--together goes with --rate");
     if (options->mode == MODE_CONNECTS) return;
     if (options->rooms > options->clients)
@@ -222,7 +246,7 @@ static void check_combination(const struct options *options) {
 struct options options_read(int count, char **words) {
     struct options options = {
         .address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)},
-        .path = "/ws",
+        .protocol = protocol_named("classic"),
         .user = "percy",
         .password = "123",
         .clients = 100,
@@ -244,6 +268,7 @@ struct options options_read(int count, char **words) {
     }
     if (optind < count) die("%s is not an option", words[optind]);
     options.mode = chosen_mode(is_given);
+    if (!options.path) options.path = options.protocol->path;
     check_combination(&options);
     options.address.sin_port = htons((uint16_t)options.port);
     inet_ntop(AF_INET, &options.address.sin_addr, options.host, sizeof options.host);

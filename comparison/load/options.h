@@ -6,6 +6,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#include "protocol.h"
+
 #define MAX_CLIENTS 100000
 #define MAX_IN_FLIGHT 10000
 
@@ -25,12 +27,14 @@ struct options {
     int port;
     bool is_tls;
     const char *path;
+    const struct protocol *protocol;
     const char *origin;  // NULL: none is sent
 
     // Who to be
     const char *user;
     const char *password;
     const char *token;  // NULL: log in with the password for each connection
+    const char *secret; // that tokens are signed with, where the protocol takes them
     bool is_named;      // name= in the URL: a sender does not get its own messages
 
     // How much
@@ -38,6 +42,7 @@ struct options {
     int rooms;
     int senders;  // in each room
     double rate;  // messages a second of each sender
+    bool is_random;    // with a rate: at random moments, from any sender
     bool is_together;  // with a rate: those of a room are due at the same moment
     int window;   // messages in flight of each sender
     int size;     // bytes in the text of a message

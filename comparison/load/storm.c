@@ -78,6 +78,7 @@ void storm_run(const struct options *given) {
     double cpu_s = pid ? ns_to_s(cpu_ns_of(pid) - server_cpu_ns) : NAN, wall_s = ns_to_s(ended_ns - began_ns);
     report_begin();
     report_text("mode", mode_name(options->mode));
+    report_text("protocol", options->protocol->name);
     report_text("transport", options->is_tls ? "tls" : "tcp");
     report_count("connects", options->connects);
     report_count("in_flight", options->in_flight);
