@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
+from hubbub.door.configuration import door_settings
 from hubbub.errors import ConfigError
 from hubbub.names import is_local, read_address
 from hubbub.rules import Rules
@@ -31,6 +32,7 @@ def check_settings(settings: Settings) -> None:
     check_proxies(settings)
     Rules(settings.permissions, settings.private_rooms)
     check_tokens(settings)
+    door_settings(settings)
     if settings.demo and not is_local(settings.host):
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"

@@ -21,7 +21,7 @@ import msgspec
 
 from hubbub.errors import ConfigError
 from hubbub.rules import Rule
-from hubbub.settings import Settings
+from hubbub.settings import Settings, Table
 
 __all__ = ["FILE", "PREFIX", "given", "settings_from"]
 
@@ -149,6 +149,8 @@ def read_text(name: str, text: str, where: str) -> Any:
 def read_value(name: str, value: object, where: str) -> Any:
     """The value of a setting that is written in TOML."""
     type_ = plain_type(setting_types()[name])
+    if isinstance(value, dict) and Table in get_args(setting_types()[name]):
+        return value
     if type_ == tuple[Rule, ...]:
         return read_rules(value, where)
     if type_ == tuple[str, ...]:
@@ -164,9 +166,9 @@ def read_value(name: str, value: object, where: str) -> Any:
 
 
 def plain_type(type_: Any) -> Any:
-    """A type without None, which a setting has that is not set."""
+    """A type without None, which a setting has that is not set, and without what only a file can say."""
     if get_origin(type_) in (Union, types.UnionType):
-        [type_] = [part for part in get_args(type_) if part is not type(None)]
+        [type_] = [part for part in get_args(type_) if part not in (type(None), Table)]
     return type_
 
 

@@ -8,13 +8,17 @@ from __future__ import annotations
 
 import os
 import resource
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from hubbub.rules import Rule
 
-__all__ = ["Settings", "data_home", "raise_file_limit"]
+__all__ = ["Settings", "Table", "data_home", "raise_file_limit"]
+
+# A table of hubbub.toml that is a setting by itself.
+Table: TypeAlias = Mapping[str, object]
 
 # Descriptors that are not clients': an eighth of all, between these two, but never more than half.
 RESERVED_FILES = 256
@@ -103,6 +107,10 @@ class Settings:
 
     jwt_info_claim: str = ""
     """Name of the claim that an application finds in Client.info."""
+
+    centrifugo: Path | Table | None = None
+    """File with Centrifugo's own configuration, in JSON, TOML or YAML: clients and back ends that speak its protocol
+    are served, too. In hubbub.toml it may be written itself, as [centrifugo]."""
 
     audit_log: Path | None = None
     """File with a line for each login, refusal and act of an admin. Without one, audit.log in the data folder."""

@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[str, str, Any]] = {
     "demo": ("False", "false", False),
     "data_dir": ("/srv/data", '"/srv/data"', Path("/srv/data")),
     "audit_log": ("audit", '"audit"', Path("audit")),
+    "centrifugo": ("c.json", '"c.json"', Path("c.json")),
     "log_level": ("debug", '"debug"', "debug"),
     "name": ("a.example b.example", '["a.example", "b.example"]', ("a.example", "b.example")),
     "permissions": (json.dumps([RULE]), '[{rooms = "news", roles = ["member"], may = ["join", "read"]}]', (READ_RULE,)),

@@ -8,13 +8,14 @@ import inspect
 import os
 import textwrap
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, get_type_hints
 
 from cyclopts import App, ArgumentCollection, CoercionError, Group, Parameter, Token
 from cyclopts.config import Env
 
 from hubbub.configuration import PREFIX, given
-from hubbub.settings import Settings
+from hubbub.settings import Settings, Table
 
 __all__ = ["GROUPS", "Options", "Sources"]
 
@@ -33,6 +34,7 @@ GROUPS = {
         *("account_share", "address_share", "replay_rate", "replay_burst", "limits"),
     ),
     Group("Who may do what", sort_key=5): ("permissions", "private_rooms", "audit_log"),
+    Group("Centrifugo's protocol", sort_key=7): ("centrifugo",),
     Group("Signing in", sort_key=6): (*("jwt_key", "jwt_audience", "jwt_issuer", "jwt_role_claim", "jwt_info_claim"),),
     Group("Times, in seconds", sort_key=4): (
         *("otp_ttl", "session_ttl", "heartbeat_interval", "heartbeat_timeout", "request_timeout", "drain_delay"),
@@ -51,7 +53,7 @@ def whole(_type: object, tokens: Sequence[Token]) -> int:
 Whole = Annotated[int, Parameter(converter=whole)]
 
 # How settings of a type are read where the command line's library would do otherwise.
-READ: dict[object, object] = {int: Whole, int | None: Whole | None}
+READ: dict[object, object] = {int: Whole, int | None: Whole | None, Path | Table | None: Path | None}
 
 # Settings of these types have no `--no-` or `--empty-` form.
 ONE_WAY = (bool, tuple[str, ...])

@@ -98,6 +98,9 @@ class Namespaces:
         self.boundary = boundary
         self.private_prefix = private_prefix
 
+    def __repr__(self) -> str:
+        return f"Namespaces({self.without!r}, {list(self.named.values())!r})"
+
     def of(self, channel: str) -> Namespace | None:
         """The options of a channel; None where nobody has said what its namespace is."""
         return self.split(channel)[0]
