@@ -16,7 +16,7 @@ from hubbub.engine import Head, Log, Page
 from hubbub.events import Message, encode
 from hubbub.recent import Recent
 
-__all__ = ["PAGE", "Caught", "Missed", "catch_up", "page_texts", "read_missed"]
+__all__ = ["PAGE", "Caught", "Missed", "View", "catch_up", "follows", "gap", "page_texts", "read_missed"]
 
 # What one answer to `join_room` holds at most, and about how many bytes; a client further behind gets the rest as live
 # messages, at its own pace.
@@ -50,6 +50,25 @@ class Missed(NamedTuple):
     epoch: str
     after: int
     messages: list[Message]
+
+
+class View(NamedTuple):
+    """How far back a client may look; what is before that is as good as lost to it.
+
+    Attributes:
+        size: so many of the newest messages.
+        oldest_ms: when they were said at the earliest, in milliseconds since 1970.
+    """
+
+    size: int
+    oldest_ms: float
+
+    def reaches(self, missed: Missed, recent: Recent) -> bool:
+        """Whether all that was missed is in it."""
+        if recent.last_seq - missed.after > self.size:
+            return False
+        first = missed.messages[:1] or recent.after(missed.after)[:1]
+        return all(message.sent >= self.oldest_ms for message in first)
 
 
 async def read_missed(log: Log, room: str, recent: Recent, since: Head) -> Missed | None:
@@ -112,6 +131,11 @@ def page_texts(room: str, dialect: Dialect, page: Page, cursor: int) -> tuple[li
 def gap(room: str, dialect: Dialect, first: int, last: int) -> bytes:
     """Tells of messages that the log does not hold."""
     return dialect.event("gap", encode({"room": room, "from": first, "to": last}))
+
+
+def follows(page: Page, cursor: int) -> bool:
+    """Whether a page read after a seq goes on from there with no hole, as far as the log is known to go."""
+    return is_whole(cursor, page.messages) if page.messages else page.head.seq <= cursor
 
 
 def is_whole(after: int, messages: Sequence[Message]) -> bool:

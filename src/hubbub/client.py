@@ -51,9 +51,12 @@ class Client:
     Attributes:
         user: the name it logged in with.
         role: what its user is: admin, member or guest; by the account, unless whoever vouches for the user says it.
+        uses_channels: it has come by the second door, and names rooms as channels.
     """
 
     __slots__ = ("__weakref__", "_info", "_rooms", "role", "user")
+
+    uses_channels = False
 
     def __init__(self, user: str) -> None:
         self.user = user

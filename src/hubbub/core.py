@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from enum import IntEnum
 from itertools import islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import structlog
 
@@ -81,6 +81,23 @@ class ServiceState(IntEnum):
 SERVING, LEAVING, CLOSED, DRAINING = ServiceState
 
 
+class Subscriber(Protocol):
+    """Lets clients of the second door into rooms, and takes them out, for the application."""
+
+    async def put_in(self, client: Participant, room: str) -> None:
+        """Subscribe a client, which is told.
+
+        Raises:
+            Refused: it may not be there.
+            EngineError: the room cannot be entered.
+        """
+        ...
+
+    def put_out(self, client: Participant, room: str) -> None:
+        """End a client's subscription, if it has one, and tell it."""
+        ...
+
+
 class Listening:
     """What the engine tells, handed to the part that it concerns (`engine.Listener`)."""
 
@@ -130,6 +147,7 @@ class Core:
         oversight: what admins are shown.
         permissions: who may do what.
         state: how near the end it is.
+        subscriber: lets clients of the second door into rooms; None without one.
         tokens: reads tokens that others have signed; None where none are taken.
         now, wall: the clocks, as given.
     """
@@ -154,6 +172,7 @@ class Core:
         self.now = clock
         self.wall = wall
         self.state = SERVING
+        self.subscriber: Subscriber | None = None
         self._handlers = handlers
         handlers.holding.clock = clock
         self.engine = engine
@@ -175,7 +194,7 @@ class Core:
         self._direct = DirectMessages(
             engine,
             self._pump.gather,
-            self.rooms.is_user,
+            self.rooms.entrance.is_user,
             lambda users, room: self.follows.tell_added(users, room),
             self._tasks,
         )
@@ -232,6 +251,27 @@ class Core:
     async def run(self) -> None:
         """Move what is posted into the log, for ever."""
         await self._pump.run(self.rooms.flush)
+
+    # Rooms
+
+    async def join(self, client: Participant, name: str) -> str:
+        """Let a client into a room, for the application; what the room goes by.
+
+        Raises:
+            Refused, EngineError: as `Rooms.join` does.
+        """
+        if self.subscriber is None or not client.uses_channels:
+            return await self.rooms.join(client, name)
+        room = self.rooms.read_name(name).identity
+        await self.subscriber.put_in(client, room)
+        return room
+
+    def leave_room(self, client: Participant, room: str) -> None:
+        """Take a client out of a room, for the application; one that it is not in is ignored."""
+        if self.subscriber is None or not client.uses_channels:
+            self.rooms.leave(client, room)
+        else:
+            self.subscriber.put_out(client, room)
 
     # Clients
 

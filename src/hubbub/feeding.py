@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 import structlog
 
 from hubbub.budgets import Use, spend, wait_for
-from hubbub.catchup import PAGE, page_texts
+from hubbub.catchup import PAGE, follows, gap, page_texts
 from hubbub.client import Participant
 from hubbub.counts import HubCounts
-from hubbub.engine import Log
+from hubbub.engine import Head, Log
 from hubbub.errors import CloseCode, EngineError
+from hubbub.events import encode
 from hubbub.room import LiveRoom
 from hubbub.tasks import Tasks
 
@@ -37,6 +38,7 @@ class Feeding:
     Args:
         live: the live rooms, by their names.
         forget: takes a client out of all rooms.
+        leave: takes a client out of a room.
         max_outbox: bytes that may wait for a client; 0 is no limit.
         tasks: owns the feeding.
         clock: seconds that never go back.
@@ -50,6 +52,7 @@ class Feeding:
         engine: Log,
         live: Mapping[str, LiveRoom],
         forget: Callable[[Participant], None],
+        leave: Callable[[Participant, str], None],
         max_outbox: int,
         tasks: Tasks,
         counts: HubCounts,
@@ -58,6 +61,7 @@ class Feeding:
         self._engine = engine
         self._live = live
         self._forget = forget
+        self._leave = leave
         self._max_outbox = max_outbox
         self._tasks = tasks
         self._counts = counts
@@ -192,6 +196,9 @@ class Feeding:
         page = await self._engine.read(room.name, after=heard, limit=PAGE)
         if room.behind(client) != heard or self.is_held(client, room.name):
             return  # it has left, joined anew, or asked for something that is to be answered first, meanwhile
+        if client.uses_channels and not follows(page, heard):
+            self._put_out(client, room.name, heard + 1)
+            return
         texts, cursor = page_texts(room.name, client.dialect, page, heard)
         client.write_texts(texts)
         self._note_fed(len(page.messages))
@@ -202,3 +209,58 @@ class Feeding:
     def _note_fed(self, count: int) -> None:
         self._counts.fed += count
         self._counts.deliveries += count
+
+    # What the log has lost
+
+    def hole(self, room: str, first: int, last: int) -> None:
+        """Tell a room's members which messages the log has lost, and go on after them."""
+        live = self._live.get(room)
+        if live is None:
+            return
+        live.flush_at_once()
+        resuming = [client for client in live.members if client.dialect.resumes]
+        for client in resuming:
+            live.fall_behind(client)
+        live.recent.skip_to(last)
+        self._counts.holes += 1
+        log.warning("messages lost", room=room, first=first, last=last)
+        for client in resuming:
+            self.feed(client)
+
+    def rewound(self, room: str, head: Head) -> None:
+        """Go on under another epoch; members that have heard what is not in the log have to come back."""
+        live = self._live.get(room)
+        if live is None:
+            return
+        is_lost = live.recent.last_seq > head.seq
+        if not is_lost:
+            live.flush_at_once()
+        live.rewind(head)
+        resuming = [client for client in live.members if client.dialect.resumes]
+        if is_lost:
+            self._counts.rewinds += 1
+            log.warning("the log has lost messages that were delivered", room=room, last=head.seq)
+            for client in resuming:
+                self._lose(client, room, head.seq + 1)
+            return
+        self._counts.epochs += 1
+        payload = encode({"room": room, "epoch": head.epoch, "seq": live.recent.last_seq})
+        for client in resuming:
+            client.write_text(client.dialect.event("epoch", payload))
+
+    def _lose(self, client: Participant, room: str, first: int) -> None:
+        """Have a client come back that has heard what the log has lost."""
+        if client.uses_channels:
+            self._put_out(client, room, first)
+        else:
+            client.close(CloseCode.LOST_PLACE, "the log has lost messages; come back and resume")
+            self._forget(client)
+
+    def _put_out(self, client: Participant, room: str, first: int) -> None:
+        """Take a client of the second door out of a room that it has missed something of, from a seq on.
+
+        It has no way to be told of a gap and go on; it enters again by itself, and hears then that it has missed some.
+        """
+        self._leave(client, room)
+        client.write_text(gap(room, client.dialect, first, first))
+        self._counts.gaps += 1

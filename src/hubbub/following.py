@@ -104,7 +104,7 @@ class Follows:
             Refused: as for entering the room; `conflict` where the user follows too many.
             EngineError: it could not be kept.
         """
-        room = (await self._rooms.check_entry(client, name)).identity
+        room = (await self._rooms.entrance.check(client, name)).identity
         outcome = await self._engine.follow(client.user, room)
         if outcome is Following.TOO_MANY:
             raise Refused(ErrorCode.CONFLICT, f"you follow {MAX_FOLLOWED} rooms, the most; unfollow one first")

@@ -131,8 +131,9 @@ class Hub:
         Raises:
             Refused: `bad_payload` for what is not a room name.
         """
-        settings = self._core.settings if self._core else DEFAULTS
-        return Room(check_room_name(name, settings.max_room_name), self._rooms)
+        core = self._core
+        identity = check_room_name(name, DEFAULTS.max_room_name) if core is None else core.rooms.read_name(name).identity
+        return Room(identity, self._rooms)
 
     def room_of(self, client: Client, name: str | None = None) -> Room:
         """A room that a client is in; without a name, its only one.
@@ -150,7 +151,7 @@ class Hub:
                 `bad_payload` for what is not a room name.
             EngineError: the engine cannot be reached.
         """
-        return Room(await self._rooms().join(participant(client), name), self._rooms)
+        return Room(await self._at_work().join(participant(client), name), self._rooms)
 
     def leave(self, client: Client, room: Room | str) -> None:
         """Take a client out of a room; one that it is not in is ignored.
@@ -158,7 +159,7 @@ class Hub:
         Raises:
             Refused: `bad_payload` for what is not a room name.
         """
-        self._rooms().leave(participant(client), (room if isinstance(room, Room) else self.room(room)).name)
+        self._at_work().leave_room(participant(client), (room if isinstance(room, Room) else self.room(room)).name)
 
     # Who may do what
 

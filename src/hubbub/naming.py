@@ -30,6 +30,7 @@ __all__ = [
     "find_fault",
     "fold",
     "fold_prefix",
+    "is_channel",
     "is_user_name",
     "old_identity",
     "read_display_name",
@@ -56,6 +57,7 @@ MAX_MARKS = 30
 
 _ascii_room_name = re.compile(r"[A-Za-z0-9._-]+(?: [A-Za-z0-9._-]+)*")
 _user_name = re.compile(r"[a-z0-9._-]+")
+_channel_name = re.compile(r"[!-~]+")
 _unplain = re.compile(r"[^a-z0-9._-]+")
 _word = re.compile(r"[^ ._-]+")
 # Letters of any script, their combining marks, digits, and four others: `\w` alone would drop the marks.
@@ -120,6 +122,20 @@ def read_room_name(name: str, longest: int) -> RoomName:
         f"{name[:80]!r} is not a room name, it {fault}: 1 to {longest or 'any number of'} letters, digits and . _ -, "
         "with single spaces between them",
     )
+
+
+def is_channel(name: str, longest: int) -> bool:
+    """Whether a name is of a channel that clients of the second door alone can name.
+
+    Those of printable ASCII are channels.  What such a name goes by as that of a room is itself without its capitals,
+    if it is one at all.
+
+    Args:
+        longest: characters that the name of a room may have; 0 is no limit.
+    """
+    if name.startswith(DM) or _channel_name.fullmatch(name) is None:
+        return False
+    return not is_user_name(name) or len(name) > longest > 0
 
 
 def fold(name: str) -> str:

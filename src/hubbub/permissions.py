@@ -44,6 +44,9 @@ class Permissions:
     Args:
         handlers: where the application has registered its policy.
         ledger: roles, blocks, invitations and closed rooms.
+
+    Attributes:
+        is_channel: whether a name is for clients of the second door alone; None without one.
     """
 
     def __init__(self, handlers: Handlers, ledger: Ledger, rules: Rules) -> None:
@@ -51,6 +54,7 @@ class Permissions:
         self._ledger = ledger
         self._rules = rules
         self._is_ruled_by_roles = rules.is_empty
+        self.is_channel: Callable[[str], bool] | None = None
 
     def check(self, client: Participant, act: Act, room: str | None) -> None:
         """Refuse what a client may not do in a room, by what that goes by; without one, wherever it does not matter.
@@ -98,6 +102,7 @@ class Permissions:
             and user not in access.blocked
             and room not in access.closed
             and not room.startswith(DM)
+            and (self.is_channel is None or client.uses_channels or not self.is_channel(room))
         ):
             return BY_ROLE[client.role]  # the usual case, told fast: every role may enter
         self._decide(client, Act.JOIN, room)
@@ -123,6 +128,8 @@ class Permissions:
             raise Refused(ErrorCode.FORBIDDEN, "this account is blocked")
         if room is not None and act is not Act.MANAGE:
             check_dm(room, client.user)
+            if self._is_elsewhere(client, room):
+                raise Refused(ErrorCode.FORBIDDEN, f"the room {room[:80]!r} is not for clients of this kind")
         verdict = self._ask_policy(client, act, room)
         if verdict is None:
             verdict = bool(self._rights(client, room) & act)
@@ -131,6 +138,15 @@ class Permissions:
             raise Refused(ErrorCode.FORBIDDEN, f"you may not {VERBS[act]} {where}")
         if room is not None and act is not Act.MANAGE and self._ledger.is_closed(room):
             raise Refused(ErrorCode.FORBIDDEN, f"the room {room[:80]!r} is closed")
+
+    def _is_elsewhere(self, client: Client, room: str) -> bool:
+        """Whether a room is one that clients of this kind do not see: a channel, or for the second door one of two.
+
+        Users of the second door are no accounts, and may have the name of one.
+        """
+        if client.uses_channels:
+            return room.startswith(DM)
+        return self.is_channel is not None and self.is_channel(room)
 
     def _rights(self, client: Client, room: str | None) -> int:
         """What the rules say, and the invitations."""

@@ -14,10 +14,11 @@ from typing import NamedTuple, Protocol
 
 import msgspec
 
+from hubbub.client import Participant
 from hubbub.engine import Attendance, Bus, UserList
 from hubbub.events import encode
 
-__all__ = ["MAX_ANNOUNCED", "MAX_NAMES", "Attended", "Listing", "Presence", "Roster"]
+__all__ = ["MAX_ANNOUNCED", "MAX_NAMES", "SHADOW", "Attended", "Crowd", "Listing", "Presence", "Roster"]
 
 LEAVE_GRACE_S = 5.0
 TYPING_S = 6.0
@@ -96,6 +97,30 @@ class Attended(Protocol):
 
     def announce(self, type_: str, payload: bytes) -> None:
         """Write an event about a user to this process's members, as far as they may see who is there."""
+        ...
+
+
+# What the name begins with, which no room has, under which the engine knows the connections in a room.
+SHADOW = "\n"
+
+
+class Crowd(Protocol):
+    """What wants to know of each connection in a room, whoever its user is."""
+
+    def entering(self, client: Participant, room: Attended) -> None:
+        """A client is about to enter."""
+        ...
+
+    def left(self, client: Participant, room: Attended) -> None:
+        """A client has left."""
+        ...
+
+    def came(self, shadow: str, entry: str) -> None:
+        """A connection has come, on any node."""
+        ...
+
+    def went(self, shadow: str, entry: str) -> None:
+        """A connection has gone, on any node."""
         ...
 
 

@@ -128,6 +128,11 @@ class LiveRoom:
         return bool(self.members or self.arrivals)
 
     @property
+    def is_occupied(self) -> bool:
+        """Whether anybody is in it."""
+        return bool(self.members)
+
+    @property
     def is_flushing(self) -> bool:
         """Whether a flush is under way that takes several turns of the loop."""
         return self._slicing is not None

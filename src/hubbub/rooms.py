@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import structlog
 
 from hubbub.acts import Act
 from hubbub.age import Age
-from hubbub.budgets import ROW_BYTES, Use, spend, take_one
-from hubbub.catchup import catch_up, read_missed
+from hubbub.budgets import ROW_BYTES, Purse, Use, spend
+from hubbub.catchup import Caught, Missed, View, catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.counts import HubCounts
-from hubbub.dialect import CLASSIC
-from hubbub.engine import Amend, Engine, Head, RoomOutline
-from hubbub.errors import CloseCode, EngineError, ErrorCode, Refused
+from hubbub.engine import Amend, Engine, Head, Receipt, RoomOutline
+from hubbub.entrance import Entrance
+from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
-from hubbub.handlers import Handlers, call_hooks
-from hubbub.naming import DM, RoomName, check_room_name, read_room_name, users_of_dm
+from hubbub.handlers import Handlers
+from hubbub.naming import DM
 from hubbub.permissions import Permissions
 from hubbub.posting import Posting, call_of_task
-from hubbub.presence import Listing, Presence
+from hubbub.presence import SHADOW, Crowd, Listing, Presence
 from hubbub.pump import Pump
 from hubbub.quotas import count_change, count_posts, count_room
 from hubbub.room import LiveRoom
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
-__all__ = ["EnteredRoom", "Rooms"]
+__all__ = ["Arrival", "EnteredRoom", "Rooms"]
 
 log = structlog.get_logger("hubbub")
 
@@ -37,7 +38,7 @@ log = structlog.get_logger("hubbub")
 ABOUT_USERS = frozenset({"typing", "read"})
 
 # Looking an enumeration's member up costs more than using it.
-CREATE, READ, PRESENCE = Act.CREATE, Act.READ, Act.PRESENCE
+READ, PRESENCE = Act.READ, Act.PRESENCE
 
 # What is told of who is in a room to a client that may not see it.
 UNSEEN = Listing(b"[]", 0)
@@ -64,6 +65,17 @@ class EnteredRoom(NamedTuple):
     read: int
 
 
+class Arrival(NamedTuple):
+    """A client on its way into a channel, which is live until it has come or has given up.
+
+    Attributes:
+        missed: what it has missed since the place that it named; None where it named none, or the log does not have it.
+    """
+
+    room: LiveRoom
+    missed: Missed | None
+
+
 class Rooms:
     """The live rooms of this process, and their members.  It is what an engine's `Listener` tells of rooms.
 
@@ -71,6 +83,8 @@ class Rooms:
         tasks: owns the feeding of those that fell behind.
 
     Attributes:
+        crowd: is told of each connection in a room, where there is a second door.
+        entrance: who may enter.
         feeding: who is slow, or behind, and is brought up to date.
         postings: what the plain handler at work has posted; None while there is none.
     """
@@ -91,10 +105,8 @@ class Rooms:
         self._gather = pump.gather
         # Takes what is said in a room of two users, who may have to be told of the room first.
         self.gather_direct: Callable[[Posting], None] = pump.gather
-        self._handlers = handlers
         self._permissions = permissions
-        self._settings = settings
-        self._has_other_users = handlers.check is not None or settings.jwt_key is not None
+        self._keeps_seconds = bool(settings.keep_seconds)
         self._tasks = tasks
         self._counts = counts
         self._age = Age(settings.keep_seconds, clock=clock, wall=wall)
@@ -105,7 +117,11 @@ class Rooms:
         # A context variable would do for plain handlers, too; setting one takes as long as a tenth of all that a
         # message takes.
         self.postings: list[Posting] | None = None
-        self.feeding = Feeding(engine, self._live, self.forget, settings.max_outbox, tasks, counts, clock)
+        self.feeding = Feeding(engine, self._live, self.forget, self.leave, settings.max_outbox, tasks, counts, clock)
+        self.hole, self.rewound = self.feeding.hole, self.feeding.rewound
+        self.entrance = Entrance(engine, self._live, permissions, handlers, settings, clock)
+        self.identity, self.read_name = self.entrance.identity, self.entrance.read_name
+        self.crowd: Crowd | None = None
 
     # Finding
 
@@ -136,13 +152,6 @@ class Rooms:
         for name in joined:
             return name
         raise Refused(ErrorCode.NOT_IN_ROOM, "you are in no room; join one first")
-
-    def identity(self, name: str) -> str:
-        """What a room goes by; what is no name of a room stays as it is."""
-        try:
-            return check_room_name(name, self._settings.max_room_name)
-        except Refused:
-            return name
 
     def last_seq(self, room: str) -> int:
         """The last seq delivered in a live room; 0 for another."""
@@ -188,6 +197,31 @@ class Rooms:
         else:
             self._gather(posting)
         return posting
+
+    def publish_as(self, sender: Participant, room: str, type_: str, body: bytes) -> Posting:
+        """Take what a client of the second door publishes on its way into a channel's log, in or out of it.
+
+        Raises:
+            Refused: as `say` does.
+        """
+        live = self._live.get(room)
+        if sender.purses:
+            purse = sender.purses[0]
+            purse.credit -= len(body) + ROW_BYTES
+            if purse.credit < 0:
+                count_posts(purse, self._clock(), is_new=live is None or not live.recent.last_seq)
+        posting = Posting(room, type_, body, sender.user or None)
+        if sender.purses and (live is None or room not in sender.joined):
+            posting.call_when_settled(partial(self._count_if_first, sender.purses[0]))
+        if self.postings is not None:
+            self.postings.append(posting)
+        self._gather(posting)
+        return posting
+
+    def _count_if_first(self, purse: Purse, posting: Posting) -> None:
+        """Count the room that somebody has made who is not in it, if a posting was its first."""
+        if isinstance(posting.outcome, Receipt) and posting.outcome.seq == 1:
+            count_room(purse, self._clock())
 
     def publish(self, room: str, type_: str, body: bytes, key: str | None = None) -> Posting:
         """Take an event of a program that is no client on its way into a room's log."""
@@ -326,74 +360,84 @@ class Rooms:
                 self._enter_behind(client, room, caught.heard, rights)
         finally:
             self._end_arrival(room)
-        if since is not None and caught.is_recovered:
-            self._counts.recovered += 1
-        elif since is not None:
-            self._counts.not_recovered += 1
+        if since is not None:
+            self.count_recovery(is_recovered=caught.is_recovered)
         read = min(read, max(caught.heard, room.recent.last_seq))
         recovered, messages = caught.is_recovered, caught.messages
         return EnteredRoom(room.name, room.title, caught.epoch, caught.heard, recovered, messages, listing, read)
 
+    async def arrive(self, client: Participant, channel: str, since: Head | None) -> Arrival:
+        """Find out that a client of the second door may enter a channel, and what it has missed there.
+
+        Whoever calls this calls `give_up` in the end, whether it has called `enter` or not.
+
+        Args:
+            since: up to where it has heard the channel; without an epoch that is of any.
+
+        Raises:
+            Refused: as `join` does.
+            EngineError: the log cannot be read.
+        """
+        room = await self._arrive(client, channel)
+        try:
+            await room.filled()
+            if since is None:
+                return Arrival(room, None)
+            missed = await read_missed(self._engine, channel, room.recent, named(since, room.recent.epoch))
+            if missed is not None:
+                self.charge(client, sum(len(message.body) for message in missed.messages) * (LOG_FACTOR - 1))
+        except BaseException:
+            self._end_arrival(room)
+            raise
+        return Arrival(room, missed)
+
+    def enter(self, client: Participant, arrival: Arrival, view: View, *, is_answered: bool = True) -> Caught:
+        """Let a client of the second door into the channel that it has arrived at; nothing waits.
+
+        Args:
+            view: as far back as it may look.
+            is_answered: what it has missed is in its answer; without that all of it follows.
+
+        Raises:
+            Refused: it may not be there any more.
+        """
+        room, missed = arrival
+        rights = self._permissions.rights_in(client, room.name)
+        if missed is not None and not (rights & READ and view.reaches(missed, room.recent)):
+            missed = None
+        if missed is not None and not is_answered:
+            caught = Caught(missed.epoch, client.dialect.array(()), missed.after, is_recovered=True, is_present=False)
+        else:
+            caught = catch_up(room.recent, client.dialect, missed, 0)
+        if caught.is_present:
+            self._enter(client, room, caught.heard, rights)
+        else:
+            self._enter_behind(client, room, caught.heard, rights)
+        return caught
+
+    def count_recovery(self, *, is_recovered: bool) -> None:
+        """Count a client that has said since when it has missed something."""
+        if is_recovered:
+            self._counts.recovered += 1
+        else:
+            self._counts.not_recovered += 1
+
+    def give_up(self, arrival: Arrival) -> None:
+        """Let a room go that a client was on its way into."""
+        self._end_arrival(arrival.room)
+
     async def _arrive(self, client: Participant, name: str) -> LiveRoom:
         """Find out that a client may enter, and keep the room live until `_end_arrival`."""
-        name, title = await self.check_entry(client, name)
+        name, title = await self.entrance.check(client, name)
         room = self._live.get(name)
         if room is None:
             room = self._live[name] = LiveRoom(name, self._engine, self.feeding.look_at, title, self._counts)
         room.arrivals += 1
         return room
 
-    async def check_entry(self, client: Participant, name: str) -> RoomName:
-        """Find out that a client may enter a room, and count it; how the room is named.
-
-        Raises:
-            Refused: as `join` does.
-            EngineError: the log cannot be read.
-        """
-        title = name
-        if name not in self._live:
-            name, title = read_room_name(name, self._settings.max_room_name)
-        rights = self._permissions.rights_in(client, name)
-        self._count_join(client)
-        if (not rights & CREATE or name.startswith(DM)) and not await self._is_or_may_be(client, name, rights):
-            raise Refused(ErrorCode.NO_SUCH_ROOM, f"there is no room {name[:80]!r}, and you may not make one")
-        if self._handlers.join_hooks:
-            await call_hooks(self._handlers.join_hooks, name, client)
-        return RoomName(name, title)
-
-    def _count_join(self, client: Participant) -> None:
-        """Refuse (`rate_limited`) a client whose account or address enters too many rooms."""
-        wait = take_one(client.purses, Use.JOINS, self._clock())
-        if wait:
-            raise Refused(ErrorCode.RATE_LIMITED, "this account or address enters too many rooms", round(wait, 3))
-
     def charge(self, client: Participant, size: int) -> None:
         """Count bytes that are sent because a client has asked for them, or has to be fed."""
         spend(client.purses, Use.SENT, size, self._clock())
-
-    async def _is_or_may_be(self, client: Participant, name: str, rights: int) -> bool:
-        """Whether a room is there, or a client may make it: one of two users, where the other one is there, too.
-
-        A blocked account is like any other.
-        """
-        others = [user for user in users_of_dm(name) if user != client.user]
-        may_be = rights & CREATE and all([await self.is_user(user) for user in others])
-        return bool(may_be) or await self._exists(name)
-
-    async def is_user(self, name: str) -> bool:
-        """Whether somebody may go by a name: with an account, or wherever others vouch for users whom nobody lists.
-
-        Raises:
-            EngineError: it cannot be told.
-        """
-        return self._has_other_users or await self._engine.account(name) is not None
-
-    async def _exists(self, name: str) -> bool:
-        """Whether somebody is in a room, or something is kept of it; there is always the one that classic begins in."""
-        live = self._live.get(name)
-        if name == CLASSIC.first_room or (live is not None and live.members):
-            return True
-        return bool((await self._engine.read(name, limit=1)).messages)
 
     def _end_arrival(self, room: LiveRoom) -> None:
         room.arrivals -= 1
@@ -422,7 +466,10 @@ class Rooms:
         if room.name in client.joined:
             room.leave(client)  # it joins again, from where it says it is
         else:
-            self._presence.entering(room, client.user)
+            if client.user:  # of those without a name only their connections are told
+                self._presence.entering(room, client.user)
+            if self.crowd is not None:
+                self.crowd.entering(client, room)
         client.joined[room.name] = rights
         return True
 
@@ -435,7 +482,10 @@ class Rooms:
             return
         del client.joined[name]
         room.leave(client)
-        self._presence.left(room, client.user)
+        if client.user:
+            self._presence.left(room, client.user)
+        if self.crowd is not None:
+            self.crowd.left(client, room)
         self._drop_if_empty(room)
 
     def review(self, client: Participant, names: Iterable[str]) -> None:
@@ -524,56 +574,23 @@ class Rooms:
         live = self._live.get(room)
         if live is not None:
             self._presence.came(live, user)
+        elif self.crowd is not None and room.startswith(SHADOW):
+            self.crowd.came(room, user)
 
     def went(self, room: str, user: str) -> None:
         """Tell a room's members of a user who has gone, unless it comes back soon."""
         live = self._live.get(room)
         if live is not None:
             self._presence.went(live, user)
-
-    def hole(self, room: str, first: int, last: int) -> None:
-        """Tell a room's members which messages the log has lost, and go on after them."""
-        live = self._live.get(room)
-        if live is None:
-            return
-        live.flush_at_once()
-        resuming = [client for client in live.members if client.dialect.resumes]
-        for client in resuming:
-            live.fall_behind(client)
-        live.recent.skip_to(last)
-        self._counts.holes += 1
-        log.warning("messages lost", room=room, first=first, last=last)
-        for client in resuming:
-            self.feeding.feed(client)
-
-    def rewound(self, room: str, head: Head) -> None:
-        """Go on under another epoch; members that have heard what is not in the log have to come back."""
-        live = self._live.get(room)
-        if live is None:
-            return
-        is_lost = live.recent.last_seq > head.seq
-        if not is_lost:
-            live.flush_at_once()
-        live.rewind(head)
-        resuming = [client for client in live.members if client.dialect.resumes]
-        if is_lost:
-            self._counts.rewinds += 1
-            log.warning("the log has lost messages that were delivered", room=room, last=head.seq)
-            for client in resuming:
-                client.close(CloseCode.LOST_PLACE, "the log has lost messages; come back and resume")
-                self.forget(client)
-            return
-        self._counts.epochs += 1
-        payload = encode({"room": room, "epoch": head.epoch, "seq": live.recent.last_seq})
-        for client in resuming:
-            client.write_text(client.dialect.event("epoch", payload))
+        elif self.crowd is not None and room.startswith(SHADOW):
+            self.crowd.went(room, user)
 
     # Time
 
     def expire(self) -> None:
         """End what has had its time: leaves past their grace, typing that was not renewed, messages kept too long."""
         self._presence.expire(self._live.get)
-        if self._settings.keep_seconds:
+        if self._keeps_seconds:
             oldest_ms = self._age.cutoff_ms()
             for room in self._live.values():
                 room.recent.drop_older(oldest_ms)
@@ -582,3 +599,8 @@ class Rooms:
     def is_flushing(self) -> bool:
         """Whether a flush is under way in any room."""
         return any(room.is_flushing for room in self._live.values())
+
+
+def named(since: Head, epoch: str) -> Head:
+    """A place in a log; one without an epoch is in this one."""
+    return since if since.epoch else Head(epoch, since.seq)

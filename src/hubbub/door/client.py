@@ -59,6 +59,7 @@ class DoorClient(Participant):
     __slots__ = ("conn_info", "expires_at", "handlers", "id", "subscriptions")
 
     dialect: DoorDialect
+    uses_channels = True
 
     def __init__(
         self,
