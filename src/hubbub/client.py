@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable
-from typing import Protocol
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Protocol
 
 from hubbub.acts import Role
 from hubbub.budgets import Purses
@@ -110,7 +110,11 @@ class Participant(Client):
         terms: what it was granted besides its user and its session; None for nothing.
         refused: requests that were turned down.
         dropped: requests over its rate.
+        handlers: of its own (`handlers.Handler`, by type), in place of the hub's; None for a client of the hub's own
+            protocol.
     """
+
+    handlers: Mapping[str, Any] | None = None
 
     __slots__ = (
         "_closing",

@@ -229,7 +229,7 @@ class Dispatch:
         except Refused as refused:
             self._refuse(client, client.dialect.id_of(text), refused, "?")
             return
-        handler = self._handlers.by_type.get(request.type)
+        handler = (client.handlers or self._handlers.by_type).get(request.type)
         if handler is None:
             unknown = Refused(ErrorCode.UNKNOWN_TYPE, f"nothing here handles events of type {request.type[:80]!r}")
             self._refuse(client, request.id, unknown, request.type)

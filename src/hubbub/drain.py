@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 
 import structlog
 
@@ -38,13 +38,16 @@ LOOK_S = 0.01
 MIN_RETURN_MS = 500
 
 
-async def drain(core: Core, connections: Sized, openings: Tasks, lead_s: float) -> None:
+async def drain(
+    core: Core, connections: Sized, openings: Tasks, lead_s: float, turn_out: Callable[[], None] | None = None
+) -> None:
     """End a hub's work.
 
     Args:
         connections: the WebSockets; it ends with the last of them.
         openings: the requests for a WebSocket that are not answered yet.
         lead_s: seconds in which everything goes on but the answer to whether the server is ready.
+        turn_out: closes the WebSockets of those that have not said who they are.
     """
     core.leave()
     if lead_s:
@@ -63,6 +66,8 @@ async def drain(core: Core, connections: Sized, openings: Tasks, lead_s: float) 
         log.warning("stopping with handlers still at work")
         await core.cancel_handlers()
     await openings.wait(OPENINGS_S)  # who was let in just now has to hear it too
+    if turn_out is not None:
+        turn_out()
     rest_ms = max(min(MIN_RETURN_MS, within_ms), within_ms - int((clock() - began) * 1000))
     await take_turns(core.goodbyes(rest_ms), until=began + DRAIN_S - ANSWERS_S)
     await openings.cancel()

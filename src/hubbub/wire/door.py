@@ -33,7 +33,16 @@ from hubbub.wire.frames import text_frame
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request
 
-__all__ = ["RETRY_AFTER_S", "Door", "Identification", "OtpCredentials", "otp_of", "unavailable"]
+__all__ = [
+    "RETRY_AFTER_S",
+    "Door",
+    "Identification",
+    "OtpCredentials",
+    "check_handshake",
+    "open_purses",
+    "otp_of",
+    "unavailable",
+]
 
 log = structlog.get_logger("hubbub.wire")
 
@@ -236,20 +245,11 @@ class Door:
         )
 
     def _open_purses(self, user: str, address: str) -> Purses:
-        """What pays for a connection; one whose account or address has opened too many is `Denied` (503).
-
-        The last places are not for an account that has many: nobody fills the server alone.
-        """
-        now = self._core.now()
-        # Who comes from this machine is a proxy, which has limits of its own, or has the machine anyway.
-        network = None if is_loopback(address) else network_of(address)
-        purses = self._core.budgets.purses(user, network, now)
-        if self.places.are_scarce and purses[0].connections >= MANY:
-            raise unavailable("this server is nearly full, and this account has many connections already")
-        wait = take_one(purses, Use.OPENINGS, now)
-        if wait:
-            raise unavailable("this account or address opens too many connections", retry_after(wait))
-        return purses
+        """What pays for a connection; one whose account or address has opened too many is `Denied` (503)."""
+        try:
+            return open_purses(self._core, self.places, user, address)
+        except Refused as refused:
+            raise unavailable(refused.message, retry_after(refused.retry_after or RETRY_AFTER_S)) from None
 
     async def _greeting(self, client: Participant) -> bytes:
         """The payload of a welcome, without the rooms that end it."""
@@ -263,6 +263,30 @@ class Door:
         # Users of an application's are invited by the application.
         may_invite = self._core.check is None and self._core.permissions.may_invite(user, Role.MEMBER)
         return head + (self._welcome_of_inviter if may_invite else self._welcome)
+
+
+def open_purses(core: Core, places: Places, user: str, address: str) -> Purses:
+    """What pays for a connection.
+
+    The last places are not for an account that has many: nobody fills the server alone.
+
+    Args:
+        user: whose it is; empty for nobody's, which is paid for by its address alone.
+
+    Raises:
+        Refused: `unavailable` where the account or the address has opened too many.
+    """
+    now = core.now()
+    # Who comes from this machine is a proxy, which has limits of its own, or has the machine anyway.
+    network = None if is_loopback(address) else network_of(address)
+    purses = core.budgets.purses(user or f"\n{network}", network, now)
+    if places.are_scarce and purses[0].connections >= MANY:
+        message = "this server is nearly full, and this account has many connections already"
+        raise Refused(ErrorCode.UNAVAILABLE, message, RETRY_AFTER_S)
+    wait = take_one(purses, Use.OPENINGS, now)
+    if wait:
+        raise Refused(ErrorCode.UNAVAILABLE, "this account or address opens too many connections", wait)
+    return purses
 
 
 def has_name(request: Request) -> bool:

@@ -5,18 +5,20 @@ from __future__ import annotations
 from struct import pack
 
 __all__ = [
+    "BINARY",
     "CLOSE",
     "CONTINUATION",
     "PING",
     "PONG",
     "TEXT",
+    "binary_frame",
     "close_frame",
     "control_frame",
     "short_reason",
     "text_frame",
 ]
 
-CONTINUATION, TEXT, CLOSE, PING, PONG = 0x0, 0x1, 0x8, 0x9, 0xA
+CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 
 # A control frame's payload has 125 bytes at most (section 5.5), and a close reason is what the code leaves of them.
 MAX_REASON = 123
@@ -30,6 +32,16 @@ def text_frame(payload: bytes) -> bytes:
     if size < 65536:
         return pack("!BBH", 0x81, 126, size) + payload
     return pack("!BBQ", 0x81, 127, size) + payload
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """A whole binary message in one frame."""
+    size = len(payload)
+    if size < 126:
+        return pack("!BB", 0x82, size) + payload
+    if size < 65536:
+        return pack("!BBH", 0x82, 126, size) + payload
+    return pack("!BBQ", 0x82, 127, size) + payload
 
 
 def control_frame(opcode: int, payload: bytes = b"") -> bytes:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
-from typing import TypeVar
+from typing import NamedTuple, Protocol, TypeVar
 
 import structlog
 
@@ -20,9 +20,9 @@ from hubbub.wire.denial import Denied
 from hubbub.wire.door import RETRY_AFTER_S, Door, unavailable
 from hubbub.wire.refusals import UpgradeRefusals
 from hubbub.wire.request import Request
-from hubbub.wire.websocket import WireSettings, open_websocket
+from hubbub.wire.websocket import Receiver, WebSocket, WireSettings, open_websocket
 
-__all__ = ["Upgrades", "Visitor"]
+__all__ = ["Arrival", "Entrance", "Entrant", "Upgrades", "Visitor", "note_left"]
 
 log = structlog.get_logger("hubbub.wire")
 
@@ -33,6 +33,42 @@ Key = TypeVar("Key")
 EXPECTED = frozenset({1000, 1001, 1005, 1006, CloseCode.RESTART, CloseCode.SESSION_ENDED, CloseCode.TURNED_AWAY})
 
 
+class Entrant(Receiver, Protocol):
+    """Stands between a connection, which is there already, and whoever it will turn out to be."""
+
+    def attach(self, socket: WebSocket) -> None:
+        """Take up the connection."""
+        ...
+
+
+class Arrival(NamedTuple):
+    """A request for a WebSocket that is to be answered with 101.
+
+    Attributes:
+        key: the request's Sec-WebSocket-Key.
+        entrant: takes the connection, and gives its place back in the end.
+        settings: what the connection shares with others.
+        subprotocol: what is answered as Sec-WebSocket-Protocol.
+    """
+
+    key: bytes
+    entrant: Entrant
+    settings: WireSettings
+    subprotocol: str | None
+
+
+class Entrance(Protocol):
+    """Lets in whoever asks for a WebSocket at a path of its own, and says who it is afterwards."""
+
+    def receive(self, request: Request) -> Arrival:
+        """Let a client in that has a place already.
+
+        Raises:
+            Denied: it is no request for a WebSocket, or a page of a foreign origin sends it.
+        """
+        ...
+
+
 class Upgrades:
     """Answers requests for a WebSocket.
 
@@ -40,13 +76,22 @@ class Upgrades:
         door: lets clients in.
         sockets: what their connections share.
         common: makes the headers of every answer.
+        entrances: other ways in, by their paths.
 
     Attributes:
         tasks: the requests that are not answered yet.
     """
 
-    def __init__(self, core: Core, door: Door, sockets: WireSettings, common: Common) -> None:
+    def __init__(
+        self,
+        core: Core,
+        door: Door,
+        sockets: WireSettings,
+        common: Common,
+        entrances: Mapping[str, Entrance] | None = None,
+    ) -> None:
         self.tasks = Tasks()
+        self.entrances: Mapping[str, Entrance] = entrances or {}
         self.core = core
         self.door = door
         self.sockets = sockets
@@ -99,7 +144,10 @@ class Upgrade(asyncio.Protocol):
         except Denied as denied:
             self._deny(request, denied)
             return
-        upgrades.tasks.start(self._open(request))
+        if request.path in upgrades.entrances:
+            self._receive(request, upgrades.entrances[request.path])
+        else:
+            upgrades.tasks.start(self._open(request))
 
     def data_received(self, _data: bytes) -> None:
         # RFC 6455 section 4.1: a client must wait for the answer.  What it sends before cannot be a frame.
@@ -121,6 +169,16 @@ class Upgrade(asyncio.Protocol):
             visitor.closed(1006, "", by_us=False)
             return
         client.attach(open_websocket(self._transport, key, visitor, upgrades.sockets, subprotocol=subprotocol))
+
+    def _receive(self, request: Request, entrance: Entrance) -> None:
+        try:
+            arrival = entrance.receive(request)
+        except Denied as denied:
+            self._upgrades.door.places.free(request.address)
+            self._deny(request, denied)
+            return
+        key, entrant, settings, subprotocol = arrival
+        entrant.attach(open_websocket(self._transport, key, entrant, settings, subprotocol=subprotocol))
 
     def _deny(self, request: Request, denied: Denied) -> None:
         self._upgrades.note_denied(request, denied)
@@ -172,21 +230,31 @@ class Visitor:
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         client = self._client
-        # A client may send any code, and as often as it likes: that is no reason to look into the server.
-        if by_us:
-            self._upgrades.core.counts.close(code)
-        is_worth_a_look = by_us and code not in EXPECTED
-        if is_worth_a_look or is_debugging():
-            write = log.warning if is_worth_a_look else log.debug
-            write(
-                "client left",
-                user=client.user,
-                code=code,
-                reason=reason,
-                by="server" if by_us else "client",
-                refused=client.refused,
-                dropped=client.dropped,
-            )
-        self._upgrades.core.disconnect(client)
+        core = self._upgrades.core
+        note_left(core, client, code, reason, by_us=by_us, is_expected=code in EXPECTED)
+        core.disconnect(client)
         client.detach()
         self._upgrades.door.places.free(self._address)
+
+
+def note_left(core: Core, client: Participant, code: int, reason: str, *, by_us: bool, is_expected: bool) -> None:
+    """Count, and log, that a client's connection is gone.
+
+    Args:
+        is_expected: whether a close of ours with this code needs no one's attention.
+    """
+    # A client may send any code, and as often as it likes: that is no reason to look into the server.
+    if by_us:
+        core.counts.close(code)
+    is_worth_a_look = by_us and not is_expected
+    if is_worth_a_look or is_debugging():
+        write = log.warning if is_worth_a_look else log.debug
+        write(
+            "client left",
+            user=client.user,
+            code=code,
+            reason=reason,
+            by="server" if by_us else "client",
+            refused=client.refused,
+            dropped=client.dropped,
+        )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from picows import WSFrame
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
 from hubbub.wire.fragments import Fragments
-from hubbub.wire.frames import CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
+from hubbub.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
 from hubbub.wire.reader import Reader, Readers
 
 __all__ = [
@@ -118,12 +118,21 @@ class Receiver(Protocol):
 
 @dataclass(frozen=True)
 class WireSettings:
-    """What the connections of one server share."""
+    """What the connections of one server share, as far as they speak the same protocol.
+
+    Attributes:
+        ping_frame: asks for a sign of life.
+        closes: close codes of ours that this protocol has others for.
+        watches_at_once: whether the heartbeat begins with the connection, and not when its receiver says so.
+    """
 
     max_frame: int
     readers: Readers
     wheel: Wheel | None = None
     sockets: dict[object, None] = field(default_factory=dict)
+    ping_frame: bytes = PING_FRAME
+    closes: Mapping[int, int] = field(default_factory=dict)
+    watches_at_once: bool = True
 
 
 class WebSocket(asyncio.BufferedProtocol):
@@ -242,6 +251,8 @@ class WebSocket(asyncio.BufferedProtocol):
                 self.write(control_frame(PONG, frame.get_payload_as_bytes()))
         elif kind == PONG:
             self._readers.pongs += 1
+        elif kind == BINARY and frame.fin and self._fragments is None:
+            self._receiver.receive_binary(frame.get_payload_as_bytes())
         else:
             self._receive_part(frame, kind)
 
@@ -300,6 +311,7 @@ class WebSocket(asyncio.BufferedProtocol):
 
     def _begin_close(self, code: int, reason: str) -> None:
         self._life = CLOSING
+        code = self._settings.closes.get(code, code)
         self._end = (int(code), reason, True)
         self._write_close(code, reason)
         self._cut_later()
@@ -351,12 +363,17 @@ class WebSocket(asyncio.BufferedProtocol):
 
     # Heartbeat
 
+    def watch(self) -> None:
+        """Begin to ask for signs of life."""
+        if self._settings.wheel is not None and self._life is OPEN:
+            self._settings.wheel.add(self)
+
     def ping(self) -> None:
         """Ask for a sign of life.  One that we do not read from cannot give it, and need not while it reads itself."""
         if self.is_reading_paused and self.outbox_size < HIGH_WATER:
             self.is_alive = True
         elif self._life is OPEN:
-            self._try_write(PING_FRAME)
+            self._try_write(self._settings.ping_frame)
 
     def pulse_lost(self) -> None:
         """No sign of life came."""
@@ -449,6 +466,6 @@ def open_websocket(
     transport.set_protocol(socket)
     transport.set_write_buffer_limits(high=HIGH_WATER)  # TLS had a higher one: the new protocol is to hear of it
     settings.sockets[socket] = None
-    if settings.wheel is not None:
+    if settings.wheel is not None and settings.watches_at_once:
         settings.wheel.add(socket)
     return socket
