@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -38,6 +38,9 @@ from hubbub.wire.arrivals import Arrivals
 from hubbub.wire.connection import HttpShared
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.http import HttpServer
+
+if TYPE_CHECKING:
+    from hubbub.door.settings import DoorSettings
 
 __all__ = ["Server", "serving", "serving_slot"]
 
@@ -122,12 +125,13 @@ class Server(Service):
         sockets: list[socket.socket] | None = None,
         *,
         makes_setup: bool = True,
+        second_door: DoorSettings | None = None,
     ) -> None:
         self._tls = load_context(certificate) if certificate else None
         check_sharing(settings, engine)
         # The last that can fail, and the first that has to be undone.
         self._bound = bind(settings.host, settings.port) if sockets is None else sockets
-        super().__init__(hub, settings, engine, makes_setup=makes_setup)
+        super().__init__(hub, settings, engine, makes_setup=makes_setup, second_door=second_door)
         self.certificate = certificate
         self.port = self._bound[0].getsockname()[1]
         listening = bound_addresses(self._bound)

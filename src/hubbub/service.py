@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import structlog
 
@@ -41,6 +41,10 @@ from hubbub.wire.reader import Readers
 from hubbub.wire.upgrade import Upgrades
 from hubbub.wire.websocket import WireSettings
 
+if TYPE_CHECKING:
+    from hubbub.door.door import CentrifugoDoor
+    from hubbub.door.settings import DoorSettings
+
 __all__ = ["DEMO_ACCOUNTS", "DEMO_PASSWORD", "Service", "check_sharing", "engine_for"]
 
 log = structlog.get_logger("hubbub")
@@ -60,8 +64,10 @@ class Service:
     Args:
         engine: to be opened; the service closes it.
         makes_setup: whether it offers to make the first account.
+        second_door: what is configured of the one for Centrifugo's clients; None where it is not there.
 
     Attributes:
+        second_door: the door for Centrifugo's clients; None where it is not configured.
         url: where it is reached from this machine, as in `https://localhost:8080`; empty where it listens nowhere.
         links: where others open it, best first; none where it listens nowhere, or on a loopback address.
         port: where it listens; 0 for nowhere.
@@ -73,7 +79,15 @@ class Service:
     port: int = 0
     certificate: Certificate | None = None
 
-    def __init__(self, hub: Hub, settings: Settings, engine: Engine, *, makes_setup: bool = True) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        settings: Settings,
+        engine: Engine,
+        *,
+        makes_setup: bool = True,
+        second_door: DoorSettings | None = None,
+    ) -> None:
         dispatch, pump, app = parts_for(settings)
         self.links: list[str] = []
         self.setup_secret: str | None = None
@@ -107,10 +121,22 @@ class Service:
         self._credentials = OtpCredentials(otps, self._core.tokens)
         door = Door(self._core, self._credentials, settings)
         self._upgrades = Upgrades(self._core, door, self._wire, self._common)
+        self.second_door = None if second_door is None else self._open_second_door(second_door)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
         self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site)
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
+
+    def _open_second_door(self, settings: DoorSettings) -> CentrifugoDoor:
+        """Let in Centrifugo's clients as well."""
+        from hubbub.door.door import CentrifugoDoor  # nothing of it is loaded where it is not configured
+
+        upgrades = self._upgrades
+        door = CentrifugoDoor(self._core, settings, upgrades.door.places, self._wire, upgrades.tasks)
+        upgrades.entrances = door.entrances
+        for warning in settings.warnings:
+            log.warning(warning)
+        return door
 
     @property
     def clients(self) -> int:
@@ -180,7 +206,8 @@ class Service:
         await (self._drain() if self._draining is None else self._draining)
 
     async def _drain(self) -> None:
-        await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s)
+        turn_out = None if self.second_door is None else self.second_door.strangers.turn_out_all
+        await drain(self._core, self._wire.sockets, self._upgrades.tasks, self._drain_delay_s, turn_out)
 
     def _show_schema(self) -> None:
         """Let others read what the hub takes and says, where that is wanted."""
@@ -238,6 +265,8 @@ class Service:
             work += self._metrics.background()
         if self._wheel is not None:
             work.append(turn(self._wheel))
+        if self.second_door is not None:
+            work.append(expire_of_door(self.second_door))
         return work
 
 
@@ -299,6 +328,13 @@ async def expire(core: Core) -> None:
     while True:
         await asyncio.sleep(EXPIRE_S)
         core.expire()
+
+
+async def expire_of_door(door: CentrifugoDoor) -> None:
+    """The same for Centrifugo's clients."""
+    while True:
+        await asyncio.sleep(EXPIRE_S)
+        door.tick()
 
 
 async def end_dead_sessions(core: Core) -> None:

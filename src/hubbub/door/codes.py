@@ -46,6 +46,7 @@ class DoorClose(IntEnum):
     BAD_REQUEST = 3501
     STALE = 3502
     FORCED = 3503
+    CONNECTION_LIMIT = 3506
     NOT_AVAILABLE = 3507
 
 

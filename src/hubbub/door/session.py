@@ -1,0 +1,372 @@
+"""A connection of the door, from its first frame on, whatever carries it: a WebSocket, or an answer that goes on.
+
+Nothing may come before `connect`, and nothing is handled while that is.  The commands of a frame are handled in order,
+some in each turn of the loop; a connection whose commands wait is not read.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Coroutine, Iterator
+from enum import IntEnum
+from typing import Any, NamedTuple, Protocol
+
+import structlog
+
+from hubbub.client import Frame, Socket
+from hubbub.core import Core
+from hubbub.door.client import DoorClient
+from hubbub.door.codes import DoorClose
+from hubbub.door.commands import Asked
+from hubbub.door.dialect import Broken, DoorDialect
+from hubbub.door.strangers import Strangers
+from hubbub.policy import Places
+from hubbub.tasks import Tasks
+from hubbub.wire.upgrade import note_left
+
+__all__ = ["DoorSocket", "Session", "SessionState", "Surroundings", "Way"]
+
+log = structlog.get_logger("hubbub.door")
+
+# Frames of this size hold so few commands that they are handled at once.
+SHORT_FRAME = 2048
+# Commands of a longer frame that are handled in one turn of the loop.
+AT_ONCE = 32
+# Frames that may have been read already when the reading stops: of the smallest, one read holds about 600.
+MAX_WAITING = 1024
+# What somebody may send who has not said who it is, in commands that say nothing, and in attempts to say it.
+MAX_STRAY = 64
+MAX_ATTEMPTS = 3
+
+# Closes that need no one's attention.
+EXPECTED = frozenset(code.value for code in DoorClose if code is not DoorClose.SERVER_ERROR) | {1009}
+
+
+class SessionState(IntEnum):
+    """What a connection has come to."""
+
+    STRANGER = 0
+    """It has not said who it is."""
+    CONNECTING = 1
+    """It has, and is looked at; nothing is read of it."""
+    CONNECTED = 2
+    """Its commands are handled."""
+    GONE = 3
+    """It is closed, or closing: nothing more of it is handled."""
+
+
+STRANGER, CONNECTING, CONNECTED, GONE = SessionState
+
+
+class DoorSocket(Socket, Protocol):
+    """What a session needs of its connection."""
+
+    def watch(self) -> None:
+        """Begin to ask for signs of life, where that is done."""
+        ...
+
+
+class Way(NamedTuple):
+    """How the texts of one kind of connection look.
+
+    Attributes:
+        frame: how they are carried.
+        is_binary: whether frames that come are bytes.
+        ping: seconds between the server's pings, as clients are told; 0 for none.
+        is_told_end: whether a close is told by a push, and not by the connection itself.
+    """
+
+    dialect: DoorDialect
+    frame: Frame
+    is_binary: bool = False
+    ping: int = 0
+    is_told_end: bool = False
+
+
+class Surroundings(NamedTuple):
+    """What all sessions of a door share.
+
+    Attributes:
+        enter: lets one in that has sent `connect`.
+        tasks: owns that.
+    """
+
+    core: Core
+    places: Places
+    strangers: Strangers
+    enter: Callable[[Session, Asked], Coroutine[Any, Any, None]]
+    tasks: Tasks
+
+
+class Session:
+    """One connection (`websocket.Receiver`), and its client's `Socket`.
+
+    It gives back a place that was taken before it was made.
+
+    Args:
+        around: what it shares with others.
+        way: how its texts look.
+        address: where it comes from.
+
+    Attributes:
+        client: None until it is connected.
+        secret, node: by which the commands of a stream reach it; empty for a WebSocket.
+    """
+
+    __slots__ = (
+        "_around",
+        "_attempts",
+        "_is_halted",
+        "_is_held",
+        "_socket",
+        "_stray",
+        "_waiting",
+        "address",
+        "client",
+        "state",
+        "way",
+    )
+
+    secret = node = ""
+
+    def __init__(self, around: Surroundings, way: Way, address: str) -> None:
+        self.way = way
+        self.address = address
+        self.state = STRANGER
+        self.client: DoorClient | None = None
+        self._around = around
+        self._socket: DoorSocket | None = None
+        self._attempts = self._stray = 0
+        # What has come and was not handled: frames, the first one perhaps in part.
+        self._waiting: deque[str | bytes | Iterator[Asked | None]] | None = None
+        # Its client is not read for a while; the session itself reads nothing.
+        self._is_held = self._is_halted = False
+
+    # The connection
+
+    def attach(self, socket: DoorSocket) -> None:
+        """Take up the connection: the time within which it has to say who it is begins."""
+        self._socket = socket
+        self._around.strangers.add(self)
+
+    @property
+    def write(self) -> Callable[[bytes], None]:
+        assert self._socket is not None
+        return self._socket.write
+
+    @property
+    def outbox_size(self) -> int:
+        return self._socket.outbox_size if self._socket is not None else 0
+
+    def pause_reading(self) -> None:
+        """Read nothing of the client until `resume_reading`."""
+        self._is_held = True
+        self._pause_or_resume()
+
+    def resume_reading(self) -> None:
+        self._is_held = False
+        if self._waiting is not None and self.state is CONNECTED:
+            self._go_on_soon()
+        self._pause_or_resume()
+
+    def _halt(self) -> None:
+        if not self._is_halted:
+            self._is_halted = True
+            self._pause_or_resume()
+
+    def _pause_or_resume(self) -> None:
+        if self._socket is None:
+            return
+        if self._is_held or self._is_halted:
+            self._socket.pause_reading()
+        else:
+            self._socket.resume_reading()
+
+    def close(self, code: int, reason: str) -> None:
+        """Close the connection; after what was written."""
+        if self._socket is not None:
+            self._socket.close(code, reason)
+
+    # Receiving
+
+    def receive_text(self, text: str) -> None:
+        if self.way.is_binary:
+            self._break("this is the JSON format, and Protobuf was asked for")
+        else:
+            self._receive(text)
+
+    def receive_binary(self, data: bytes) -> None:
+        if self.way.is_binary:
+            self._receive(data)
+        else:
+            self._break("JSON comes in texts; ask for Protobuf by the subprotocol centrifuge-protobuf")
+
+    def _receive(self, frame: str | bytes) -> None:
+        if self._waiting is not None:
+            self._waiting.append(frame)
+            if len(self._waiting) > MAX_WAITING:
+                self._break("too many frames at once")
+            return
+        try:
+            commands = self.way.dialect.read(frame)
+            if self.state is not CONNECTED:
+                self._receive_early(iter(commands))
+            elif len(frame) <= SHORT_FRAME:
+                self._handle(commands)
+            else:
+                self._waiting = deque([iter(commands)])
+                self._go_on()
+        except Broken as error:
+            self._break(str(error))
+
+    def _handle(self, commands: Any) -> bool:
+        """Hand commands on, in order; whether there may be more."""
+        client = self.client
+        assert client is not None
+        dispatch = self._around.core.dispatch
+        for asked in commands:
+            if asked is not None:
+                dispatch.receive(client, asked)
+            else:
+                dispatch.admit(client)
+            if self.state is not CONNECTED:
+                return False
+        return True
+
+    def _break(self, why: str) -> None:
+        log.debug("broken frame", address=self.address, why=why)
+        self.close(DoorClose.BAD_REQUEST, "bad request")
+
+    # What comes in one frame, and does not fit into one turn
+
+    def _go_on(self) -> None:
+        """Handle some of what waits; after the rest of it the connection is read again."""
+        waiting = self._waiting
+        if waiting is None or self.state is not CONNECTED or self._is_held:
+            return
+        left = AT_ONCE
+        try:
+            while waiting and left > 0:
+                first = waiting[0]
+                if isinstance(first, str | bytes):
+                    first = waiting[0] = iter(self.way.dialect.read(first))
+                left -= self._handle_some(first, left)
+                if self.state is not CONNECTED or self._is_held:
+                    return
+        except Broken as error:
+            self._break(str(error))
+            return
+        if waiting:
+            self._halt()
+            self._go_on_soon()
+        else:
+            self._waiting = None
+            self._is_halted = False
+            self._pause_or_resume()
+
+    def _handle_some(self, commands: Iterator[Asked | None], most: int) -> int:
+        """Handle so many commands at most, until the client is not read; how many it were."""
+        for count in range(most):
+            try:
+                asked = next(commands)
+            except StopIteration:
+                assert self._waiting is not None
+                self._waiting.popleft()
+                return count
+            if not self._handle((asked,)) or self._is_held:
+                return count + 1
+        return most
+
+    def _go_on_soon(self) -> None:
+        asyncio.get_running_loop().call_soon(self._go_on)
+
+    # Before it is connected
+
+    def _receive_early(self, commands: Iterator[Asked | None]) -> None:
+        """Take a frame of one that has not said who it is."""
+        if self.state is GONE:
+            return
+        for asked in commands:
+            if asked is None:
+                if not self.admit(1):
+                    return
+                continue
+            self._attempts += 1
+            if asked.type != "connect" or self._attempts > MAX_ATTEMPTS:
+                self._break(f"the first command is connect, not {asked.type}")
+                return
+            self.state = CONNECTING
+            self._around.strangers.remove(self)
+            self._waiting = deque([commands])
+            self._halt()
+            self._around.tasks.start(self._around.enter(self, asked))
+            return
+
+    def begin(self, client: DoorClient, answer: bytes) -> None:
+        """Go on as a client that was let in: with the answer, what it was told meanwhile, and what it has sent."""
+        self.client = client
+        if self._socket is None or self.state is GONE:
+            self._around.core.disconnect(client)
+            client.detach()
+            return
+        self.state = CONNECTED
+        client.greet(answer)
+        client.attach(self)
+        self._socket.watch()
+        self._go_on()
+
+    def go_back(self, answer: bytes) -> None:
+        """Have it try again that is not let in."""
+        if self._socket is None or self.state is GONE:
+            return
+        self.write(self.way.frame(answer))
+        self.state = STRANGER
+        self._around.strangers.add(self)
+        self._waiting, self._is_halted = None, False
+        self._pause_or_resume()
+
+    # The wire
+
+    def admit(self, count: int) -> bool:
+        if self.client is not None:
+            return self._around.core.dispatch.admit(self.client, count)
+        self._stray += count
+        if self._stray > MAX_STRAY:
+            self._break("frames that say nothing")
+            return False
+        return True
+
+    def is_too_much(self, size: int) -> bool:
+        return self.client is not None and self._around.core.dispatch.is_too_much(self.client, size)
+
+    def writing_paused(self) -> None:
+        if self.client is not None:
+            self._around.core.rooms.feeding.mark_slow(self.client)
+
+    def writing_resumed(self) -> None:
+        if self.client is not None:
+            self._around.core.mark_caught_up(self.client)
+
+    def closing(self) -> None:
+        self._end()
+        if self.client is not None:
+            self.client.mute()
+
+    def _end(self) -> None:
+        if self.state is STRANGER:
+            self._around.strangers.remove(self)
+        self.state = GONE
+        self._waiting = None
+
+    def closed(self, code: int, reason: str, *, by_us: bool) -> None:
+        core, client = self._around.core, self.client
+        self._end()
+        self._socket = None
+        if client is not None:
+            note_left(core, client, code, reason, by_us=by_us, is_expected=code in EXPECTED)
+            core.disconnect(client)
+            client.detach()
+        elif by_us:
+            core.counts.close(code)
+        self._around.places.free(self.address)
