@@ -34,9 +34,15 @@ class Pulse(Protocol):
 
 
 class Wheel:
-    """Pings each connection every `interval_s`, and gives up on one silent for `timeout_s` past a ping."""
+    """Pings each connection every `interval_s`, and gives up on one silent for `timeout_s` past a ping.
+
+    Attributes:
+        tick_s: seconds between two turns.
+        silence_s: for how long a connection may be silent.
+    """
 
     def __init__(self, interval_s: float, timeout_s: float) -> None:
+        self.silence_s = interval_s + timeout_s
         self.tick_s = interval_s / BUCKETS
         self._patience = max(1, math.ceil(timeout_s / self.tick_s - 1e-9))
         self._turn = 0

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import structlog
 
 from hubbub.events import encode
-from hubbub.mount.scopes import Scope, Send, extension
+from hubbub.mount.scopes import AsgiMessage, Scope, Send, extension
 from hubbub.wire.denial import Denied
 from hubbub.wire.request import Response
 
@@ -35,6 +35,12 @@ class Answers:
 
     async def send(self, scope: Scope, send: Send, response: Response) -> None:
         """Answer a request."""
+        await send(self.start(scope, response))
+        body = b"" if scope["method"] == "HEAD" else response.body
+        await send({"type": "http.response.body", "body": body})
+
+    def start(self, scope: Scope, response: Response) -> AsgiMessage:
+        """The head of the answer to a request."""
         is_http_1 = scope.get("http_version", "1.1").startswith("1")
         headers = [
             (name, value)
@@ -43,9 +49,7 @@ class Answers:
         ]
         if is_http_1 and "Upgrade" in response.headers:  # for the next hop, which Connection has to say
             headers.append((b"connection", b"upgrade"))
-        await send({"type": "http.response.start", "status": response.status, "headers": headers})
-        body = b"" if scope["method"] == "HEAD" else response.body
-        await send({"type": "http.response.body", "body": body})
+        return {"type": "http.response.start", "status": response.status, "headers": headers}
 
     async def refuse(self, scope: Scope, send: Send, denied: Denied) -> None:
         """Refuse a request for a WebSocket: with status and reason where the server can send them, or with 403.

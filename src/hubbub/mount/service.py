@@ -17,6 +17,7 @@ from hubbub.hub import Hub
 from hubbub.mount.answers import Answers, error_response, redirect
 from hubbub.mount.records import Divider, record
 from hubbub.mount.scopes import Left, Receive, Scope, Scopes, Send, extension, path_below, read_body
+from hubbub.mount.streaming import AsgiStream
 from hubbub.mount.websocket import AsgiWebSocket
 from hubbub.service import Service
 from hubbub.settings import Settings
@@ -24,6 +25,7 @@ from hubbub.wire.denial import Denied
 from hubbub.wire.door import Door
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.request import Request
+from hubbub.wire.streaming import Streaming
 from hubbub.wire.upgrade import Upgrades, Visitor
 from hubbub.wire.websocket import open_websocket
 
@@ -81,6 +83,9 @@ class MountedService(Service):
             request = self._scopes.request(scope, body, is_wanted, method=scope["method"])
             self._check_demo(request)
             response = await self._app.answer(request)
+            if isinstance(response, Streaming) and leaving is not None and leaving.done():
+                response.author.closed(1006, "", by_us=False)
+                return
         except Left:
             return
         except Denied as denied:
@@ -90,7 +95,10 @@ class MountedService(Service):
         finally:
             if leaving is not None:
                 leaving.cancel()
-        await self._answers.send(scope, send, response)
+        if isinstance(response, Streaming):
+            await AsgiStream(receive, send, response).run(self._answers.start(scope, response))
+        else:
+            await self._answers.send(scope, send, response)
 
     def _check_demo(self, request: Request) -> None:
         """Keep others away from accounts whose password everybody knows."""

@@ -38,6 +38,7 @@ from hubbub.wire.hosts import Hosts, local_address
 from hubbub.wire.proxy import Proxies
 from hubbub.wire.refusals import UpgradeRefusals
 from hubbub.wire.request import Request, RequestTarget, Response, read_target
+from hubbub.wire.streaming import Streaming, frame_for, open_stream
 from hubbub.wire.turnstile import Turnstile
 
 __all__ = ["HttpConnection", "HttpShared"]
@@ -367,6 +368,7 @@ class HttpConnection(asyncio.Protocol):
             bytes(self._body),
             self._is_secure,
             self.has_client,
+            version=parser.get_http_version(),
         )
         if parser.should_upgrade():
             self._upgrade = request
@@ -430,6 +432,9 @@ class HttpConnection(asyncio.Protocol):
         if is_debugging():
             answered = {"path": request.path, "status": response.status, "address": self._address}
             log.debug("request", method=request.method, **answered)
+        if isinstance(response, Streaming):
+            self._stream(response, request)
+            return
         has_more = self._waiting or self._is_reading_paused or self._is_at_turnstile
         is_last = self._has_ended and not has_more
         stays_open = stays_open and not is_last and not self._shared.is_leaving
@@ -455,6 +460,20 @@ class HttpConnection(asyncio.Protocol):
             transport.write_eof()
         else:
             transport.close()
+
+    def _stream(self, answer: Streaming, request: Request) -> None:
+        """Let go of the transport to an answer that is not over; requests behind it are not answered."""
+        self._task = None
+        if not self.has_client():
+            answer.author.closed(1006, "", by_us=False)
+            self.abort()
+            return
+        self._leave()
+        self._waiting.clear()
+        if self._is_reading_paused:  # otherwise nobody would see that the client has gone
+            self._is_reading_paused = False
+            self._resume_reading()
+        open_stream(self._transport, answer, self._shared.common.headers(), frame_for(request))
 
     # Ends
 

@@ -12,7 +12,7 @@ import msgspec
 
 from hubbub.wire.denial import Denied
 
-__all__ = ["Request", "RequestTarget", "Response", "always", "read_target", "without_controls"]
+__all__ = ["STATUS_LINES", "Request", "RequestTarget", "Response", "always", "read_target", "without_controls"]
 
 MAX_QUERY_FIELDS = 64
 # Members of a header that is a list.
@@ -40,6 +40,7 @@ class Request(msgspec.Struct, frozen=True):
         is_secure: whether a trusted proxy says that it came by HTTPS.
         is_wanted: whether the client still waits for the answer.
         scope: the ASGI scope that it came with, where another application's server has taken it.
+        version: of HTTP.
     """
 
     method: str
@@ -51,6 +52,7 @@ class Request(msgspec.Struct, frozen=True):
     is_secure: bool = False
     is_wanted: Callable[[], bool] = always
     scope: dict[str, Any] | None = None
+    version: str = "1.1"
 
     @property
     def root(self) -> str:
