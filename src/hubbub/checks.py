@@ -33,6 +33,7 @@ def check_settings(settings: Settings) -> None:
     Rules(settings.permissions, settings.private_rooms)
     check_tokens(settings)
     door_settings(settings)
+    check_compression(settings)
     if settings.demo and not is_local(settings.host):
         raise ConfigError(
             f"--demo makes accounts with a known password, not for --host {settings.host}; leave one of them out"
@@ -82,6 +83,12 @@ def check_proxies(settings: Settings) -> None:
             ) from None
     if settings.proxy_protocol and not settings.trusted_proxy:
         raise ConfigError("--proxy-protocol needs --trusted-proxy beside it: the proxy's address")
+
+
+def check_compression(settings: Settings) -> None:
+    """Refuse to inflate without end."""
+    if settings.compression and not settings.max_frame:
+        raise ConfigError("--compression needs a --max-frame above 0: a few bytes may be inflated to any number")
 
 
 def check_numbers(settings: Settings) -> None:

@@ -14,10 +14,24 @@ from hubbub.errors import CloseCode, Refused
 from hubbub.events import Event, encode_payload
 from hubbub.policy import Rate
 
-__all__ = ["Audience", "Client", "Frame", "Participant", "Socket"]
+__all__ = ["Audience", "Client", "CostlyFrame", "Frame", "Participant", "Socket"]
 
 # Puts a text into the frame that a kind of connection carries it in.
 Frame = Callable[[bytes], bytes]
+
+
+class CostlyFrame:
+    """A `Frame` that is much more work than a copy of the text.
+
+    Attributes:
+        factor: how many times as much a byte counts that is sent on request, to one client alone.
+    """
+
+    __slots__ = ()
+
+    # As much as a byte that comes from the log.
+    factor = 4
+
 
 # Members that get the same bytes: one dialect in one kind of frame, and the user whose messages are left out, if any.
 Audience = tuple[Dialect, Frame, str | None]
@@ -224,6 +238,11 @@ class Participant(Client):
             self.socket.resume_reading()
 
     # The way out
+
+    @property
+    def cost_of_byte(self) -> int:
+        """What a byte counts that is written to this client alone."""
+        return self.frame.factor if isinstance(self.frame, CostlyFrame) else 1
 
     def send(self, event: Event) -> None:
         self.write_text(self.dialect.event(type(event).tag, encode_payload(event)))

@@ -400,7 +400,7 @@ class Dispatch:
             self._failed(client, request)
         else:
             payload = self._ack(client, request, result)
-            spend(client.purses, Use.SENT, len(payload), self._clock())
+            spend(client.purses, Use.SENT, len(payload) * client.cost_of_byte, self._clock())
 
     # Refusing
 

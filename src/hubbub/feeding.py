@@ -203,7 +203,8 @@ class Feeding:
         client.write_texts(texts)
         self._note_fed(len(page.messages))
         self._counts.gaps += len(texts) - len(page.messages)
-        spend(client.purses, Use.SENT, sum(map(len, texts)) * LOG_FACTOR, self._clock())
+        cost_of_byte = LOG_FACTOR - 1 + client.cost_of_byte
+        spend(client.purses, Use.SENT, sum(map(len, texts)) * cost_of_byte, self._clock())
         room.enter_behind(client, cursor)
 
     def _note_fed(self, count: int) -> None:

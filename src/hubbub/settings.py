@@ -142,6 +142,10 @@ class Settings:
     tls_key: Path | None = None
     """The certificate's private key, PEM."""
 
+    compression: bool = False
+    """Compress messages over 191 bytes for clients that offer permessage-deflate, as browsers do, and take compressed
+    ones from them. It costs processor time and saves bandwidth."""
+
     max_frame: int = 16 * 1024
     """Bytes in a WebSocket message, all its frames together; a larger one closes the connection with 1009."""
 

@@ -12,10 +12,12 @@ import time
 
 import uvloop
 
+from hubbub.client import Frame
 from hubbub.wire.common import Common
 from hubbub.wire.connection import HttpShared
+from hubbub.wire.deflated import Compression
 from hubbub.wire.door import check_handshake
-from hubbub.wire.frames import text_frame
+from hubbub.wire.frames import BINARY, TEXT, text_frame
 from hubbub.wire.http import HttpServer
 from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request, Response
@@ -23,22 +25,29 @@ from hubbub.wire.websocket import WebSocket, WireSettings, open_websocket
 
 MAX_FRAME = 16 * 1024 * 1024
 WIRE = WireSettings(MAX_FRAME, Readers(MAX_FRAME))
+COMPRESSION = Compression()
+
+
+def binary_frame(payload: bytes) -> bytes:
+    """A binary message: our server never sends one, so it has no frame for it.  The opcode is all that differs."""
+    return bytes([0x80 | BINARY]) + text_frame(payload)[1:]
 
 
 class Echo:
     """A peer that says back what it hears."""
 
-    def __init__(self) -> None:
+    def __init__(self, text: Frame, binary: Frame) -> None:
         self.socket: WebSocket | None = None
+        self._text = text
+        self._binary = binary
 
     def receive_text(self, text: str) -> None:
         assert self.socket is not None
-        self.socket.write(text_frame(text.encode()))
+        self.socket.write(self._text(text.encode()))
 
     def receive_binary(self, data: bytes) -> None:
         assert self.socket is not None
-        # Our server never sends binary messages, so it has no frame for them: the opcode is all that differs.
-        self.socket.write(b"\x82" + text_frame(data)[1:])
+        self.socket.write(self._binary(data))
 
     def admit(self, _count: int) -> bool:
         return True
@@ -61,8 +70,11 @@ async def answer(_request: Request) -> Response:
 
 def let_in(transport: asyncio.Transport, request: Request) -> None:
     """Open a WebSocket for everyone."""
-    echo = Echo()
-    echo.socket = open_websocket(transport, check_handshake(request), echo, WIRE)
+    text = COMPRESSION.frame_for(request, TEXT) or text_frame
+    binary = COMPRESSION.frame_for(request, BINARY) or binary_frame
+    echo = Echo(text, binary)
+    settings = COMPRESSION.settings_for(request, WIRE)
+    echo.socket = open_websocket(transport, check_handshake(request), echo, settings)
 
 
 async def serve(port: int) -> None:

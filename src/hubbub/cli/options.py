@@ -22,7 +22,7 @@ __all__ = ["GROUPS", "Options", "Sources"]
 GROUPS = {
     Group("Serving", sort_key=1): (
         *("host", "name", "port", "engine", "workers", "data_dir", "demo"),
-        *("allow_origin", "allow_host", "trusted_proxy", "proxy_protocol"),
+        *("allow_origin", "allow_host", "trusted_proxy", "proxy_protocol", "compression"),
         *("debug_public", "metrics", "telemetry", "schema", "log_format", "log_level"),
     ),
     Group("TLS", sort_key=2): ("no_tls", "tls_cert", "tls_key"),

@@ -52,8 +52,8 @@ class MountedService(Service):
         self._scopes = Scopes(self._proxies, hosts, self._core.now)
         self._answers = Answers(self._common.fixed)
         self._divider = Divider()
-        # Its clients are told that no pings of ours come.
-        silent = replace(settings, heartbeat_interval=0.0)
+        # Its clients are told that no pings of ours come; whether messages are compressed is for the server around.
+        silent = replace(settings, heartbeat_interval=0.0, compression=False)
         self._door = Door(self._core, self._credentials, silent, record, self._upgrades.door.places)
 
     @property
@@ -186,7 +186,8 @@ class MountedService(Service):
         if not handed["take"](self.drain_soon):
             visitor.closed(1006, "", by_us=False)
             return
-        client.attach(open_websocket(handed["transport"], key, visitor, self._wire, subprotocol=subprotocol))
+        sockets = self._upgrades.sockets_for(request)
+        client.attach(open_websocket(handed["transport"], key, visitor, sockets, subprotocol=subprotocol))
 
 
 class Guided(Visitor):

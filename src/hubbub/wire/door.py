@@ -28,6 +28,7 @@ from hubbub.search import features
 from hubbub.sessions import JustEnded
 from hubbub.settings import Settings
 from hubbub.tokens import BadToken, Tokens
+from hubbub.wire.deflated import Compression
 from hubbub.wire.denial import Denied
 from hubbub.wire.frames import text_frame
 from hubbub.wire.origins import Origins
@@ -117,6 +118,9 @@ class Door:
         credentials: finds out who they are.
         frame: how their connections carry texts.
         places: those of another door, where both lead to the same server.
+
+    Attributes:
+        compression: of messages; None for none.
     """
 
     def __init__(
@@ -129,6 +133,7 @@ class Door:
     ) -> None:
         per_address = settings.share(settings.max_clients_per_address)
         self.places = places or Places(settings.clients_limit, per_address)
+        self.compression = Compression() if settings.compression else None
         self._frame = frame
         self._core = core
         self._credentials = credentials
@@ -235,7 +240,7 @@ class Door:
             grant.user,
             grant.session,
             dialect,
-            self._frame,
+            self._frame if self.compression is None else self.compression.frame_for(request) or self._frame,
             # The Node page puts its user's name in the URL and shows what it sends by itself.
             echo=not (dialect.may_mute_own and has_name(request)),
             rate=Rate(self._rate_limit, self._core.now(), purses) if self._rate_limit else None,

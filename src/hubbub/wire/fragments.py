@@ -4,11 +4,20 @@ from __future__ import annotations
 
 import codecs
 
-__all__ = ["BYTES_PER_FRAGMENT", "FREE_FRAGMENTS", "Fragments"]
+__all__ = ["BYTES_PER_FRAGMENT", "FREE_FRAGMENTS", "BadMessage", "Fragments"]
 
 # Of frames that a message may come in, for nothing, and of the bytes of it that let it come in one more.
 FREE_FRAGMENTS = 8
 BYTES_PER_FRAGMENT = 1024
+
+
+class BadMessage(Exception):
+    """A message that cannot be taken: the close code for it, and the reason."""
+
+    def __init__(self, code: int, reason: str) -> None:
+        super().__init__(code, reason)
+        self.code = code
+        self.reason = reason
 
 
 class Fragments:
@@ -57,5 +66,6 @@ class Fragments:
 
         Raises:
             UnicodeDecodeError: a text message ends within a character.
+            BadMessage: it cannot be taken for another reason.
         """
         return self._data.decode() if self._decoder is not None else bytes(self._data)

@@ -14,7 +14,7 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # not in the
 from hubbub.errors import CloseCode
 from hubbub.wire.turnstile import Turnstile
 
-__all__ = ["Reader", "Readers"]
+__all__ = ["NARROW_READ", "Reader", "Readers"]
 
 log = structlog.get_logger("hubbub.wire")
 
@@ -51,15 +51,15 @@ class Reader(WSListener):
         is_worn: it has grown, or found a broken frame; it can read for no other connection.
     """
 
-    __slots__ = ("_fault", "_most", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
+    __slots__ = ("_fault", "_most", "_one_read", "_owner", "_protocol", "_view", "is_between_frames", "is_worn")
 
     _owner: Owner  # while it reads
 
-    def __init__(self, max_frame: int) -> None:
+    def __init__(self, max_frame: int, one_read: int = ONE_READ) -> None:
         self._fault: tuple[int, str] | None = None
         self._protocol = new_protocol(self, max_frame)
-        self._most = ONE_READ
-        self._view: memoryview | None = self._protocol.get_buffer(-1)[:ONE_READ]
+        self._one_read = self._most = one_read
+        self._view: memoryview | None = self._protocol.get_buffer(-1)[:one_read]
         self.is_between_frames = True
         self.is_worn = False
 
@@ -93,11 +93,11 @@ class Reader(WSListener):
 
     def renew(self) -> None:
         """Get ready for another connection."""
-        if self._view is None or self._most != ONE_READ:
+        if self._view is None or self._most != self._one_read:
             view = self._protocol.get_buffer(-1)
             self.is_worn = self.is_worn or len(view) > LARGEST_BUFFER
-            self._most = ONE_READ
-            self._view = view[:ONE_READ]
+            self._most = self._one_read
+            self._view = view[: self._one_read]
 
     def discard(self) -> None:
         """Be of no more use.  It and picows hold each other, and their buffer would wait for the collector."""
@@ -123,15 +123,21 @@ class Reader(WSListener):
 class Readers:
     """The readers of one server.  Whoever has only whole frames to read shares one with all others.
 
+    Args:
+        one_read: bytes to read at once.
+
     Attributes:
         shared: the reader that is between two frames.
         turnstile: where a connection waits that takes more than its share.
         pongs: those of the present read, which are counted together after it: nothing costs its sender less.
+        inflated: bytes that the messages of the present read were inflated to.
     """
 
-    def __init__(self, max_frame: int, turnstile: Turnstile | None = None) -> None:
+    def __init__(self, max_frame: int, turnstile: Turnstile | None = None, one_read: int = ONE_READ) -> None:
         self.turnstile = turnstile or Turnstile()
         self.pongs = 0
+        self.inflated = 0
+        self._one_read = one_read
         self._max_frame = max_frame or UNLIMITED_FRAME
         self._spare: list[Reader] = []
         self._shared: Reader | None = None
@@ -145,7 +151,7 @@ class Readers:
 
     def take(self) -> Reader:
         """A reader for one connection alone; `give_back` takes it."""
-        return self._spare.pop() if self._spare else Reader(self._max_frame)
+        return self._spare.pop() if self._spare else Reader(self._max_frame, self._one_read)
 
     def keep_shared(self) -> None:
         """Leave the shared reader to the connection that it has begun a frame of, or has been worn by."""

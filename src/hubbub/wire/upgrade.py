@@ -124,6 +124,11 @@ class Upgrades:
             door.places.free(request.address)
             raise failure() from None
 
+    def sockets_for(self, request: Request) -> WireSettings:
+        """What is shared by connections that agree on what the one of this request does."""
+        compression = self.door.compression
+        return self.sockets if compression is None else compression.settings_for(request, self.sockets)
+
     def note_denied(self, request: Request, denied: Denied) -> None:
         """Take note of a request that is refused."""
         self.core.audit.refuse("connect", actor="", address=request.address, outcome=denied.code)
@@ -168,7 +173,8 @@ class Upgrade(asyncio.Protocol):
         if self._transport.is_closing():
             visitor.closed(1006, "", by_us=False)
             return
-        client.attach(open_websocket(self._transport, key, visitor, upgrades.sockets, subprotocol=subprotocol))
+        sockets = upgrades.sockets if upgrades.door.compression is None else upgrades.sockets_for(request)
+        client.attach(open_websocket(self._transport, key, visitor, sockets, subprotocol=subprotocol))
 
     def _receive(self, request: Request, entrance: Entrance) -> None:
         try:

@@ -20,15 +20,19 @@ from picows import WSFrame
 
 from hubbub.errors import CloseCode
 from hubbub.heartbeat import Wheel
-from hubbub.wire.fragments import Fragments
+from hubbub.wire.fragments import BadMessage, Fragments
 from hubbub.wire.frames import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, close_frame, control_frame
 from hubbub.wire.reader import Reader, Readers
 
 __all__ = [
     "CLOSE_TIMEOUT_S",
+    "DEAD",
     "HIGH_WATER",
     "NO_CLOSE",
+    "SHORT_READ",
+    "SLOW_BYTE_S",
     "End",
+    "Extension",
     "Receiver",
     "WebSocket",
     "WireSettings",
@@ -116,9 +120,22 @@ class Receiver(Protocol):
         ...
 
 
+class Extension(Protocol):
+    """What connections do besides RFC 6455, as agreed in their opening (section 9)."""
+
+    @property
+    def answer(self) -> str:
+        """What is answered as Sec-WebSocket-Extensions."""
+        ...
+
+    def new_socket(self, transport: asyncio.Transport, receiver: Receiver, settings: WireSettings) -> WebSocket:
+        """Make such a connection."""
+        ...
+
+
 @dataclass(frozen=True)
 class WireSettings:
-    """What the connections of one server share, as far as they speak the same protocol.
+    """What connections share that speak the same protocol with the same extension, if any.
 
     Attributes:
         ping_frame: asks for a sign of life.
@@ -133,6 +150,7 @@ class WireSettings:
     ping_frame: bytes = PING_FRAME
     closes: Mapping[int, int] = field(default_factory=dict)
     watches_at_once: bool = True
+    extension: Extension | None = None
 
 
 class WebSocket(asyncio.BufferedProtocol):
@@ -224,7 +242,7 @@ class WebSocket(asyncio.BufferedProtocol):
         try:
             kind: Any = frame.msg_type  # an IntEnum, whatever the stubs say
             if frame.rsv1 or frame.rsv2 or frame.rsv3:
-                self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+                self._receive_reserved(frame, kind)
             elif kind == TEXT and frame.fin and self._fragments is None:
                 # The usual case, one text message in one frame: picows has checked its size.
                 self._receiver.receive_text(frame.get_payload_as_utf8_text())
@@ -232,6 +250,8 @@ class WebSocket(asyncio.BufferedProtocol):
                 self._receive(frame, kind)
         except UnicodeDecodeError:
             self.fail(CloseCode.INVALID_TEXT, "text is not UTF-8")
+        except BadMessage as bad:
+            self.fail(bad.code, bad.reason)
         except BaseException:
             # A handler's cancellation, too: past the reader it would leave the rest of this read to another connection.
             log.exception("connection failed")
@@ -264,6 +284,14 @@ class WebSocket(asyncio.BufferedProtocol):
             return
         if fragments is None:
             fragments = self._fragments = Fragments(is_text=kind == TEXT)
+        self._gather(frame, fragments)
+
+    def _receive_reserved(self, _frame: WSFrame, _kind: int) -> None:
+        """Take a frame with reserved bits, which are for extensions (section 5.2)."""
+        self.fail(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
+
+    def _gather(self, frame: WSFrame, fragments: Fragments) -> None:
+        """Add a part to the message that it belongs to, and hand that on when it is whole."""
         most = self._settings.max_frame
         if most and fragments.size + frame.payload_size > most:
             self.fail(CloseCode.TOO_LARGE, f"a message has at most {most} bytes")
@@ -273,9 +301,10 @@ class WebSocket(asyncio.BufferedProtocol):
             self._receiver.admit(1)
         if frame.fin and self._life is OPEN:
             self._fragments = None
-            self._hand_over(fragments.message())
+            self._hand_over(fragments)
 
-    def _hand_over(self, message: str | bytes) -> None:
+    def _hand_over(self, fragments: Fragments) -> None:
+        message = fragments.message()
         if isinstance(message, str):
             self._receiver.receive_text(message)
         else:
@@ -457,12 +486,15 @@ def open_websocket(
         subprotocol: what to answer as Sec-WebSocket-Protocol.
     """
     accept = base64.b64encode(hashlib.sha1(key + ACCEPT_GUID, usedforsecurity=False).digest())
-    protocol_line = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode() if subprotocol else b""
+    more = b"Sec-WebSocket-Protocol: %b\r\n" % subprotocol.encode() if subprotocol else b""
+    extension = settings.extension
+    if extension is not None:
+        more += b"Sec-WebSocket-Extensions: %b\r\n" % extension.answer.encode()
     transport.write(
         b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, protocol_line)
+        b"Sec-WebSocket-Accept: %b\r\n%b\r\n" % (accept, more)
     )
-    socket = WebSocket(transport, receiver, settings)
+    socket = (extension.new_socket if extension else WebSocket)(transport, receiver, settings)
     transport.set_protocol(socket)
     transport.set_write_buffer_limits(high=HIGH_WATER)  # TLS had a higher one: the new protocol is to hear of it
     settings.sockets[socket] = None
