@@ -1,0 +1,179 @@
+"""The Protobuf format: messages in binary frames, each behind its length, both ways.
+
+What clients say to each other is JSON here as well, in fields of bytes: a channel has members of all formats.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, cast
+
+import msgspec
+
+from hubbub.door.codes import DoorCode, DoorError
+from hubbub.door.commands import Asked, ConnectionInfo, HistoryReply, PublicationPush
+from hubbub.door.dialect import Broken, DoorDialect, asked_of, publication_of
+from hubbub.door.protobuf import DELIMITED, VARINT, Malformed, delimited, number, parts, tag_of, tagged, text, varint
+from hubbub.door.schema import COMMAND, INFO, PUSHES, REPLIES
+from hubbub.events import Message
+from hubbub.publications import Publication
+
+__all__ = ["ProtobufDialect"]
+
+# Commands of one frame: about as many as 64 KiB of JSON can hold.
+MAX_COMMANDS = 4096
+
+# Fields of a reply, and of a push.
+ERROR, PUSH = 2, 4
+CHANNEL, PUB = 2, 4
+# Those of a publication: the tags of all but the last.
+DATA, CLIENT, OFFSET = tag_of(4, DELIMITED), tag_of(5, DELIMITED), tag_of(6, VARINT)
+TAGS = 7
+# Where publications are in the answer to `subscribe`; and their tag in the one to `history`.
+RECOVERED = 7
+PAST_TAG = tagged(1, b"")[:1]
+
+
+class ReadPublication(msgspec.Struct):
+    """A publication as it is kept, read as far as this format needs it."""
+
+    data: msgspec.Raw
+    info: ConnectionInfo | None = None
+    tags: dict[str, str] = {}
+
+
+decode_kept = msgspec.json.Decoder(ReadPublication).decode
+decode_info = msgspec.json.Decoder(ConnectionInfo).decode
+read_json = msgspec.json.Decoder(msgspec.Raw).decode
+
+
+class ProtobufDialect(DoorDialect):
+    """The Protobuf format."""
+
+    name = "centrifugo-protobuf"
+    ping = b"\0"
+
+    # Reading
+
+    def read(self, frame: bytes) -> list[Asked | None]:
+        try:
+            places = parts(frame, MAX_COMMANDS)
+            return [None if begin == end else self._read_one(frame, begin, end) for begin, end in places]
+        except Malformed as error:
+            raise Broken(str(error)) from None
+
+    def _read_one(self, frame: bytes, begin: int, end: int) -> Asked | None:
+        asked = asked_of(COMMAND.decode(frame, begin, end))
+        if asked is not None and asked.type == "connect":
+            try:
+                check_data(asked)  # it is not decoded by what answers with an error
+            except DoorError as error:
+                raise Broken(error.message) from None
+        return asked
+
+    def decode(self, text: Any) -> Asked:
+        """A command, which was read already.
+
+        Raises:
+            DoorError: its data is not JSON.
+        """
+        asked = cast(Asked, text)
+        check_data(asked)
+        return asked
+
+    # Answers
+
+    def result(self, name: str, result: msgspec.Struct) -> msgspec.Raw:
+        place, shape = REPLIES[name]
+        if isinstance(result, HistoryReply):
+            past = [msgspec.Raw(as_past(bytes(listed))) for listed in result.publications]
+            result = HistoryReply(past, result.epoch, result.offset)
+        return msgspec.Raw(tagged(place, shape.encode(result)))
+
+    def ack(self, id_: str | int, payload: bytes) -> bytes:
+        return delimited(b"%b%b" % (number(1, cast(int, id_)), payload))
+
+    def refusal(self, id_: int, number_: DoorCode, message: str, *, is_temporary: bool) -> bytes:
+        told = number(1, number_) + text(2, message) + (number(3, 1) if is_temporary else b"")
+        return delimited(number(1, id_) + tagged(ERROR, told))
+
+    # What is told
+
+    def push(self, channel: str, name: str, push: msgspec.Struct) -> bytes:
+        if isinstance(push, PublicationPush):
+            return pushed(channel, tagged(PUB, publication(push)))
+        place, shape = PUSHES[name]
+        return pushed(channel, tagged(place, shape.encode(push)))
+
+    def message(self, message: Message) -> bytes:
+        return pushed(message.room, tagged(PUB, self._publication(message)))
+
+    def listed(self, message: Message) -> bytes:
+        return tagged(RECOVERED, self._publication(message))
+
+    def _publication(self, message: Message) -> bytes:
+        """A kept event, as it is in pushes and in lists."""
+        offset = message.seq if self._shows_offset(message.room) else 0
+        if message.type == Publication.tag:
+            try:
+                kept = decode_kept(message.body)
+            except msgspec.DecodeError:
+                pass  # an application's own event of that type, or with something else for `info`
+            else:
+                return written(bytes(kept.data), kept.info, offset, kept.tags)
+        return publication(publication_of(message, shows_offset=offset > 0))
+
+    def array(self, members: Sequence[bytes]) -> bytes:
+        return b"".join(members)
+
+    def extended(self, members: Sequence[bytes], array: bytes) -> bytes:
+        return b"".join(members) + array
+
+
+def check_data(asked: Asked) -> None:
+    """Refuse a command whose data is not JSON: members that get it in a text could not read it.
+
+    Raises:
+        DoorError: bad request.
+    """
+    data = getattr(asked.payload, "data", msgspec.UNSET)
+    if data is msgspec.UNSET:
+        return
+    try:
+        read_json(str(data, "utf-8"))
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
+        raise DoorError(DoorCode.BAD_REQUEST, f"data is JSON, in Protobuf too: {error}") from None
+
+
+def pushed(channel: str, push: bytes) -> bytes:
+    """A push as a message of a frame."""
+    place = text(CHANNEL, channel) if channel else b""
+    return delimited(tagged(PUSH, place + push))
+
+
+def publication(push: PublicationPush) -> bytes:
+    """A publication, as it is in pushes and in lists."""
+    info = None
+    if push.info:
+        try:
+            info = decode_info(push.info)
+        except msgspec.DecodeError:
+            pass  # an application has put something else there
+    return written(bytes(push.data), info, push.offset, push.tags)
+
+
+def written(data: bytes, info: ConnectionInfo | None, offset: int, tags: dict[str, str]) -> bytes:
+    fields = [DATA, varint(len(data)), data]
+    if info is not None:
+        told = INFO.encode(info)
+        fields += (CLIENT, varint(len(told)), told)
+    if offset:
+        fields += (OFFSET, varint(offset))
+    for name, value in tags.items():
+        fields.append(tagged(TAGS, text(1, name) + text(2, value)))
+    return b"".join(fields)
+
+
+def as_past(listed: bytes) -> bytes:
+    """A member of a list as the answer to `history` has it: under another tag of one byte."""
+    return PAST_TAG + listed[1:]
