@@ -26,6 +26,7 @@ from hubbub.mount import websocket as websocket_module
 from hubbub.mount.mounted import Mounted, mounted
 from hubbub.mount.records import Divider, record
 from hubbub.mount.scopes import Receive, Scope, Send
+from hubbub.mount.websocket import AsgiWebSocket
 from hubbub.service import Service
 
 pytestmark = pytest.mark.anyio
@@ -594,6 +595,49 @@ async def test_a_flush_is_divided_once_and_is_one_wake_of_each_member(
         for socket in sockets:
             assert [(await socket.hear())["payload"]["number"] for _ in range(4)] == [0, 1, 2, 3]
             await socket.leave()
+
+
+async def test_what_is_binary_goes_out_undivided() -> None:
+    sent: list[AsgiMessage] = []
+    both_sent = asyncio.Event()
+
+    async def send(message: AsgiMessage) -> None:
+        sent.append(message)
+        if len(sent) == 2:
+            both_sent.set()
+
+    coming: asyncio.Queue[AsgiMessage] = asyncio.Queue()
+    socket = AsgiWebSocket(coming.get, send, Deaf(), Divider(), 100, is_binary=True)
+    running = asyncio.create_task(socket.run())
+    socket.write(b"\x01\x1e\xff")
+    socket.write(b"\0")
+    await both_sent.wait()
+    assert sent == [{"type": "websocket.send", "bytes": data} for data in (b"\x01\x1e\xff", b"\0")]
+    assert socket.outbox_size == 0
+    coming.put_nowait({"type": "websocket.disconnect", "code": 1000})
+    await running
+
+
+class Deaf:
+    """Takes what a connection hands on, and does nothing with it."""
+
+    def receive_text(self, _text: str) -> None: ...
+
+    def receive_binary(self, _data: bytes) -> None: ...
+
+    def admit(self, _count: int) -> bool:
+        return True
+
+    def is_too_much(self, _size: int) -> bool:
+        return False
+
+    def writing_paused(self) -> None: ...
+
+    def writing_resumed(self) -> None: ...
+
+    def closing(self) -> None: ...
+
+    def closed(self, _code: int, _reason: str, *, by_us: bool) -> None: ...
 
 
 class Note(hubbub.Event, tag="note"):

@@ -42,11 +42,14 @@ class AsgiWebSocket:
         receiver: takes its messages.
         divider: shared by the connections of a server.
         max_frame: bytes that a message may have; 0 is no limit.
+        is_binary: what is written goes out as it is, as one binary message.  That is for a protocol whose messages say
+            where they end.
     """
 
     __slots__ = (
         "_divider",
         "_end",
+        "_is_binary",
         "_is_gone",
         "_is_slow",
         "_limit",
@@ -60,13 +63,23 @@ class AsgiWebSocket:
         "outbox_size",
     )
 
-    def __init__(self, receive: Receive, send: Send, receiver: Receiver, divider: Divider, max_frame: int) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        send: Send,
+        receiver: Receiver,
+        divider: Divider,
+        max_frame: int,
+        *,
+        is_binary: bool = False,
+    ) -> None:
         self._receive = receive
         self._send = send
         self._receiver = receiver
         self._divider = divider
         self._max_frame = max_frame
-        self._outbox: deque[tuple[tuple[str, ...], int]] = deque()
+        self._is_binary = is_binary
+        self._outbox: deque[tuple[tuple[str | bytes, ...], int]] = deque()
         self.outbox_size = 0
         self._is_slow = False
         self._may_read = asyncio.Event()
@@ -106,11 +119,11 @@ class AsgiWebSocket:
     # Writing
 
     def write(self, data: bytes) -> None:
-        """Queue joined records."""
+        """Queue joined records; bytes as they are, for one that is binary."""
         if self._end is not None or self._is_gone:
             return
         size = len(data)
-        self._outbox.append((self._divider.texts(data), size))
+        self._outbox.append(((data,) if self._is_binary else self._divider.texts(data), size))
         self.outbox_size += size
         if self._sleeping is not None:
             self._wake()
@@ -125,12 +138,12 @@ class AsgiWebSocket:
 
     async def _write(self) -> None:
         """Send what is queued, and at last the CLOSE."""
-        send, outbox = self._send, self._outbox
+        send, outbox, kind = self._send, self._outbox, "bytes" if self._is_binary else "text"
         while not self._is_gone:
             while outbox:
                 texts, size = outbox.popleft()
                 for number, text in enumerate(texts, 1):
-                    await send({"type": "websocket.send", "text": text})
+                    await send({"type": "websocket.send", kind: text})
                     if not number % SENT_AT_ONCE:
                         await asyncio.sleep(0)
                 self._note_sent(size)
