@@ -132,7 +132,9 @@ class Hub:
             Refused: `bad_payload` for what is not a room name.
         """
         core = self._core
-        identity = check_room_name(name, DEFAULTS.max_room_name) if core is None else core.rooms.read_name(name).identity
+        identity = (
+            check_room_name(name, DEFAULTS.max_room_name) if core is None else core.rooms.read_name(name).identity
+        )
         return Room(identity, self._rooms)
 
     def room_of(self, client: Client, name: str | None = None) -> Room:
