@@ -131,30 +131,31 @@ class ExpressionReader:
     def _row(self) -> Part:
         parts: list[Part] = []
         while (character := self._next()) not in ("", "|", ")"):
-            part = self._group() if character == "(" else self._atom()
-            parts.append(self._repeated(part))
+            if character in "*+?" or _counts.match(self._text, self._at):
+                if not parts:
+                    raise ValueError(f"there is nothing before {character} to repeat")
+                parts[-1] = self._repeated(parts[-1])
+            else:
+                parts += self._group() if character == "(" else self._atom()
         return Series(tuple(parts))
 
     def _repeated(self, part: Part) -> Part:
-        character = self._next()
-        if character in ("*", "+", "?") and character:
-            self._at += 1
-            part = Repeat(part, int(character == "+"), 1 if character == "?" else None)
-        elif counts := self._take(_counts):
+        if counts := self._take(_counts):
             least = int(counts[1])
             most = least if counts[2] is None else int(counts[3]) if counts[3] else None
             if max(least, most or 0) > MAX_REPEATS or (most is not None and most < least):
                 raise ValueError(f"{counts[0]} is no number of repetitions: up to {MAX_REPEATS}, the smaller one first")
-            part = Repeat(part, least, most)
         else:
-            return part
+            character = self._next()
+            self._at += 1
+            least, most = int(character == "+"), 1 if character == "?" else None
         if self._next() == "?":
             self._at += 1  # the shorter match first, which is the same where only a match is asked for
-        if self._next() in ("*", "+", "?") and self._next():
-            raise ValueError(f"it repeats a repetition, with {self._next()}; put the inner one into (?:...)")
-        return part
+        if (self._next() and self._next() in "*+?") or _counts.match(self._text, self._at):
+            raise ValueError("it repeats a repetition; put the inner one into (?:...)")
+        return Repeat(part, least, most)
 
-    def _group(self) -> Part:
+    def _group(self) -> list[Part]:
         found = self._take(_group)
         if found is None:
             if self._text.startswith("(?", self._at):
@@ -164,7 +165,7 @@ class ExpressionReader:
         if found and found["end"]:
             self._ignores_case = ("i" in found["on"] or ignored_case) and "i" not in (found["off"] or "")
             if found["end"] == ")":
-                return Series(())  # for the rest of the group that it is in
+                return []  # for the rest of the group that it is in
         self._depth += 1
         if self._depth > MAX_DEPTH:
             raise ValueError(f"it has more than {MAX_DEPTH} groups within each other")
@@ -174,42 +175,40 @@ class ExpressionReader:
         self._at += 1
         self._depth -= 1
         self._ignores_case = ignored_case
-        return part
+        return [part]
 
-    def _atom(self) -> Part:
+    def _atom(self) -> list[Part]:
         character = self._next()
         self._at += 1
         match character:
             case "^" | "$":
-                return Anchor(character)
+                return [Anchor(character)]
             case ".":
-                return One(lambda each: each != "\n")
+                return [One(lambda each: each != "\n")]
             case "[":
-                return One(self._class())
+                return [One(self._class())]
             case "\\":
                 return self._escape()
-            case "*" | "+" | "?":
-                raise ValueError(f"there is nothing before {character} to repeat")
             case _:
-                return self._literal(character)
+                return [self._literal(character)]
 
     def _literal(self, character: str) -> One:
         if self._ignores_case:
             return One({character.lower(), character.upper()}.__contains__)
         return One(character.__eq__)
 
-    def _escape(self) -> Part:
+    def _escape(self) -> list[Part]:
         character = self._next()
-        if character in ("A", "z", "b", "B") and character:
+        if character and character in "AzbB":
             self._at += 1
-            return Anchor({"A": "^", "z": "$"}.get(character, character))
+            return [Anchor({"A": "^", "z": "$"}.get(character, character))]
         if character == "Q":
             end = self._text.find("\\E", self._at)
             quoted = self._text[self._at + 1 : end if end >= 0 else None]
             self._at = len(self._text) if end < 0 else end + 2
-            return Series(tuple(map(self._literal, quoted)))
+            return [self._literal(each) for each in quoted]
         found = self._escaped_class()
-        return One(found) if found else self._literal(self._escaped_character())
+        return [One(found) if found else self._literal(self._escaped_character())]
 
     def _escaped_class(self) -> Test | None:
         """What comes after a backslash, where it stands for several characters."""
@@ -222,7 +221,13 @@ class ExpressionReader:
             if not _categories.fullmatch(name):
                 raise ValueError(f"{found[0]} is not known here: of Unicode there are the categories, such as \\p{{L}}")
             is_not = found[0].startswith("P") != bool(found[1])
-            return inverted(lambda each: unicodedata.category(each).startswith(name), is_not=is_not)
+            ignores_case = self._ignores_case
+
+            def is_one(each: str) -> bool:
+                cases = {each, each.lower(), each.upper()} if ignores_case else {each}
+                return any(unicodedata.category(one).startswith(name) for one in cases if len(one) == 1)
+
+            return inverted(is_one, is_not=is_not)
         return None
 
     def _escaped_character(self) -> str:
