@@ -51,6 +51,10 @@ class Missed(NamedTuple):
     after: int
     messages: list[Message]
 
+    def begun(self) -> Missed:
+        """The same with the first message alone; the others are to be read again."""
+        return self._replace(messages=self.messages[:1])
+
 
 class View(NamedTuple):
     """How far back a client may look; what is before that is as good as lost to it.

@@ -52,7 +52,7 @@ from hubbub.threads import HomeThread
 if TYPE_CHECKING:
     from hubbub.tokens import Tokens
 
-__all__ = ["Core", "Listening", "ServiceState"]
+__all__ = ["Core", "Doorkeeper", "Listening", "ServiceState"]
 
 log = structlog.get_logger("hubbub")
 
@@ -81,7 +81,7 @@ class ServiceState(IntEnum):
 SERVING, LEAVING, CLOSED, DRAINING = ServiceState
 
 
-class Subscriber(Protocol):
+class Doorkeeper(Protocol):
     """Lets clients of the second door into rooms, and takes them out, for the application."""
 
     async def put_in(self, client: Participant, room: str) -> None:
@@ -138,8 +138,10 @@ class Core:
         rooms: who is in which room.
         sessions: which connections which login has opened.
         dispatch: takes the clients' events.
+        doorkeeper: lets clients of the second door into rooms; None without one.
         expiry: which connections last until a moment.
         follows: who follows which room.
+        handlers: as given, with the built-in ones.
         home: the thread that it runs in.
         ledger: roles, blocks, invitations and closed rooms.
         listener: what the engine is opened with.
@@ -147,7 +149,6 @@ class Core:
         oversight: what admins are shown.
         permissions: who may do what.
         state: how near the end it is.
-        subscriber: lets clients of the second door into rooms; None without one.
         tokens: reads tokens that others have signed; None where none are taken.
         now, wall: the clocks, as given.
     """
@@ -172,8 +173,8 @@ class Core:
         self.now = clock
         self.wall = wall
         self.state = SERVING
-        self.subscriber: Subscriber | None = None
-        self._handlers = handlers
+        self.doorkeeper: Doorkeeper | None = None
+        self.handlers = handlers
         handlers.holding.clock = clock
         self.engine = engine
         self._tasks = Tasks()
@@ -260,18 +261,18 @@ class Core:
         Raises:
             Refused, EngineError: as `Rooms.join` does.
         """
-        if self.subscriber is None or not client.uses_channels:
+        if self.doorkeeper is None or not client.uses_channels:
             return await self.rooms.join(client, name)
         room = self.rooms.read_name(name).identity
-        await self.subscriber.put_in(client, room)
+        await self.doorkeeper.put_in(client, room)
         return room
 
     def leave_room(self, client: Participant, room: str) -> None:
         """Take a client out of a room, for the application; one that it is not in is ignored."""
-        if self.subscriber is None or not client.uses_channels:
+        if self.doorkeeper is None or not client.uses_channels:
             self.rooms.leave(client, room)
         else:
-            self.subscriber.put_out(client, room)
+            self.doorkeeper.put_out(client, room)
 
     # Clients
 
@@ -288,8 +289,8 @@ class Core:
                 server stops.
         """
         client.role = self.ledger.role_in(client)
-        if self._handlers.connect_hooks:
-            await call_hooks(self._handlers.connect_hooks, client)
+        if self.handlers.connect_hooks:
+            await call_hooks(self.handlers.connect_hooks, client)
             client.role = self.ledger.role_in(client)
         self._check_entrance(client, known_at)
         self.connections.add(client)  # what happens to its user's rooms from now on follows its welcome
@@ -346,12 +347,12 @@ class Core:
         self.sessions.remove(client)
         if client.terms is not None:
             self.expiry.forget(client)
-        if self._handlers.disconnect_hooks:
+        if self.handlers.disconnect_hooks:
             self._tasks.start(self._after_disconnect(client))
 
     async def _after_disconnect(self, client: Participant) -> None:
         try:
-            await call_hooks(self._handlers.disconnect_hooks, client)
+            await call_hooks(self.handlers.disconnect_hooks, client)
         except Exception:
             log.exception("on_disconnect failed", user=client.user)
 

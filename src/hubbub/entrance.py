@@ -16,7 +16,7 @@ from hubbub.naming import DM, RoomName, check_room_name, is_channel, read_room_n
 from hubbub.permissions import Permissions
 from hubbub.settings import Settings
 
-__all__ = ["Entrance", "Occupied"]
+__all__ = ["Occupied", "RoomEntrance"]
 
 # Looking an enumeration's member up costs more than using it.
 CREATE = Act.CREATE
@@ -31,7 +31,7 @@ class Occupied(Protocol):
         ...
 
 
-class Entrance:
+class RoomEntrance:
     """Reads names, and lets clients pass.
 
     Args:

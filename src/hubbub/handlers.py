@@ -85,6 +85,15 @@ class Handlers:
         self.by_type[tag] = handler
         return handle
 
+    @property
+    def has_own(self) -> bool:
+        """Whether the application handles any type of event itself."""
+        return bool(self._of_application)
+
+    def own(self, tag: str) -> Handler | None:
+        """The application's own handler of a type of event."""
+        return self.by_type[tag] if tag in self._of_application else None
+
     def offer(self, act: Act | None) -> Callable[[H], H]:
         """Register a built-in handler, where the application has none of its own for the event.
 

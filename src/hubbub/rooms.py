@@ -15,7 +15,7 @@ from hubbub.catchup import Caught, Missed, View, catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.counts import HubCounts
 from hubbub.engine import Amend, Engine, Head, Receipt, RoomOutline
-from hubbub.entrance import Entrance
+from hubbub.entrance import RoomEntrance
 from hubbub.errors import EngineError, ErrorCode, Refused
 from hubbub.events import Event, Message, encode, encode_payload
 from hubbub.feeding import LOG_FACTOR, Feeding
@@ -30,7 +30,7 @@ from hubbub.room import LiveRoom
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
-__all__ = ["Arrival", "EnteredRoom", "Rooms"]
+__all__ = ["ChannelArrival", "EnteredRoom", "Rooms"]
 
 log = structlog.get_logger("hubbub")
 
@@ -65,7 +65,7 @@ class EnteredRoom(NamedTuple):
     read: int
 
 
-class Arrival(NamedTuple):
+class ChannelArrival(NamedTuple):
     """A client on its way into a channel, which is live until it has come or has given up.
 
     Attributes:
@@ -119,7 +119,7 @@ class Rooms:
         self.postings: list[Posting] | None = None
         self.feeding = Feeding(engine, self._live, self.forget, self.leave, settings.max_outbox, tasks, counts, clock)
         self.hole, self.rewound = self.feeding.hole, self.feeding.rewound
-        self.entrance = Entrance(engine, self._live, permissions, handlers, settings, clock)
+        self.entrance = RoomEntrance(engine, self._live, permissions, handlers, settings, clock)
         self.identity, self.read_name = self.entrance.identity, self.entrance.read_name
         self.crowd: Crowd | None = None
 
@@ -366,7 +366,7 @@ class Rooms:
         recovered, messages = caught.is_recovered, caught.messages
         return EnteredRoom(room.name, room.title, caught.epoch, caught.heard, recovered, messages, listing, read)
 
-    async def arrive(self, client: Participant, channel: str, since: Head | None) -> Arrival:
+    async def arrive(self, client: Participant, channel: str, since: Head | None) -> ChannelArrival:
         """Find out that a client of the second door may enter a channel, and what it has missed there.
 
         Whoever calls this calls `give_up` in the end, whether it has called `enter` or not.
@@ -382,17 +382,19 @@ class Rooms:
         try:
             await room.filled()
             if since is None:
-                return Arrival(room, None)
+                return ChannelArrival(room, None)
             missed = await read_missed(self._engine, channel, room.recent, named(since, room.recent.epoch))
             if missed is not None:
                 self.charge(client, sum(len(message.body) for message in missed.messages) * (LOG_FACTOR - 1))
         except BaseException:
             self._end_arrival(room)
             raise
-        return Arrival(room, missed)
+        return ChannelArrival(room, missed)
 
-    def enter(self, client: Participant, arrival: Arrival, view: View, *, is_answered: bool = True) -> Caught:
-        """Let a client of the second door into the channel that it has arrived at; nothing waits.
+    def look_back(
+        self, client: Participant, arrival: ChannelArrival, view: View, *, is_answered: bool = True
+    ) -> Caught:
+        """What a client hears of the past of the channel that it has arrived at, if it enters in this turn of the loop.
 
         Args:
             view: as far back as it may look.
@@ -402,18 +404,26 @@ class Rooms:
             Refused: it may not be there any more.
         """
         room, missed = arrival
-        rights = self._permissions.rights_in(client, room.name)
-        if missed is not None and not (rights & READ and view.reaches(missed, room.recent)):
+        if missed is not None and not (
+            self._permissions.rights_in(client, room.name) & READ and view.reaches(missed, room.recent)
+        ):
             missed = None
-        if missed is not None and not is_answered:
-            caught = Caught(missed.epoch, client.dialect.array(()), missed.after, is_recovered=True, is_present=False)
-        else:
-            caught = catch_up(room.recent, client.dialect, missed, 0)
+        if missed is None or is_answered or missed.epoch != room.recent.epoch:
+            return catch_up(room.recent, client.dialect, missed, 0)
+        return Caught(missed.epoch, client.dialect.array(()), missed.after, is_recovered=True, is_present=False)
+
+    def enter(self, client: Participant, arrival: ChannelArrival, caught: Caught) -> None:
+        """Let a client of the second door into the channel that it has arrived at.
+
+        Raises:
+            Refused: it may not be there any more.
+        """
+        room = arrival.room
+        rights = self._permissions.rights_in(client, room.name)
         if caught.is_present:
             self._enter(client, room, caught.heard, rights)
         else:
             self._enter_behind(client, room, caught.heard, rights)
-        return caught
 
     def count_recovery(self, *, is_recovered: bool) -> None:
         """Count a client that has said since when it has missed something."""
@@ -422,7 +432,7 @@ class Rooms:
         else:
             self._counts.not_recovered += 1
 
-    def give_up(self, arrival: Arrival) -> None:
+    def give_up(self, arrival: ChannelArrival) -> None:
         """Let a room go that a client was on its way into."""
         self._end_arrival(arrival.room)
 

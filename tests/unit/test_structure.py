@@ -56,7 +56,7 @@ LAYERS = (
     ("people",),
     ("entries",),
     ("rooms",),
-    ("feeding",),
+    ("entrance", "feeding"),
     ("invitations", "keyring"),
     (
         "catchup",
