@@ -133,7 +133,7 @@ class Service:
 
         upgrades = self._upgrades
         door = CentrifugoDoor(self._core, settings, upgrades.door.places, self._wire, upgrades.tasks)
-        upgrades.entrances = door.entrances
+        upgrades.side_doors = door.side_doors
         for warning in settings.warnings:
             log.warning(warning)
         return door

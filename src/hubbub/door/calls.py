@@ -13,14 +13,14 @@ from hubbub.handlers import Handler
 __all__ = ["handler_for"]
 
 
-class Read:
+class ReadAlready:
     """Stands for the decoder of a request that was read together with its frame."""
 
     def decode(self, request: Any) -> Any:
         return request
 
 
-READ = cast("msgspec.json.Decoder[Any]", Read())
+READ = cast("msgspec.json.Decoder[Any]", ReadAlready())
 
 
 def handler_for(name: str, call: Callable[..., Any]) -> Handler:

@@ -15,7 +15,7 @@ from hubbub.door.commands import Empty
 from hubbub.door.dialect import JsonDialect
 from hubbub.door.entering import Entering
 from hubbub.door.expiry import DoorExpiry
-from hubbub.door.session import Session, Surroundings, Way
+from hubbub.door.session import Carriage, DoorSession, Surroundings
 from hubbub.door.settings import DoorSettings
 from hubbub.door.strangers import Strangers
 from hubbub.door.tokens import DoorTokens
@@ -27,7 +27,7 @@ from hubbub.wire.frames import text_frame
 from hubbub.wire.origins import Origins
 from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request
-from hubbub.wire.upgrade import Arrival, Entrance
+from hubbub.wire.upgrade import Opening, SideDoor
 from hubbub.wire.websocket import WireSettings
 
 __all__ = ["WEBSOCKET_PATH", "CentrifugoDoor"]
@@ -49,7 +49,7 @@ class CentrifugoDoor:
         tasks: own what is asked before a connection is let in.
 
     Attributes:
-        entrances: ways in for WebSockets, by their paths.
+        side_doors: ways in for WebSockets, by their paths.
         handlers: what the commands of clients are handled by.
         entering: lets clients in.
         expiry: ends what is not refreshed.
@@ -70,9 +70,9 @@ class CentrifugoDoor:
         self.handlers["connect"] = handler_for("connect", refuse_second)
         self.handlers["refresh"] = handler_for("refresh", self.entering.refresh)
         self.handlers["ping"] = handler_for("ping", answer_ping)
-        self.entrances: dict[str, Entrance] = {}
+        self.side_doors: dict[str, SideDoor] = {}
         if settings.websocket:
-            self.entrances[WEBSOCKET_PATH] = WebSocketEntrance(self, wire)
+            self.side_doors[WEBSOCKET_PATH] = WebSocketEntrance(self, wire)
 
     def _shows_offset(self, channel: str) -> bool:
         namespace = self.settings.namespaces.of(channel)
@@ -85,14 +85,14 @@ class CentrifugoDoor:
 
 
 class WebSocketEntrance:
-    """Answers requests for a WebSocket of the door (`upgrade.Entrance`)."""
+    """Answers requests for a WebSocket of the door (`upgrade.SideDoor`)."""
 
     def __init__(self, door: CentrifugoDoor, wire: WireSettings) -> None:
         self._around = door.around
         self._origins = Origins(door.core.settings, door.core.now)
         readers = Readers(MAX_FRAME, wire.readers.turnstile)
         ping = math.ceil(door.core.settings.heartbeat_interval) if wire.wheel is not None else 0
-        self._json = Way(door.json, text_frame, ping=ping)
+        self._json = Carriage(door.json, text_frame, ping=ping)
         self._of_json = WireSettings(
             MAX_FRAME,
             readers,
@@ -103,10 +103,10 @@ class WebSocketEntrance:
             watches_at_once=False,
         )
 
-    def receive(self, request: Request) -> Arrival:
+    def receive(self, request: Request) -> Opening:
         key = check_handshake(request)
         self._origins.check(request)
-        return Arrival(key, Session(self._around, self._json, request.address), self._of_json, None)
+        return Opening(key, DoorSession(self._around, self._json, request.address), self._of_json, None)
 
 
 # Commands that need nobody else

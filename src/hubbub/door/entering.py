@@ -24,7 +24,7 @@ from hubbub.door.commands import (
     RefreshRequest,
 )
 from hubbub.door.expiry import DoorExpiry
-from hubbub.door.session import Session
+from hubbub.door.session import DoorSession
 from hubbub.door.settings import DoorSettings
 from hubbub.door.tokens import BadToken, ConnectionToken, DoorTokens, TokenExpired
 from hubbub.engine import Grant
@@ -97,7 +97,7 @@ class Entering:
 
     # Connecting
 
-    async def enter(self, session: Session, asked: Asked) -> None:
+    async def enter(self, session: DoorSession, asked: Asked) -> None:
         """Let a connection in that has sent `connect`, or say why not.  Never raises but for a cancellation."""
         id_ = asked.id
         assert id_ is not None and isinstance(asked.payload, ConnectRequest)
@@ -106,9 +106,9 @@ class Entering:
         except Closing as closing:
             session.close(closing.code, closing.reason)
         except Refused as refused:
-            session.go_back(session.way.dialect.error(id_, refused))
+            session.go_back(session.carriage.dialect.error(id_, refused))
         except EngineError as error:
-            session.go_back(session.way.dialect.error(id_, Refused(ErrorCode.UNAVAILABLE, str(error))))
+            session.go_back(session.carriage.dialect.error(id_, Refused(ErrorCode.UNAVAILABLE, str(error))))
         except asyncio.CancelledError:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -118,13 +118,13 @@ class Entering:
         except Exception:
             self._fail(session, id_)
         else:
-            session.begin(client, session.way.dialect.ack(id_, session.way.dialect.result("connect", reply)))
+            session.begin(client, session.carriage.dialect.ack(id_, session.carriage.dialect.result("connect", reply)))
 
-    def _fail(self, session: Session, id_: int) -> None:
+    def _fail(self, session: DoorSession, id_: int) -> None:
         log.exception("connect failed")
-        session.go_back(session.way.dialect.error(id_, Refused(ErrorCode.INTERNAL, "internal server error")))
+        session.go_back(session.carriage.dialect.error(id_, Refused(ErrorCode.INTERNAL, "internal server error")))
 
-    async def _admit(self, session: Session, request: ConnectRequest) -> tuple[DoorClient, ConnectReply]:
+    async def _admit(self, session: DoorSession, request: ConnectRequest) -> tuple[DoorClient, ConnectReply]:
         """Let a client in; what it is answered."""
         core = self._core
         if core.is_closed:
@@ -177,9 +177,9 @@ class Entering:
             raise Closing(DoorClose.INVALID_TOKEN, "invalid token") from None
         return Identity(Grant(found.user, found.session, info=notes(found.meta), is_kept=False), found)
 
-    def _new_client(self, session: Session, identity: Identity) -> DoorClient:
+    def _new_client(self, session: DoorSession, identity: Identity) -> DoorClient:
         grant, token = identity
-        core, way = self._core, session.way
+        core, carriage = self._core, session.carriage
         purses = open_purses(core, self._places, grant.user, session.address)
         limit = self._settings.user_connection_limit
         if limit and grant.user and purses[0].connections >= limit:
@@ -187,8 +187,8 @@ class Entering:
         return DoorClient(
             grant.user,
             grant.session,
-            way.dialect,
-            way.frame,
+            carriage.dialect,
+            carriage.frame,
             self._handlers,
             id_=str(uuid.uuid4()),
             conn_info=token.info,
@@ -199,10 +199,10 @@ class Entering:
             terms=None if grant == Grant(grant.user, grant.session) else grant,
         )
 
-    def _reply(self, session: Session, client: DoorClient) -> ConnectReply:
+    def _reply(self, session: DoorSession, client: DoorClient) -> ConnectReply:
         expires, ttl = self._left(client)
         self._expiry.note(client)
-        ping = session.way.ping
+        ping = session.carriage.ping
         return ConnectReply(
             client.id,
             VERSION,

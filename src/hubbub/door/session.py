@@ -25,7 +25,7 @@ from hubbub.policy import Places
 from hubbub.tasks import Tasks
 from hubbub.wire.upgrade import note_left
 
-__all__ = ["DoorSocket", "Session", "SessionState", "Surroundings", "Way"]
+__all__ = ["Carriage", "DoorSession", "DoorSocket", "SessionState", "Surroundings"]
 
 log = structlog.get_logger("hubbub.door")
 
@@ -67,7 +67,7 @@ class DoorSocket(Socket, Protocol):
         ...
 
 
-class Way(NamedTuple):
+class Carriage(NamedTuple):
     """How the texts of one kind of connection look.
 
     Attributes:
@@ -95,18 +95,18 @@ class Surroundings(NamedTuple):
     core: Core
     places: Places
     strangers: Strangers
-    enter: Callable[[Session, Asked], Coroutine[Any, Any, None]]
+    enter: Callable[[DoorSession, Asked], Coroutine[Any, Any, None]]
     tasks: Tasks
 
 
-class Session:
+class DoorSession:
     """One connection (`websocket.Receiver`), and its client's `Socket`.
 
     It gives back a place that was taken before it was made.
 
     Args:
         around: what it shares with others.
-        way: how its texts look.
+        carriage: how its texts look.
         address: where it comes from.
 
     Attributes:
@@ -123,15 +123,15 @@ class Session:
         "_stray",
         "_waiting",
         "address",
+        "carriage",
         "client",
         "state",
-        "way",
     )
 
     secret = node = ""
 
-    def __init__(self, around: Surroundings, way: Way, address: str) -> None:
-        self.way = way
+    def __init__(self, around: Surroundings, carriage: Carriage, address: str) -> None:
+        self.carriage = carriage
         self.address = address
         self.state = STRANGER
         self.client: DoorClient | None = None
@@ -191,13 +191,13 @@ class Session:
     # Receiving
 
     def receive_text(self, text: str) -> None:
-        if self.way.is_binary:
+        if self.carriage.is_binary:
             self._break("this is the JSON format, and Protobuf was asked for")
         else:
             self._receive(text)
 
     def receive_binary(self, data: bytes) -> None:
-        if self.way.is_binary:
+        if self.carriage.is_binary:
             self._receive(data)
         else:
             self._break("JSON comes in texts; ask for Protobuf by the subprotocol centrifuge-protobuf")
@@ -209,7 +209,7 @@ class Session:
                 self._break("too many frames at once")
             return
         try:
-            commands = self.way.dialect.read(frame)
+            commands = self.carriage.dialect.read(frame)
             if self.state is not CONNECTED:
                 self._receive_early(iter(commands))
             elif len(frame) <= SHORT_FRAME:
@@ -250,7 +250,7 @@ class Session:
             while waiting and left > 0:
                 first = waiting[0]
                 if isinstance(first, str | bytes):
-                    first = waiting[0] = iter(self.way.dialect.read(first))
+                    first = waiting[0] = iter(self.carriage.dialect.read(first))
                 left -= self._handle_some(first, left)
                 if self.state is not CONNECTED or self._is_held:
                     return
@@ -320,7 +320,7 @@ class Session:
         """Have it try again that is not let in."""
         if self._socket is None or self.state is GONE:
             return
-        self.write(self.way.frame(answer))
+        self.write(self.carriage.frame(answer))
         self.state = STRANGER
         self._around.strangers.add(self)
         self._waiting, self._is_halted = None, False

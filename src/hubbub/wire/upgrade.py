@@ -22,7 +22,7 @@ from hubbub.wire.refusals import UpgradeRefusals
 from hubbub.wire.request import Request
 from hubbub.wire.websocket import Receiver, WebSocket, WireSettings, open_websocket
 
-__all__ = ["Arrival", "Entrance", "Entrant", "Upgrades", "Visitor", "note_left"]
+__all__ = ["Entrant", "Opening", "SideDoor", "Upgrades", "Visitor", "note_left"]
 
 log = structlog.get_logger("hubbub.wire")
 
@@ -41,7 +41,7 @@ class Entrant(Receiver, Protocol):
         ...
 
 
-class Arrival(NamedTuple):
+class Opening(NamedTuple):
     """A request for a WebSocket that is to be answered with 101.
 
     Attributes:
@@ -57,10 +57,10 @@ class Arrival(NamedTuple):
     subprotocol: str | None
 
 
-class Entrance(Protocol):
+class SideDoor(Protocol):
     """Lets in whoever asks for a WebSocket at a path of its own, and says who it is afterwards."""
 
-    def receive(self, request: Request) -> Arrival:
+    def receive(self, request: Request) -> Opening:
         """Let a client in that has a place already.
 
         Raises:
@@ -76,7 +76,7 @@ class Upgrades:
         door: lets clients in.
         sockets: what their connections share.
         common: makes the headers of every answer.
-        entrances: other ways in, by their paths.
+        side_doors: other ways in, by their paths.
 
     Attributes:
         tasks: the requests that are not answered yet.
@@ -88,10 +88,10 @@ class Upgrades:
         door: Door,
         sockets: WireSettings,
         common: Common,
-        entrances: Mapping[str, Entrance] | None = None,
+        side_doors: Mapping[str, SideDoor] | None = None,
     ) -> None:
         self.tasks = Tasks()
-        self.entrances: Mapping[str, Entrance] = entrances or {}
+        self.side_doors: Mapping[str, SideDoor] = side_doors or {}
         self.core = core
         self.door = door
         self.sockets = sockets
@@ -149,8 +149,8 @@ class Upgrade(asyncio.Protocol):
         except Denied as denied:
             self._deny(request, denied)
             return
-        if request.path in upgrades.entrances:
-            self._receive(request, upgrades.entrances[request.path])
+        if request.path in upgrades.side_doors:
+            self._receive(request, upgrades.side_doors[request.path])
         else:
             upgrades.tasks.start(self._open(request))
 
@@ -176,14 +176,14 @@ class Upgrade(asyncio.Protocol):
         sockets = upgrades.sockets if upgrades.door.compression is None else upgrades.sockets_for(request)
         client.attach(open_websocket(self._transport, key, visitor, sockets, subprotocol=subprotocol))
 
-    def _receive(self, request: Request, entrance: Entrance) -> None:
+    def _receive(self, request: Request, side_door: SideDoor) -> None:
         try:
-            arrival = entrance.receive(request)
+            opening = side_door.receive(request)
         except Denied as denied:
             self._upgrades.door.places.free(request.address)
             self._deny(request, denied)
             return
-        key, entrant, settings, subprotocol = arrival
+        key, entrant, settings, subprotocol = opening
         entrant.attach(open_websocket(self._transport, key, entrant, settings, subprotocol=subprotocol))
 
     def _deny(self, request: Request, denied: Denied) -> None:
