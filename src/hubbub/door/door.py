@@ -15,6 +15,7 @@ from hubbub.door.commands import Empty
 from hubbub.door.dialect import JsonDialect
 from hubbub.door.entering import Entering
 from hubbub.door.expiry import DoorExpiry
+from hubbub.door.floor import DoorFloor
 from hubbub.door.session import Carriage, DoorSession, Surroundings
 from hubbub.door.settings import DoorSettings
 from hubbub.door.strangers import Strangers
@@ -64,7 +65,10 @@ class CentrifugoDoor:
         self.tokens = DoorTokens(settings, core.wall, core.now)
         self.expiry = DoorExpiry(settings.expired_close_delay, settings.expired_sub_close_delay, core.wall)
         self.strangers = Strangers(settings.stale_close_delay, core.now)
-        self.entering = Entering(core, settings, places, self.tokens, self.expiry, self.handlers)
+        floor = DoorFloor(core, settings, self.tokens, self.expiry.note)
+        self.expiry.unsubscribe = floor.subscribing.end
+        self.handlers.update(floor.handlers)
+        self.entering = Entering(core, settings, places, self.tokens, self.expiry, floor.subscribing, self.handlers)
         self.around = Surroundings(core, places, self.strangers, self.entering.enter, tasks)
         self.json = JsonDialect(self._shows_offset)
         self.handlers["connect"] = handler_for("connect", refuse_second)

@@ -22,10 +22,12 @@ from hubbub.door.commands import (
     RefreshPush,
     RefreshReply,
     RefreshRequest,
+    SubscribeReply,
 )
 from hubbub.door.expiry import DoorExpiry
 from hubbub.door.session import DoorSession
 from hubbub.door.settings import DoorSettings
+from hubbub.door.subscribing import Subscribing
 from hubbub.door.tokens import BadToken, ConnectionToken, DoorTokens, TokenExpired
 from hubbub.engine import Grant
 from hubbub.errors import EngineError, ErrorCode, Refused
@@ -75,6 +77,7 @@ class Entering:
     Args:
         handlers: what the commands of clients are handled by.
         expiry: ends those that are not refreshed.
+        subscribing: subscribes them to what their tokens name.
     """
 
     def __init__(
@@ -84,6 +87,7 @@ class Entering:
         places: Places,
         tokens: DoorTokens,
         expiry: DoorExpiry,
+        subscribing: Subscribing,
         handlers: Mapping[str, Handler],
     ) -> None:
         self._core = core
@@ -91,6 +95,7 @@ class Entering:
         self._places = places
         self._tokens = tokens
         self._expiry = expiry
+        self._subscribing = subscribing
         self._handlers = handlers
         house = core.settings
         self._rate_limit = RateLimit(house.client_rate, house.client_burst) if house.client_rate else None
@@ -147,7 +152,8 @@ class Entering:
                 raise
             raise Closing(DoorClose.NOT_AVAILABLE, refused.message) from None
         try:
-            return client, self._reply(session, client)
+            subs = await self._subscribing.at_connect(client, identity.token.subs, request.subs)
+            return client, self._reply(session, client, subs)
         except BaseException:
             core.disconnect(client)
             raise
@@ -199,7 +205,7 @@ class Entering:
             terms=None if grant == Grant(grant.user, grant.session) else grant,
         )
 
-    def _reply(self, session: DoorSession, client: DoorClient) -> ConnectReply:
+    def _reply(self, session: DoorSession, client: DoorClient, subs: dict[str, SubscribeReply]) -> ConnectReply:
         expires, ttl = self._left(client)
         self._expiry.note(client)
         ping = session.carriage.ping
@@ -208,6 +214,7 @@ class Entering:
             VERSION,
             expires,
             ttl,
+            subs=subs,
             ping=ping,
             pong=ping > 0,
             session=session.secret,
