@@ -14,7 +14,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import structlog
 
@@ -32,15 +32,12 @@ from hubbub.memory import give_back_memory
 from hubbub.mount.mounted import mounted
 from hubbub.names import certified_names, server_names
 from hubbub.policy import is_loopback
-from hubbub.service import Service, check_sharing, engine_for
+from hubbub.service import Service, check_sharing, engine_for, second_door_of
 from hubbub.settings import Settings
 from hubbub.wire.arrivals import Arrivals
 from hubbub.wire.connection import HttpShared
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.http import HttpServer
-
-if TYPE_CHECKING:
-    from hubbub.door.settings import DoorSettings
 
 __all__ = ["Server", "serving", "serving_slot"]
 
@@ -125,10 +122,10 @@ class Server(Service):
         sockets: list[socket.socket] | None = None,
         *,
         makes_setup: bool = True,
-        second_door: DoorSettings | None = None,
     ) -> None:
         self._tls = load_context(certificate) if certificate else None
         check_sharing(settings, engine)
+        second_door = second_door_of(settings)
         # The last that can fail, and the first that has to be undone.
         self._bound = bind(settings.host, settings.port) if sockets is None else sockets
         super().__init__(hub, settings, engine, makes_setup=makes_setup, second_door=second_door)

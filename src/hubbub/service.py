@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from hubbub.door.door import CentrifugoDoor
     from hubbub.door.settings import DoorSettings
 
-__all__ = ["DEMO_ACCOUNTS", "DEMO_PASSWORD", "Service", "check_sharing", "engine_for"]
+__all__ = ["DEMO_ACCOUNTS", "DEMO_PASSWORD", "Service", "check_sharing", "engine_for", "second_door_of"]
 
 log = structlog.get_logger("hubbub")
 
@@ -64,7 +64,7 @@ class Service:
     Args:
         engine: to be opened; the service closes it.
         makes_setup: whether it offers to make the first account.
-        second_door: what is configured of the one for Centrifugo's clients; None where it is not there.
+        second_door: as `second_door_of` the settings.
 
     Attributes:
         second_door: the door for Centrifugo's clients; None where it is not configured.
@@ -132,7 +132,9 @@ class Service:
         from hubbub.door.door import CentrifugoDoor  # nothing of it is loaded where it is not configured
 
         upgrades = self._upgrades
-        door = CentrifugoDoor(self._core, settings, upgrades.door.places, self._wire, upgrades.tasks)
+        door = CentrifugoDoor(
+            self._core, settings, upgrades.door.places, self._wire, upgrades.tasks, upgrades.door.compression
+        )
         upgrades.side_doors = door.side_doors
         for warning in settings.warnings:
             log.warning(warning)
@@ -283,6 +285,19 @@ def parts_for(settings: Settings) -> tuple[type[Dispatch], type[Pump], type[App]
     except ModuleNotFoundError:
         raise ConfigError("--telemetry needs OpenTelemetry: pip install 'hubbub[otel]'") from None
     return TracedDispatch, TracedPump, TracedApp
+
+
+def second_door_of(settings: Settings) -> DoorSettings | None:
+    """What is configured of the door for Centrifugo's clients; None where it is not there.
+
+    Raises:
+        ConfigError: it cannot be like that.
+    """
+    if settings.centrifugo is None:
+        return None
+    from hubbub.door.configuration import door_settings  # as above
+
+    return door_settings(settings)
 
 
 async def engine_for(settings: Settings) -> Engine:

@@ -17,7 +17,7 @@ import structlog
 from hubbub.client import Frame, Socket
 from hubbub.core import Core
 from hubbub.door.client import DoorClient
-from hubbub.door.codes import DoorClose
+from hubbub.door.codes import CLOSES, DoorClose
 from hubbub.door.commands import Asked
 from hubbub.door.dialect import Broken, DoorDialect
 from hubbub.door.strangers import Strangers
@@ -121,6 +121,7 @@ class DoorSession:
         "_is_held",
         "_socket",
         "_stray",
+        "_tell_gone",
         "_waiting",
         "address",
         "carriage",
@@ -137,6 +138,7 @@ class DoorSession:
         self.client: DoorClient | None = None
         self._around = around
         self._socket: DoorSocket | None = None
+        self._tell_gone: Callable[[], None] | None = None
         self._attempts = self._stray = 0
         # What has come and was not handled: frames, the first one perhaps in part.
         self._waiting: deque[str | bytes | Iterator[Asked | None]] | None = None
@@ -149,6 +151,10 @@ class DoorSession:
         """Take up the connection: the time within which it has to say who it is begins."""
         self._socket = socket
         self._around.strangers.add(self)
+
+    def when_gone(self, call: Callable[[], None]) -> None:
+        """Have something called when the connection is gone."""
+        self._tell_gone = call
 
     @property
     def write(self) -> Callable[[bytes], None]:
@@ -184,9 +190,10 @@ class DoorSession:
             self._socket.resume_reading()
 
     def close(self, code: int, reason: str) -> None:
-        """Close the connection; after what was written."""
+        """Close the connection, after what was written; by a code of ours, or of this protocol."""
         if self._socket is not None:
-            self._socket.close(code, reason)
+            # SDKs take a reason for advice that looks like JSON.
+            self._socket.close(CLOSES.get(code, code), "" if reason.startswith("{") else reason)
 
     # Receiving
 
@@ -370,3 +377,5 @@ class DoorSession:
         elif by_us:
             core.counts.close(code)
         self._around.places.free(self.address)
+        if self._tell_gone is not None:
+            self._tell_gone()

@@ -19,15 +19,15 @@ from hubbub.mount.records import Divider, record
 from hubbub.mount.scopes import Left, Receive, Scope, Scopes, Send, extension, path_below, read_body
 from hubbub.mount.streaming import AsgiStream
 from hubbub.mount.websocket import AsgiWebSocket
-from hubbub.service import Service
+from hubbub.service import Service, second_door_of
 from hubbub.settings import Settings
 from hubbub.wire.denial import Denied
 from hubbub.wire.door import Door
 from hubbub.wire.hosts import Hosts
 from hubbub.wire.request import Request
 from hubbub.wire.streaming import Streaming
-from hubbub.wire.upgrade import Upgrades, Visitor
-from hubbub.wire.websocket import open_websocket
+from hubbub.wire.upgrade import Opening, Upgrades, Visitor
+from hubbub.wire.websocket import Receiver, open_websocket
 
 __all__ = ["TRANSPORT", "MountedService"]
 
@@ -47,7 +47,7 @@ class MountedService(Service):
     """
 
     def __init__(self, hub: Hub, settings: Settings, engine: Engine) -> None:
-        super().__init__(hub, settings, engine)
+        super().__init__(hub, settings, engine, second_door=second_door_of(settings))
         hosts = Hosts(settings.allow_host) if settings.allow_host else None
         self._scopes = Scopes(self._proxies, hosts, self._core.now)
         self._answers = Answers(self._common.fixed)
@@ -117,6 +117,9 @@ class MountedService(Service):
             request = self._scopes.request(scope)
             self._check_demo(request)
             door.take_place(request.address)
+            if request.path in self._upgrades.side_doors:
+                await self._receive(request, handed, receive, send)
+                return
             key, client, subprotocol = await self._let_in(request, door, handed)
         except Denied as denied:
             if request is not None:
@@ -163,17 +166,28 @@ class MountedService(Service):
         """Serve a client over the server's own WebSocket."""
         visitor = Visitor(self._upgrades, client, request.address)
         socket = AsgiWebSocket(receive, send, visitor, self._divider, self._settings.max_frame)
+        await self._run(socket, visitor, send, subprotocol, lambda: client.attach(socket))
+
+    async def _run(
+        self,
+        socket: AsgiWebSocket,
+        receiver: Receiver,
+        send: Send,
+        subprotocol: str | None,
+        attach: Callable[[], None],
+    ) -> None:
+        """Accept a WebSocket, and serve it to its end."""
         try:
             await send({"type": "websocket.accept", "subprotocol": subprotocol, "headers": []})
         except BaseException as error:
-            visitor.closed(1006, "", by_us=False)
+            receiver.closed(1006, "", by_us=False)
             if isinstance(error, OSError):  # it has gone meanwhile
                 return
             raise
         sockets = self._wire.sockets
         sockets[socket] = None
         try:
-            client.attach(socket)
+            attach()
             await socket.run()
         finally:
             del sockets[socket]
@@ -188,6 +202,34 @@ class MountedService(Service):
             return
         sockets = self._upgrades.sockets_for(request)
         client.attach(open_websocket(handed["transport"], key, visitor, sockets, subprotocol=subprotocol))
+
+    async def _receive(self, request: Request, handed: dict[str, Any] | None, receive: Receive, send: Send) -> None:
+        """Serve a client of the second door, which has a place.
+
+        Raises:
+            Denied: it is refused; its place is free again.
+        """
+        assert self.second_door is not None
+        way_in = self.second_door.websocket
+        try:
+            if handed is not None:
+                self._hand_over_unknown(handed, way_in.receive(request))
+                return
+            session, is_binary, subprotocol = way_in.carry(request, record)
+        except Denied:
+            self._upgrades.door.places.free(request.address)
+            raise
+        socket = AsgiWebSocket(receive, send, session, self._divider, way_in.max_frame, is_binary=is_binary)
+        await self._run(socket, session, send, subprotocol, lambda: session.attach(socket))
+
+    def _hand_over_unknown(self, handed: dict[str, Any], opening: Opening) -> None:
+        """Serve whoever it is over the transport itself."""
+        key, entrant, settings, subprotocol = opening
+        entrant.when_gone(handed["left"])
+        if handed["take"](self.drain_soon):
+            entrant.attach(open_websocket(handed["transport"], key, entrant, settings, subprotocol=subprotocol))
+        else:
+            entrant.closed(1006, "", by_us=False)
 
 
 class Guided(Visitor):

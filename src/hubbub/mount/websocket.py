@@ -161,6 +161,9 @@ class AsgiWebSocket:
             self._is_slow = False
             self._receiver.writing_resumed()
 
+    def watch(self) -> None:
+        """Leave it to the server to ask for signs of life."""
+
     # Reading
 
     async def _read(self) -> None:

@@ -30,15 +30,27 @@ MAX_HOST = 80
 LINES, LINES_EVERY_S = 5, 10.0
 
 
+def nobody(_origin: str) -> bool:
+    """No origin is listed."""
+    return False
+
+
 class Origins:
     """The origins of pages that may speak to the server: its own, and those that are listed.
 
     Args:
         now: a clock, in seconds.
+        is_listed_there: whether an origin is listed elsewhere than in the settings.
     """
 
-    def __init__(self, settings: Settings, now: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        now: Callable[[], float],
+        is_listed_there: Callable[[str], bool] = nobody,
+    ) -> None:
         self._now = now
+        self._is_listed_there = is_listed_there
         self._listed = settings.allow_origin
         self._has_tls = not settings.no_tls
         self._lines = Ration(LINES, LINES_EVERY_S)
@@ -57,7 +69,7 @@ class Origins:
             return
         host = request.header("host") or ""
         is_tls = request.is_secure or self._has_tls
-        if is_allowed_origin(origin, host, self._listed, is_tls=is_tls):
+        if is_allowed_origin(origin, host, self._listed, is_tls=is_tls) or self._is_listed_there(origin):
             return
         shown = origin if SHOWN.fullmatch(origin) else "another site"
         left_out = self._lines.take(self._now())

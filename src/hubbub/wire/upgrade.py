@@ -40,6 +40,10 @@ class Entrant(Receiver, Protocol):
         """Take up the connection."""
         ...
 
+    def when_gone(self, call: Callable[[], None]) -> None:
+        """Have something called when the connection is gone."""
+        ...
+
 
 class Opening(NamedTuple):
     """A request for a WebSocket that is to be answered with 101.
