@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 OTHER = "other"
-DIALECTS = ("classic", "v1", "centrifugo", "centrifugo-protobuf")
+DIALECTS = ("classic", "v1", "sse", "centrifugo", "centrifugo-protobuf")
 CODES = (*(code.value for code in ErrorCode), OTHER)
 CLOSES = (*(str(code.value) for code in CloseCode), OTHER)
 # Of requests for a WebSocket, by status.

@@ -26,6 +26,9 @@ from hubbub.errors import ConfigError, EngineError
 from hubbub.heartbeat import Wheel
 from hubbub.holding import Beat
 from hubbub.http.app import App, security_headers
+from hubbub.http.cookies import Cookies
+from hubbub.http.grants import Grants
+from hubbub.http.room_events import RoomEvents
 from hubbub.http.site import read_site, style_source
 from hubbub.http.trust import STYLE
 from hubbub.hub import Hub, handlers_of, put_to_work
@@ -124,6 +127,8 @@ class Service:
         self.second_door = None if second_door is None else self._open_second_door(second_door)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
         self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site)
+        grants = Grants(self._accounts, Cookies(settings, settings.session_ttl), self._audit, self._core.tokens)
+        self._app.add(RoomEvents(self._upgrades, grants, otps).routes)
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
 

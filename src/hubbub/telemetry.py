@@ -23,7 +23,7 @@ from hubbub.dispatch import Dispatch
 from hubbub.engine import Draft, Log, Outcome, Receipt
 from hubbub.errors import Refused
 from hubbub.handlers import Handler
-from hubbub.http.app import App
+from hubbub.http.app import App, shapes
 from hubbub.posting import Posting
 from hubbub.pump import Pump
 from hubbub.signatures import name_of
@@ -199,8 +199,7 @@ class TracedApp(App):
 
     def _route_of(self, path: str) -> str | None:
         """The route of a path, of which there are few, and not the path, of which there are many."""
-        routes = (path, f"{path.rpartition('/')[0]}/*")
-        return next((route for route in routes if route in self._routes), None)
+        return next((route for route in shapes(path) if route in self._routes), None)
 
 
 class Headers(Getter[dict[str, list[str]]]):

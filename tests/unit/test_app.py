@@ -22,13 +22,20 @@ from hubbub.engine import Account, Grant
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import CloseCode, EngineError
 from hubbub.http.app import App, security_headers
+from hubbub.http.cookies import Cookies
+from hubbub.http.grants import Grants
 from hubbub.http.pages import KEPT
+from hubbub.http.room_events import RoomEvents
 from hubbub.http.site import read_site
 from hubbub.otp import OneTimePasswords
 from hubbub.settings import Settings
 from hubbub.testing import Clock, Stage, at_work
+from hubbub.wire.common import Common
 from hubbub.wire.door import Door, OtpCredentials
+from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request, Response
+from hubbub.wire.upgrade import Upgrades
+from hubbub.wire.websocket import WireSettings
 
 pytestmark = pytest.mark.anyio
 
@@ -99,6 +106,10 @@ class Office:
         )
         self.door = Door(stage.core, OtpCredentials(self.otps), settings)
         self._app = App(stage.core, self.accounts, self.otps, settings, self.door, Countings(), read_site())
+        self.sockets = WireSettings(settings.max_frame, Readers(settings.max_frame))
+        upgrades = Upgrades(stage.core, self.door, self.sockets, Common(b"", stage.clock))
+        grants = Grants(self.accounts, Cookies(settings, settings.session_ttl), stage.core.audit, stage.core.tokens)
+        self._app.add(RoomEvents(upgrades, grants, self.otps).routes)
 
     @property
     def routes(self) -> Mapping[str, Collection[str]]:
@@ -109,7 +120,8 @@ class Office:
         """Send a request; a body that is no bytes is sent as JSON."""
         sent = body if isinstance(body, bytes) else json.dumps(body).encode()
         named = {name.replace("_", "-"): [value] for name, value in headers.items()}
-        return await self._app.answer(Request(method, path, "", named, address, sent))
+        path, _, query = path.partition("?")
+        return await self._app.answer(Request(method, path, query, named, address, sent))
 
     async def log_in(self) -> dict[str, Any]:
         """What percy, who has an account, gets for the password."""
@@ -584,7 +596,7 @@ async def test_a_page_of_a_listed_origin_may_ask_and_read(monkeypatch: pytest.Mo
             "Access-Control-Allow-Origin": LISTED,
             "Access-Control-Expose-Headers": "Retry-After",
             "Access-Control-Allow-Methods": "GET, POST",
-            "Access-Control-Allow-Headers": "Authorization, Content-Type",
+            "Access-Control-Allow-Headers": "Authorization, Content-Type, Last-Event-ID",
         }
         response = await here.ask("POST", "/login", RIGHT, origin=LISTED)
         assert response.status == 200

@@ -24,6 +24,7 @@ NO_STORE = {"Cache-Control": "no-store"}
 
 STATUS: dict[str, int] = {
     ErrorCode.FORBIDDEN: 403,
+    ErrorCode.NO_SUCH_ROOM: 404,
     ErrorCode.CONFLICT: 409,
     ErrorCode.RATE_LIMITED: 429,
     ErrorCode.UNAVAILABLE: 503,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from typing import Protocol
 
 import msgspec
@@ -28,7 +28,7 @@ from hubbub.signing_in import Checks
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
 
-__all__ = ["App", "is_from_here", "security_headers"]
+__all__ = ["App", "is_from_here", "security_headers", "shapes"]
 
 log = structlog.get_logger("hubbub.http")
 
@@ -141,8 +141,12 @@ class App:
 
     @property
     def routes(self) -> Mapping[str, Collection[str]]:
-        """The methods that each path takes, but for the files of pages.  `*` stands for the last part of a path."""
+        """The methods that each path takes, but for the files of pages.  `*` stands for one part of a path."""
         return self._routes
+
+    def add(self, routes: Mapping[str, dict[str, Route]]) -> None:
+        """Answer at other paths, too."""
+        self._routes |= routes
 
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever comes of it."""
@@ -162,7 +166,7 @@ class App:
     def _find(self, request: Request) -> Route:
         if request.path == "*":  # the server as a whole (RFC 9110 section 9.3.7)
             return lambda _request: options({"Allow": "GET, HEAD, POST, DELETE, OPTIONS"})
-        routes = self._routes.get(request.path) or self._routes.get(f"{request.path.rpartition('/')[0]}/*")
+        routes = next((self._routes[shape] for shape in shapes(request.path) if shape in self._routes), None)
         if routes is None and (page := self._site.find(request.path)) is not None:
             routes = dict.fromkeys(LOOK, page_route(page))
         if routes is None:
@@ -188,7 +192,7 @@ class App:
             if "Allow" in headers:
                 has_delete = "DELETE" in headers["Allow"]
                 headers["Access-Control-Allow-Methods"] = "GET, POST, DELETE" if has_delete else "GET, POST"
-                headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type"
+                headers["Access-Control-Allow-Headers"] = "Authorization, Content-Type, Last-Event-ID"
         return msgspec.structs.replace(response, headers=headers)
 
     # The first account
@@ -241,6 +245,15 @@ class App:
             "this is a WebSocket: connect with Upgrade: websocket and Connection: Upgrade; proxies must pass these on"
         )
         raise HttpError(426, "upgrade_required", message, {"Upgrade": "websocket"})
+
+
+def shapes(path: str) -> Iterator[str]:
+    """How the routes of a path may be written: as it is, or with a star for its last part, or for its middle one."""
+    yield path
+    yield f"{path.rpartition('/')[0]}/*"
+    parts = path.split("/", 4)
+    if len(parts) == 4:
+        yield f"/{parts[1]}/*/{parts[3]}"
 
 
 def is_from_here(request: Request) -> bool:

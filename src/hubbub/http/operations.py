@@ -195,6 +195,24 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(
         "POST", "/ws", "why_not", "Why the WebSocket of a page was refused, which a browser does not tell.", NO_UPGRADE
     ),
+    Operation(
+        "GET",
+        "/rooms/{name}/events",
+        "hear_room",
+        "What is said in a room, as server-sent events that do not end; `Last-Event-ID` says from where on.",
+        {
+            200: Reply("The events, in blocks of lines.", media_type="text/event-stream"),
+            **UNAUTHORIZED,
+            403: refused(
+                "The user may not come in, or not enter the room; or the page that asks is of another origin."
+            ),
+            404: refused("There is no such room, and the user may not make it."),
+            **TOO_OFTEN,
+            503: refused("The server stops, is full, or cannot reach what it keeps.", RETRY),
+        },
+        credentials="session",
+        parameters={"name": "of the room"},
+    ),
     # People
     Operation(
         "POST",

@@ -235,7 +235,7 @@ class Door:
         log.debug("turned away", user=client.user, address=client.address, reason=refused.message)
 
     def _new_client(self, grant: Grant, dialect: Dialect, request: Request) -> Participant:
-        purses = self._open_purses(grant.user, request.address)
+        purses = self.open_purses(grant.user, request.address)
         return Participant(
             grant.user,
             grant.session,
@@ -249,7 +249,7 @@ class Door:
             terms=None if grant == Grant(grant.user, grant.session) else grant,
         )
 
-    def _open_purses(self, user: str, address: str) -> Purses:
+    def open_purses(self, user: str, address: str) -> Purses:
         """What pays for a connection; one whose account or address has opened too many is `Denied` (503)."""
         try:
             return open_purses(self._core, self.places, user, address)
