@@ -36,8 +36,8 @@ class Served(NamedTuple):
     state: ServerState
     service: MountedService
 
-    async def request(self) -> tuple[FastPath, FakeTransport]:
-        """A connection whose request for a WebSocket has come."""
+    async def request(self, *headers: bytes) -> tuple[FastPath, FakeTransport]:
+        """A connection whose request for a WebSocket has come, with more headers."""
         otp = await self.service._credentials._otps.issue(Grant("percy", "s", is_kept=False))
         transport = FakeTransport()
         path = FastPath(self.config, self.state, {})
@@ -46,16 +46,19 @@ class Served(NamedTuple):
         path.data_received(
             b"GET /ws HTTP/1.1\r\nHost: chat.example\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n"
-            b"Sec-WebSocket-Protocol: hubbub.v1, otp.%b\r\n\r\n" % otp.encode()
+            b"Sec-WebSocket-Protocol: hubbub.v1, otp.%b\r\n%b\r\n"
+            % (otp.encode(), b"".join(b"%b\r\n" % header for header in headers))
         )
         return path, transport
 
 
-@pytest.fixture
-async def served(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Served]:
+@pytest.fixture(params=[False])
+async def served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> AsyncIterator[Served]:
     monkeypatch.setattr("hubbub.service.read_site", functools.cache(read_site))
     monkeypatch.setattr("hubbub.mount.mounted.tell_setup", lambda _service: None)
-    chat = hubbub.asgi(Hub(), Settings(engine="memory://", data_dir=tmp_path))
+    chat = hubbub.asgi(Hub(), Settings(engine="memory://", data_dir=tmp_path, compression=request.param))
     config = uvicorn.Config(chat, lifespan="off", log_config=None, proxy_headers=False)
     config.load()
     async with chat.at_work() as service:
@@ -107,3 +110,16 @@ async def test_who_has_gone_meanwhile_leaves_nothing(served: Served, caplog: pyt
     assert served.service._upgrades.door.places._taken == 0
     assert not served.state.connections
     assert [record for record in caplog.records if record.levelno >= logging.ERROR] == []
+
+
+@pytest.mark.parametrize("served", [False, True], indirect=True, ids=["off", "on"])
+async def test_compression_is_agreed_on_as_by_a_server_of_our_own(
+    served: Served, request: pytest.FixtureRequest
+) -> None:
+    _path, transport = await served.request(b"Sec-WebSocket-Extensions: permessage-deflate")
+    await ended(served.state)
+    head, _, frames = bytes(transport.written).partition(b"\r\n\r\n")
+    is_on = request.node.callspec.id == "on"
+    assert (b"\r\nSec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover" in head) is is_on
+    assert (frames[0] == 0xC1) is is_on, "a welcome is long enough to be compressed"
+    transport.protocol.connection_lost(None)
