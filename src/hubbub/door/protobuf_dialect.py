@@ -13,12 +13,26 @@ import msgspec
 from hubbub.door.codes import DoorCode, DoorError
 from hubbub.door.commands import Asked, ConnectionInfo, HistoryReply, PublicationPush
 from hubbub.door.dialect import Broken, DoorDialect, asked_of, publication_of
-from hubbub.door.protobuf import DELIMITED, VARINT, Malformed, delimited, number, parts, tag_of, tagged, text, varint
+from hubbub.door.protobuf import (
+    DELIMITED,
+    VARINT,
+    Field,
+    FieldKind,
+    Malformed,
+    Shape,
+    delimited,
+    number,
+    parts,
+    tag_of,
+    tagged,
+    text,
+    varint,
+)
 from hubbub.door.schema import COMMAND, INFO, PUSHES, REPLIES
 from hubbub.events import Message
 from hubbub.publications import Publication
 
-__all__ = ["ProtobufDialect"]
+__all__ = ["Emulated", "ProtobufDialect", "read_emulated"]
 
 # Commands of one frame: about as many as 64 KiB of JSON can hold.
 MAX_COMMANDS = 4096
@@ -41,6 +55,25 @@ class ReadPublication(msgspec.Struct):
     info: ConnectionInfo | None = None
     tags: dict[str, str] = {}
 
+
+class Emulated(msgspec.Struct):
+    """Commands for a connection whose answers come by a stream.
+
+    Attributes:
+        data: the commands, as one frame.
+    """
+
+    node: str = ""
+    session: str = ""
+    data: msgspec.Raw = msgspec.Raw()
+
+
+EMULATED = Shape(
+    Emulated,
+    Field(1, "node", FieldKind.STRING),
+    Field(2, "session", FieldKind.STRING),
+    Field(3, "data", FieldKind.JSON),  # bytes; nobody takes them for JSON
+)
 
 decode_kept = msgspec.json.Decoder(ReadPublication).decode
 decode_info = msgspec.json.Decoder(ConnectionInfo).decode
@@ -177,3 +210,15 @@ def written(data: bytes, info: ConnectionInfo | None, offset: int, tags: dict[st
 def as_past(listed: bytes) -> bytes:
     """A member of a list as the answer to `history` has it: under another tag of one byte."""
     return PAST_TAG + listed[1:]
+
+
+def read_emulated(body: bytes) -> Emulated:
+    """Read the body of a request that brings commands for a stream.
+
+    Raises:
+        Broken: it cannot be read.
+    """
+    try:
+        return cast(Emulated, EMULATED.decode(body))
+    except Malformed as error:
+        raise Broken(str(error)) from None
