@@ -44,7 +44,7 @@ MAX_NUMBER = 0xFFFF_FFFF_FFFF_FFFF
 SAME = 1 << 31
 MAX_FIELD_NUMBER = (1 << 29) - 1
 # Entries of a map, and members of a list.
-MAX_ENTRIES = 4096
+MAX_ENTRIES = 1024
 
 
 class Malformed(ValueError):

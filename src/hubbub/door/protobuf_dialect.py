@@ -34,8 +34,8 @@ from hubbub.publications import Publication
 
 __all__ = ["Emulated", "ProtobufDialect", "read_emulated"]
 
-# Commands of one frame: about as many as 64 KiB of JSON can hold.
-MAX_COMMANDS = 4096
+# Commands of one frame.  An SDK that comes back subscribes to all its channels in one, and there are 128 as a rule.
+MAX_COMMANDS = 1024
 
 # Fields of a reply, and of a push.
 ERROR, PUSH = 2, 4
