@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -14,6 +14,7 @@ from hubbub.errors import Refused
 from hubbub.events import encode
 from hubbub.http.answers import NO_STORE, HttpError, Route, as_http, error_response, read_body, unavailable
 from hubbub.http.api import ApiRoutes
+from hubbub.http.api_desk import Desk
 from hubbub.http.cookies import Cookies
 from hubbub.http.grants import Grants
 from hubbub.http.pages import Page
@@ -100,6 +101,7 @@ class App:
         entrance: knows who would be let in.
         metrics: tells what was counted.
         site: the pages and their files.
+        desks: answer other programs that have keys of another kind than the hub's own.
     """
 
     def __init__(
@@ -111,6 +113,7 @@ class App:
         entrance: Entrance,
         metrics: Countings,
         site: Site,
+        desks: Sequence[Desk] = (),
     ) -> None:
         self._core = core
         self._site = site
@@ -135,7 +138,7 @@ class App:
         if self._checks is None:  # otherwise the accounts are the application's, and so is what becomes of them
             self._routes["/setup"] = {**dict.fromkeys(LOOK, self._is_setup_open), "POST": self._set_up}
             self._routes |= PeopleRoutes(core, accounts, grants, self._pages).routes
-        self._routes |= ApiRoutes(core).routes
+        self._routes |= ApiRoutes(core, *desks).routes
         if settings.metrics != "off":
             self._routes["/metrics"] = dict.fromkeys(LOOK, self._tell_metrics)
 
