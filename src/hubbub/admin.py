@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Iterable
 
 import msgspec
 import structlog
@@ -35,6 +35,7 @@ log = structlog.get_logger("hubbub")
 LAST_POSTS_S = 2.0
 
 DISCONNECTED = "disconnected"
+DISCONNECTED_OTHERS = "disconnected_others"
 
 decode_user = msgspec.json.Decoder(str).decode
 
@@ -78,6 +79,7 @@ class Admin:
         self._sign_out = sign_out
         self._deleting: set[str] = set()
         notices.on(DISCONNECTED, self._hear_disconnected)
+        notices.on(DISCONNECTED_OTHERS, self._hear_disconnected_others)
 
     # Users
 
@@ -88,16 +90,29 @@ class Admin:
         self._audit.note("disconnect", actor=by, target=user, outcome="done", count=len(found))
         return len(found)
 
+    def disconnect_others(self, user: str) -> None:
+        """Close those connections of a user, on every node, that have not come by the second door."""
+        self._close(client for client in self._connections_of(user) if not client.uses_channels)
+        self._notices.tell(DISCONNECTED_OTHERS, encode(user))
+
     def _close_connections(self, user: str) -> list[Participant]:
         found = self._connections_of(user)
-        for client in found:
-            client.close(CloseCode.KICKED, "disconnected by an admin")
+        self._close(found)
         return found
+
+    def _close(self, clients: Iterable[Participant]) -> None:
+        for client in clients:
+            client.close(CloseCode.KICKED, "disconnected by an admin")
 
     def _hear_disconnected(self, payload: bytes) -> None:
         """Take a notice of any node, this one included."""
         with contextlib.suppress(msgspec.DecodeError):  # a node of another version
             self._close_connections(decode_user(payload))
+
+    def _hear_disconnected_others(self, payload: bytes) -> None:
+        with contextlib.suppress(msgspec.DecodeError):
+            user = decode_user(payload)
+            self._close(client for client in self._connections_of(user) if not client.uses_channels)
 
     async def revoke(self, user: str, by: str) -> int:
         """End a user's sessions: their connections are closed, and who wants to come back has to log in.

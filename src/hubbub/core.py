@@ -144,6 +144,7 @@ class Core:
         handlers: as given, with the built-in ones.
         home: the thread that it runs in.
         ledger: roles, blocks, invitations and closed rooms.
+        notices: tells all nodes of what concerns users.
         listener: what the engine is opened with.
         people: how users are shown.
         oversight: what admins are shown.
@@ -187,11 +188,11 @@ class Core:
             handlers, self.permissions, self.rooms, self._pump, self._tasks, counts, clock, self.audit
         )
         self.connections = Connections()
-        self._notices = Notices(engine, self.rooms.heard)
+        self.notices = Notices(engine, self.rooms.heard)
         self.check = handlers.check
         self.tokens = tokens_for(settings, wall)
         self.expiry = Expiry(clock, wall)
-        self.sessions = Sessions(engine, self._notices, self.clients, clock)
+        self.sessions = Sessions(engine, self.notices, self.clients, clock)
         self._direct = DirectMessages(
             engine,
             self._pump.gather,
@@ -204,7 +205,7 @@ class Core:
             engine,
             self.rooms,
             self.permissions,
-            self._notices,
+            self.notices,
             self.connections,
             self._tasks,
             clock,
@@ -219,14 +220,14 @@ class Core:
             self._tasks,
             self.clients,
             self.audit,
-            self._notices,
+            self.notices,
             self.sessions.sign_out,
         )
         self._has_said_goodbye = False
-        self.listener = Listening(self.rooms, self._notices, self.sessions.end)
-        self.people = People(engine, self._notices, self.rooms, self.connections.of, self._tasks, clock)
+        self.listener = Listening(self.rooms, self.notices, self.sessions.end)
+        self.people = People(engine, self.notices, self.rooms, self.connections.of, self._tasks, clock)
         chat.install(handlers, self.rooms, self.follows, engine, settings)
-        directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers, self._notices)
+        directory = Directory(engine, self.rooms, self.permissions, self.ledger, handlers, self.notices)
         install_following(handlers, self.follows, directory, settings)
         install_changing(handlers, self.rooms, engine, self.permissions, settings, self.audit)
         install_search(handlers, self.rooms, engine, self.permissions, clock)
@@ -246,7 +247,7 @@ class Core:
             EngineError: it cannot be read.
         """
         self.home.move_in()
-        await self._notices.open()
+        await self.notices.open()
         await self.refresh_access()
 
     async def run(self) -> None:

@@ -11,7 +11,7 @@ from hubbub.naming import DM
 from hubbub.otp import new_secret
 from hubbub.rules import MAX_PATTERN_CHARS, Pattern
 
-__all__ = ["MAX_SECRET_CHARS", "KeyScope", "new_key"]
+__all__ = ["MAX_SECRET_CHARS", "PREFIX", "KeyScope", "new_key"]
 
 # What a key begins with, so that whoever finds one somewhere knows what it is.
 PREFIX = "hbk_"

@@ -130,6 +130,10 @@ class Rooms:
         """How many live rooms there are."""
         return len(self._live)
 
+    def occupied(self) -> list[tuple[str, int]]:
+        """The live rooms by their names, each with how many clients of this process are in it."""
+        return [(name, len(live.members)) for name, live in self._live.items()]
+
     def find(self, name: str) -> LiveRoom | None:
         """A live room by its name."""
         return self._live.get(name)

@@ -29,6 +29,7 @@ class ApiCode(IntEnum):
     """Why a call was not done; those of Centrifugo's server API, whose back-end libraries serve here."""
 
     INTERNAL = 100  # it may be different soon
+    UNKNOWN_CHANNEL = 102  # no such namespace; only where the key of another server's configuration is used
     FORBIDDEN = 103  # the key is not for this, or not for this room
     UNKNOWN_METHOD = 104
     LIMIT = 106  # too much for one request

@@ -86,6 +86,7 @@ class ApiMethods:
         self._rooms = core.rooms
         self._engine = core.engine
         self._settings = core.settings
+        self._most_data = core.settings.max_frame
         self._uid = token_hex(8)
         self._started = core.now()
         self._counted: tuple[float, dict[str, int]] | None = None
@@ -137,8 +138,8 @@ class ApiMethods:
         if not data:
             raise ApiError(ApiCode.BAD_REQUEST, "`data` is missing: any JSON, or the fields of the event of a `type`")
         body = SaidBody(*body_of(call.type, data, call.tags, self._settings.max_message))
-        if len(body.data) > self._settings.max_frame > 0:  # a resume has thousands in one answer
-            raise ApiError(ApiCode.LIMIT, f"what is said has at most {self._settings.max_frame} bytes, as JSON")
+        if len(body.data) > self._most_data > 0:  # a resume has thousands in one answer
+            raise ApiError(ApiCode.LIMIT, f"what is said has at most {self._most_data} bytes, as JSON")
         return body
 
     def _cast(self, room: str, body: SaidBody) -> None:
@@ -166,12 +167,16 @@ class ApiMethods:
         try:
             receipt = await posting
         except KeyConflict as conflict:
-            message = f"this idempotency key is that of another message (offset {conflict.seq}); give each its own"
-            raise ApiError(ApiCode.BAD_REQUEST, message) from None
+            receipt = self._repeated(conflict)
         if receipt.seq == 1 and not receipt.repeated:
             await self._note_made(purse, room)
         epoch = self._rooms.epoch(room.identity) or (await self._engine.head(room.identity)).epoch
         return place(receipt, epoch)
+
+    def _repeated(self, conflict: KeyConflict) -> Receipt:
+        """What becomes of something that was said with the key of something else: here an error."""
+        message = f"this idempotency key is that of another message (offset {conflict.seq}); give each its own"
+        raise ApiError(ApiCode.BAD_REQUEST, message)
 
     async def _note_made(self, purse: Purse, room: RoomName) -> None:
         """Take note of a room that has begun: it counts, and its name stays as it was written."""
