@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -72,6 +72,10 @@ class DoorDialect(ABC):
         Raises:
             Broken: it cannot be read.
         """
+
+    @abstractmethod
+    def each(self, frame: Any) -> Iterator[Asked | None]:
+        """The same, each when it is asked for: of a frame that is long."""
 
     def decode(self, text: Any) -> Asked:
         """A command, which was read already."""
@@ -156,11 +160,20 @@ class JsonDialect(DoorDialect):
         self._decode = msgspec.json.Decoder(Command).decode
 
     def read(self, frame: str) -> list[Asked | None]:
+        if "\n" not in frame:
+            return [self._read_one(frame)]
+        return [self._read_one(line) for line in frame.split("\n") if line]
+
+    def each(self, frame: str) -> Iterator[Asked | None]:
+        for line in frame.split("\n"):
+            if line:
+                yield self._read_one(line)
+
+    def _read_one(self, line: str) -> Asked | None:
+        if line == "{}":
+            return None
         try:
-            if "\n" not in frame:
-                return [None if frame == "{}" else asked_of(self._decode(frame))]
-            lines = [line for line in frame.split("\n") if line]
-            return [None if line == "{}" else asked_of(self._decode(line)) for line in lines]
+            return asked_of(self._decode(line))
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
             raise Broken(str(error)) from None
 

@@ -84,7 +84,7 @@ class CentrifugoDoor:
         self.handlers: dict[str, Handler] = {}
         self.tokens = DoorTokens(settings, core.wall, core.now)
         self.expiry = DoorExpiry(settings.expired_close_delay, settings.expired_sub_close_delay, core.wall)
-        self.strangers = Strangers(settings.stale_close_delay, core.now)
+        self.strangers = Strangers(settings.stale_close_delay, core.now, core.settings.clients_limit)
         floor = DoorFloor(core, settings, self.tokens, self.expiry.note)
         self.expiry.unsubscribe = floor.subscribing.end
         self.handlers.update(floor.handlers)

@@ -5,7 +5,7 @@ What clients say to each other is JSON here as well, in fields of bytes: a chann
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -89,9 +89,12 @@ class ProtobufDialect(DoorDialect):
     # Reading
 
     def read(self, frame: bytes) -> list[Asked | None]:
+        return list(self.each(frame))
+
+    def each(self, frame: bytes) -> Iterator[Asked | None]:
         try:
-            places = parts(frame, MAX_COMMANDS)
-            return [None if begin == end else self._read_one(frame, begin, end) for begin, end in places]
+            for begin, end in parts(frame, MAX_COMMANDS):
+                yield None if begin == end else self._read_one(frame, begin, end)
         except Malformed as error:
             raise Broken(str(error)) from None
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -216,18 +216,17 @@ class DoorSession:
                 self._break("too many frames at once")
             return
         try:
-            commands = self.carriage.dialect.read(frame)
             if self.state is not CONNECTED:
-                self._receive_early(iter(commands))
+                self._receive_early(self.carriage.dialect.each(frame))
             elif len(frame) <= SHORT_FRAME:
-                self._handle(commands)
+                self._handle(self.carriage.dialect.read(frame))
             else:
-                self._waiting = deque([iter(commands)])
+                self._waiting = deque([self.carriage.dialect.each(frame)])
                 self._go_on()
         except Broken as error:
             self._break(str(error))
 
-    def _handle(self, commands: Any) -> bool:
+    def _handle(self, commands: Sequence[Any]) -> bool:
         """Hand commands on, in order; whether there may be more."""
         client = self.client
         assert client is not None
@@ -257,7 +256,7 @@ class DoorSession:
             while waiting and left > 0:
                 first = waiting[0]
                 if isinstance(first, str | bytes):
-                    first = waiting[0] = iter(self.carriage.dialect.read(first))
+                    first = waiting[0] = self.carriage.dialect.each(first)
                 left -= self._handle_some(first, left)
                 if self.state is not CONNECTED or self._is_held:
                     return

@@ -31,10 +31,12 @@ class Strangers:
     Args:
         delay_s: within which it has to.
         clock: seconds that never go back.
+        places: connections that there may be, of which strangers get a quarter; 0 is no limit.
     """
 
-    def __init__(self, delay_s: float, clock: Callable[[], float]) -> None:
+    def __init__(self, delay_s: float, clock: Callable[[], float], places: int = 0) -> None:
         self._delay_s = delay_s
+        self._most = max(1, min(MOST, places // 4)) if places else MOST
         self._clock = clock
         # Who has waited longest comes first; each with the moment at which its time is over.
         self._all: dict[Stranger, float] = {}
@@ -45,7 +47,7 @@ class Strangers:
 
     def add(self, stranger: Stranger) -> None:
         """Take up a newcomer; for one too many the one that has waited longest is closed."""
-        if len(self._all) >= MOST:
+        if len(self._all) >= self._most:
             self._turn_out(next(iter(self._all)))
         network = network_of(stranger.address)
         of_network = self._by_network.setdefault(network, {})
