@@ -388,11 +388,6 @@ class Core:
         """Whether what is posted can be kept, as of the last thing that was kept or was to be."""
         return self.engine.is_up
 
-    @property
-    def notices(self) -> Notices:
-        """What concerns users on whatever node they are, told to all of them."""
-        return self._notices
-
     def expire(self) -> None:
         """End what has had its time; to be called a few times a second."""
         self.rooms.expire()

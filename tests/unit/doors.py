@@ -83,7 +83,7 @@ class Caller(Guest):
         result: dict[str, Any] = answer["subscribe"]
         return result
 
-    async def refused(self, **request: Any) -> int:
+    async def turned_down(self, **request: Any) -> int:
         """The number of the error that a command is answered with."""
         answer = await self.reply(**request)
         assert "error" in answer, answer

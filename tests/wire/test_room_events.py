@@ -89,13 +89,12 @@ def test_a_stream_is_heard_as_it_is_said_in_either_version(server: ServerProcess
 
 
 def test_a_stop_ends_streams_in_time_and_whole(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
-        with stream(server, "/rooms/general/events", bearer(server)) as one:
-            heard = one.events()
-            assert next(heard)[0] == "joined"
-            assert server.stop() == 0
-            assert [type_ for type_, _, _ in heard] == ["reconnect", "closed"]
-            assert one.is_over
+    with running(tmp_path) as server, stream(server, "/rooms/general/events", bearer(server)) as one:
+        heard = one.events()
+        assert next(heard)[0] == "joined"
+        assert server.stop() == 0
+        assert [type_ for type_, _, _ in heard] == ["reconnect", "closed"]
+        assert one.is_over
 
 
 def test_many_streams_are_let_go_of_as_they_go(tmp_path: Path) -> None:
