@@ -217,9 +217,7 @@ def test_what_is_off_is_not_available_to_anybody(options: dict[str, Any]) -> Non
     for own in (rules(), rules(insecure=True)):
         for check in (own.check_history, own.check_presence):
             with pytest.raises(DoorError) as refused:
-                check(
-                    INSIDE, "news", Namespace(allow_history_for_client=True, allow_presence_for_client=True, **options)
-                )
+                check(INSIDE, "news", space)
             assert number(refused) == 108
 
 

@@ -47,7 +47,7 @@ def variables(environ: Mapping[str, str]) -> dict[str, tuple[str, object]]:
             if text:
                 found[option] = variable, parsed(OPTIONS[option].kind, text, variable)
         elif is_unknown(variable):
-            hint = nearest(variable, VARIABLES)
+            hint = nearest(variable, VARIABLES, PREFIX)
             raise ConfigError(f"{variable} is no option of Centrifugo 6{hint}")
     return found
 
@@ -101,5 +101,6 @@ def namespace_variables(environ: Mapping[str, str], names: Sequence[str]) -> dic
             if text:
                 found[name, option] = variable, parsed(NAMESPACE[option].kind, text, variable)
         elif variable.startswith(f"{NAMESPACES}_") and not variable.startswith(tuple(wild)):
-            raise ConfigError(f"{variable} is no option of a namespace that there is{nearest(variable, known)}")
+            hint = nearest(variable, known, f"{NAMESPACES}_")
+            raise ConfigError(f"{variable} is no option of a namespace that there is{hint}")
     return found

@@ -267,14 +267,18 @@ WILD = (
 NAMESPACE_WILD = ("map", "shared_poll")
 
 
-def nearest(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence about an option that is not known: the most similar one, or table, if there is one."""
-    names = set(known)
+def nearest(name: str, known: Iterable[str], prefix: str = "") -> str:
+    """The end of a sentence about an option that is not known: the most similar one, or table, if there is one.
+
+    Args:
+        prefix: what all of them begin with.
+    """
+    names = {each.removeprefix(prefix) for each in known}
     names |= {each[:dot] for each in names for dot, character in enumerate(each) if character == "."}
     # Options had other names before version 6, with the same words.
     folded = {fold(each): each for each in sorted(names)}
-    found = difflib.get_close_matches(fold(name), folded, n=1, cutoff=0.7)
-    return f"; did you mean {folded[found[0]]}?" if found else "; docs/centrifugo.md lists those that are"
+    found = difflib.get_close_matches(fold(name.removeprefix(prefix)), folded, n=1, cutoff=0.7)
+    return f"; did you mean {prefix}{folded[found[0]]}?" if found else "; docs/centrifugo.md lists those that are"
 
 
 def fold(name: str) -> str:

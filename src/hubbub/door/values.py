@@ -25,9 +25,9 @@ LEAST_NANOSECONDS = 1e6
 # As much as fits 64 bits: 292 years.
 MOST_S = 2**63 / NANOSECONDS
 
-_duration = re.compile(r"([-+]?)((?:(?:\d+\.?\d*|\.\d+)(?:ns|us|µs|μs|ms|s|m|h))+)")
-_amount = re.compile(r"(\d+\.?\d*|\.\d+)(ns|us|µs|μs|ms|s|m|h)")
-_whole = re.compile(r"[-+]?\d{1,18}")
+_duration = re.compile(r"([-+]?)((?:(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:ns|us|µs|μs|ms|s|m|h))+)")
+_amount = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)(ns|us|µs|μs|ms|s|m|h)")
+_whole = re.compile(r"[-+]?[0-9]{1,18}")
 
 
 class ValueKind(Enum):
