@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from hubbub.door import channels as channels_module
+from hubbub.door import namespaces as namespaces_module
 from hubbub.door.channels import ChannelRules
 from hubbub.door.codes import DoorError
 from hubbub.door.namespaces import Namespace, Namespaces, Override
@@ -97,6 +98,17 @@ def test_what_is_remembered_of_names_has_an_end(monkeypatch: pytest.MonkeyPatch)
         own.namespace(f"chat:{count}")
         assert answer(f"other:{count}", own) == 102
     assert len(own._known) <= 10
+
+
+def test_what_is_remembered_of_namespaces_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(namespaces_module, "MAX_KNOWN", 10)
+    spaces = Namespaces(None, [Namespace(name="chat")])
+    for count in range(100):
+        for _ in range(2):
+            assert spaces.of(f"chat:{count}") is spaces.named["chat"]
+            assert spaces.of(f"other:{count}") is None
+            assert spaces.of(f"{count}") is spaces.without
+    assert len(spaces._known) <= 10
 
 
 # Subscribing

@@ -339,7 +339,6 @@ def test_everything_that_is_there_is_read() -> None:
                 "subscribe_to_user_personal_channel": {
                     "enabled": True,
                     "personal_channel_namespace": "me",
-                    "single_connection": True,
                 },
                 "channel_limit": 5,
                 "user_connection_limit": 6,
@@ -355,7 +354,7 @@ def test_everything_that_is_there_is_read() -> None:
                 "user_separator": "+",
                 "namespaces": [{"name": "me", "presence": True}],
             },
-            "http_api": {"key": "k", "disabled": True},
+            "http_api": {"key": "k"},
             "websocket": {"disabled": True},
             "http_stream": {"enabled": True},
             "sse": {"enabled": True},
@@ -367,12 +366,13 @@ def test_everything_that_is_there_is_read() -> None:
     assert (found.subscription_tokens.hmac_secret_key, found.subscription_tokens.audience) == ("t" * 32, "a")
     assert (found.allowed_origins, found.allow_anonymous, found.disallow_anonymous_tokens) == (("*",), True, True)
     assert (found.personal.enabled, found.personal.personal_channel_namespace) == (True, "me")
-    assert found.personal.single_connection
     assert (found.channel_limit, found.user_connection_limit, found.stale_close_delay) == (5, 6, 7.0)
     assert (found.expired_close_delay, found.expired_sub_close_delay) == (8.0, 9.0)
     assert (found.channel_max_length, found.channel.user_boundary, found.channel.user_separator) == (100, "@", "+")
     assert (found.namespaces.private_prefix, found.namespaces.boundary) == ("!", "::")
-    assert (found.api_key, found.api, found.websocket, found.http_stream, found.sse) == ("k", False, False, True, True)
+    assert (found.api_key, found.websocket, found.http_stream, found.sse) == ("k", False, True, True)
+    off = read({"http_api": {"key": "k", "insecure": True, "disabled": True}})
+    assert (off.api_key, off.api_insecure) == ("", False)
     assert read(KEYED).subscription_tokens is not None
     assert read(KEYED).subscription_tokens == read(KEYED).tokens
 
@@ -560,8 +560,7 @@ def test_good_keys_are_taken() -> None:
     ("personal", "told"),
     [
         ({"personal_channel_namespace": "me"}, "personal_channel_namespace: there is no namespace 'me'"),
-        ({"single_connection": True}, "single_connection needs the option presence"),
-        ({"personal_channel_namespace": "chat", "single_connection": True}, "single_connection needs"),
+        ({"personal_channel_namespace": "Chat"}, "personal_channel_namespace: there is no namespace 'Chat'"),
     ],
 )
 def test_personal_channels_need_their_namespace(personal: dict[str, object], told: str) -> None:

@@ -412,6 +412,7 @@ async def test_a_token_out_of_its_time_is_expired(claims: dict[str, Any]) -> Non
 )
 async def test_what_a_token_opens_has_its_time(claims: dict[str, Any], expires_at: float | None) -> None:
     assert (await connect({"sub": "42"} | claims)).expires_at == expires_at
+    assert (await connect({"sub": "42"} | claims, insecure=True)).expires_at is None
     assert (await subscribe(claims)).expires_at == expires_at
 
 

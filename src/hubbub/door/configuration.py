@@ -237,6 +237,7 @@ def new_settings(values: Values, without: Namespace, named: list[Namespace]) -> 
     channel = new_channel_settings(values)
     namespaces = Namespaces(without, named, boundary=channel.namespace_boundary, private_prefix=channel.private_prefix)
     tokens = new_token_settings("client.token.", values)
+    has_api = not values["http_api.disabled"]
     has_own = values["client.subscription_token.enabled"]
     return DoorSettings(
         tokens=tokens,
@@ -248,9 +249,8 @@ def new_settings(values: Values, without: Namespace, named: list[Namespace]) -> 
         allow_anonymous=values["client.allow_anonymous_connect_without_token"],
         disallow_anonymous_tokens=values["client.disallow_anonymous_connection_tokens"],
         insecure=values["client.insecure"],
-        api=not values["http_api.disabled"],
-        api_key=Hidden(values["http_api.key"]),
-        api_insecure=values["http_api.insecure"],
+        api_key=Hidden(values["http_api.key"] if has_api else ""),
+        api_insecure=values["http_api.insecure"] and has_api,
         websocket=not values["websocket.disabled"],
         http_stream=values["http_stream.enabled"],
         sse=values["sse.enabled"],
@@ -276,14 +276,9 @@ def new_channel_settings(values: Values) -> ChannelSettings:
 def new_personal(values: Values, namespaces: Namespaces) -> PersonalChannel:
     start = "client.subscribe_to_user_personal_channel."
     personal = PersonalChannel(**{name: values[start + name] for name in PersonalChannel.__struct_fields__})
-    if not personal.enabled:
-        return personal
     name = personal.personal_channel_namespace
-    namespace = namespaces.named.get(name) if name else namespaces.without
-    if namespace is None:
+    if personal.enabled and name and name not in namespaces.named:
         raise ConfigError(f"{start}personal_channel_namespace: there is no namespace {name[:SHOWN_CHARS]!r}")
-    if personal.single_connection and not namespace.presence:
-        raise ConfigError(f"{start}single_connection needs the option presence of its channels' namespace")
     return personal
 
 

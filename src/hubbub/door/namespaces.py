@@ -11,6 +11,9 @@ from hubbub.door.patterns import Expression
 
 __all__ = ["Namespace", "Namespaces", "Override"]
 
+# Channels whose namespace is remembered, since each publication asks: about a megabyte of the longest names.
+MAX_KNOWN = 4096
+
 
 class Override(msgspec.Struct, frozen=True, kw_only=True):
     """What a token, or the server API, says of one subscription instead of its namespace; None says nothing."""
@@ -97,13 +100,19 @@ class Namespaces:
         self.named = {each.name: each for each in named}
         self.boundary = boundary
         self.private_prefix = private_prefix
+        self._known: dict[str, Namespace | None] = {}
 
     def __repr__(self) -> str:
         return f"Namespaces({self.without!r}, {list(self.named.values())!r})"
 
     def of(self, channel: str) -> Namespace | None:
         """The options of a channel; None where nobody has said what its namespace is."""
-        return self.split(channel)[0]
+        known = self._known
+        if channel not in known:
+            if len(known) >= MAX_KNOWN:
+                known.clear()
+            known[channel] = self.split(channel)[0]
+        return known[channel]
 
     def split(self, channel: str) -> tuple[Namespace | None, str]:
         """The options of a channel, and the part of its name that is its own."""

@@ -148,7 +148,9 @@ OPTIONS = {
     "client.user_id_http_header": later(TEXT, "", "a header says nothing here; a token names the user"),
     "client.subscribe_to_user_personal_channel.enabled": there(BOOL, NO),
     "client.subscribe_to_user_personal_channel.personal_channel_namespace": there(TEXT),
-    "client.subscribe_to_user_personal_channel.single_connection": there(BOOL, NO),
+    "client.subscribe_to_user_personal_channel.single_connection": later(
+        BOOL, NO, "a user's older connections stay; client.user_connection_limit refuses newer ones"
+    ),
     "client.proxy.connect.enabled": later(BOOL, NO, f"clients need a token to connect: {PROXY}"),
     "client.proxy.refresh.enabled": later(BOOL, NO, f"a connection is refreshed by a token: {PROXY}"),
     # How much, how long
@@ -199,7 +201,7 @@ OPTIONS = {
     # Transports
     "websocket.disabled": there(BOOL, NO),
     "websocket.handler_prefix": later(TEXT, "/connection/websocket", PATH),
-    "websocket.compression": later(BOOL, NO, "frames are sent as they are"),
+    "websocket.compression": elsewhere(BOOL, NO, "--compression compresses messages"),
     "websocket.compression_min_size": nothing(INT, 0),
     "websocket.compression_level": nothing(INT, 1),
     "websocket.read_buffer_size": nothing(INT, 0),

@@ -51,7 +51,6 @@ class PersonalChannel(msgspec.Struct, frozen=True, kw_only=True):
 
     enabled: bool = False
     personal_channel_namespace: str = ""
-    single_connection: bool = False
 
 
 class ChannelSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,8 +75,9 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
         user_connection_limit: connections of one user to one process; 0 is no limit.
         stale_close_delay: seconds within which a connection has to send `connect`.
         expired_close_delay, expired_sub_close_delay: seconds that are left after its time, to refresh it.
-        api_key: of the server API; empty where nobody may use it.
+        api_key: of the server API; empty where nobody has one.
         api_insecure: whether the server API needs no key.
+        websocket, http_stream, sse: which transports there are.
         warnings: lines for the operator, one for each thing that will not be as Centrifugo's documentation has it.
     """
 
@@ -90,7 +90,6 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     disallow_anonymous_tokens: bool = False
     insecure: bool = False
     personal: PersonalChannel = PersonalChannel()
-    api: bool = True
     api_key: Hidden = Hidden()
     api_insecure: bool = False
     websocket: bool = True
