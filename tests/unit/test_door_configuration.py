@@ -663,9 +663,19 @@ def test_what_the_operator_may_not_have_meant_is_told() -> None:
 
 
 def test_the_documentation_has_every_option() -> None:
-    listed = dict(re.findall(r"^\| `([\w.]+)` \| ([\w ]+)", DOCS.read_text(), re.MULTILINE))
+    listed = dict(re.findall(r"^\| `([\w.]+)` \| ([\w ]+?) \|", DOCS.read_text(), re.MULTILINE))
     names = {name: option for name, option in OPTIONS.items() if not name.startswith("channel.without_namespace.")}
     for name, option in (names | NAMESPACE).items():
         if name.startswith("client.subscription_token.") and name != "client.subscription_token.enabled":
             continue
         assert listed.get(name) == option.fate.value, name
+
+
+def test_the_example_of_the_page_is_read(tmp_path: Path) -> None:
+    [example] = re.findall(r"^```toml\n(.*?)^```", DOCS.read_text(), re.MULTILINE | re.DOTALL)
+    found = door_settings(Settings(**given_settings({}, file(tmp_path, "hubbub.toml", example))), {})
+    assert found is not None
+    assert found.warnings == ()
+    assert found.tokens.has_keys
+    assert found.api_key
+    assert found.namespaces.named["chat"].has_history
