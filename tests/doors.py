@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import json
 from collections.abc import AsyncIterator
@@ -24,7 +25,7 @@ from hubbub.testing import Clock, Guest, Stage, at_work
 
 __all__ = ["OPEN", "SECRET", "Caller", "DoorStage", "door_at_work"]
 
-SECRET = "the secret of the door"
+SECRET = "the secret of the door, long enough for SHA-512, which wants 64 bytes"
 
 # Everything may be done.
 OPEN = Namespace(
@@ -92,6 +93,8 @@ class Caller(Guest):
 
     async def pushes(self) -> list[dict[str, Any]]:
         """What was pushed since the last look, once the hub has nothing left to do."""
+        await self._core.drained()
+        await asyncio.sleep(0)  # who comes and goes is told in the next turn of the loop
         await self._core.drained()
         self._take_in()
         pushed = [text["push"] for text in self._heard if "push" in text]
