@@ -41,7 +41,7 @@ from hubbub.wire.request import Request
 from hubbub.wire.upgrade import Upgrades
 from hubbub.wire.websocket import WireSettings
 
-__all__ = ["Bytecodes", "Calls", "Introduced", "Line", "Memory", "Scene", "set_up", "traced"]
+__all__ = ["Bytecodes", "Calls", "Introduced", "Line", "Memory", "Scene", "set_up", "traced", "turns"]
 
 # More turns of the loop than anything here takes.
 TURNS = 16

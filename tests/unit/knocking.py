@@ -22,7 +22,7 @@ from hubbub.testing import Stage, at_work
 from hubbub.wire.reader import Readers
 from hubbub.wire.websocket import WireSettings
 
-__all__ = ["PLACES", "Knocker", "Porch", "porch", "token"]
+__all__ = ["PING_S", "PLACES", "SECRET", "Knocker", "Porch", "porch", "token"]
 
 SECRET = "the secret of the door, which is long"
 PLACES = 100

@@ -5,8 +5,6 @@ In JSON each is an object with the fields of the same names; those with their de
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
 
@@ -44,7 +42,7 @@ __all__ = [
 Data = Raw | UnsetType
 
 
-class Asked(NamedTuple):
+class Asked(msgspec.Struct, frozen=True, gc=False):
     """A command as it was read (`dialect.EventRequest`).
 
     Attributes:

@@ -210,6 +210,8 @@ def asked_of(command: Command) -> Asked | None:
     Raises:
         Broken: it asks for nothing, or has no id where there has to be an answer.
     """
+    if command.publish is not None and command.id > 0:  # what most commands are
+        return Asked("publish", command.publish, command.id)
     for name in REQUESTS:
         request = getattr(command, name)
         if request is None:

@@ -45,6 +45,9 @@ WEBSOCKET_PATH = "/connection/websocket"
 # The subprotocol by which clients ask for Protobuf.
 PROTOBUF = "centrifuge-protobuf"
 
+# Channels of which is remembered whether offsets are shown.
+MAX_SHOWN = 4096
+
 # Bytes of a frame: as many as Centrifugo takes.
 MAX_FRAME = 64 * 1024
 
@@ -81,6 +84,8 @@ class CentrifugoDoor:
     ) -> None:
         self.settings = settings
         self.core = core
+        # Whether offsets are shown, by channel.
+        self._shown: dict[str, bool] = {}
         self.handlers: dict[str, Handler] = {}
         self.tokens = DoorTokens(settings, core.wall, core.now)
         self.expiry = DoorExpiry(settings.expired_close_delay, settings.expired_sub_close_delay, core.wall)
@@ -89,7 +94,7 @@ class CentrifugoDoor:
         self.expiry.unsubscribe = floor.subscribing.end
         self.handlers.update(floor.handlers)
         self.entering = Entering(core, settings, places, self.tokens, self.expiry, floor.subscribing, self.handlers)
-        self.around = Surroundings(core, places, self.strangers, self.entering.enter, tasks)
+        self.around = Surroundings(core, core.dispatch, places, self.strangers, self.entering.enter, tasks)
         self.json = JsonDialect(self._shows_offset)
         self.protobuf = ProtobufDialect(self._shows_offset)
         self.origins = Origins(core.settings, core.now, origins_like(settings.allowed_origins))
@@ -105,8 +110,13 @@ class CentrifugoDoor:
         return math.ceil(self.core.settings.heartbeat_interval)
 
     def _shows_offset(self, channel: str) -> bool:
-        namespace = self.settings.namespaces.of(channel)
-        return namespace is not None and namespace.has_history
+        shown = self._shown.get(channel)
+        if shown is None:
+            namespace = self.settings.namespaces.of(channel)
+            if len(self._shown) >= MAX_SHOWN:
+                self._shown.clear()
+            shown = self._shown[channel] = namespace is not None and namespace.has_history
+        return shown
 
     def tick(self) -> None:
         """End what has had its time; to be called a few times a second."""

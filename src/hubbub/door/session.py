@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator
 from enum import IntEnum
 from typing import Any, NamedTuple, Protocol
 
@@ -88,11 +88,13 @@ class Surroundings(NamedTuple):
     """What all sessions of a door share.
 
     Attributes:
+        dispatch: the hub's; its clients are those that are connected.
         enter: lets one in that has sent `connect`.
         tasks: owns that.
     """
 
     core: Core
+    dispatch: Any
     places: Places
     strangers: Strangers
     enter: Callable[[DoorSession, Asked], Coroutine[Any, Any, None]]
@@ -218,27 +220,22 @@ class DoorSession:
         try:
             if self.state is not CONNECTED:
                 self._receive_early(self.carriage.dialect.each(frame))
-            elif len(frame) <= SHORT_FRAME:
-                self._handle(self.carriage.dialect.read(frame))
-            else:
+            elif len(frame) > SHORT_FRAME:
                 self._waiting = deque([self.carriage.dialect.each(frame)])
                 self._go_on()
+            else:
+                for asked in self.carriage.dialect.read(frame):
+                    if self.state is CONNECTED:
+                        self._handle(asked)
         except Broken as error:
             self._break(str(error))
 
-    def _handle(self, commands: Sequence[Any]) -> bool:
-        """Hand commands on, in order; whether there may be more."""
-        client = self.client
-        assert client is not None
-        dispatch = self._around.core.dispatch
-        for asked in commands:
-            if asked is not None:
-                dispatch.receive(client, asked)
-            else:
-                dispatch.admit(client)
-            if self.state is not CONNECTED:
-                return False
-        return True
+    def _handle(self, asked: Any) -> None:
+        """Hand a command on."""
+        if asked is None:
+            self._around.dispatch.admit(self.client)
+        else:
+            self._around.dispatch.receive(self.client, asked)
 
     def _break(self, why: str) -> None:
         log.debug("broken frame", address=self.address, why=why)
@@ -280,7 +277,8 @@ class DoorSession:
                 assert self._waiting is not None
                 self._waiting.popleft()
                 return count
-            if not self._handle((asked,)) or self._is_held:
+            self._handle(asked)
+            if self.state is not CONNECTED or self._is_held:
                 return count + 1
         return most
 
