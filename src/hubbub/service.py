@@ -126,7 +126,9 @@ class Service:
         self._upgrades = Upgrades(self._core, door, self._wire, self._common)
         self.second_door = None if second_door is None else self._open_second_door(second_door)
         self._metrics = Metrics(self._core, lambda: door.why_not_ready() is None, folder_of(os.environ), time.monotonic)
-        self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site)
+        desk = None if self.second_door is None else self.second_door.desk
+        desks = () if desk is None else (desk,)
+        self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site, desks)
         grants = Grants(self._accounts, Cookies(settings, settings.session_ttl), self._audit, self._core.tokens)
         self._app.add(RoomEvents(self._upgrades, grants, otps).routes)
         self._proxies = Proxies(settings.trusted_proxy)
@@ -175,6 +177,8 @@ class Service:
             try:
                 await self._prepare_accounts()
                 await self._core.open()
+                if self.second_door is not None:
+                    self.second_door.begin()
                 self._show_schema()
             except EngineError as error:
                 raise ConfigError(f"--engine {shown_url(self._settings.engine_url)}: {error}") from None

@@ -4,31 +4,30 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from types import SimpleNamespace
 from typing import Any, cast
 
-import msgspec
 import pytest
 
 from hubbub.door import api as door_api
 from hubbub.door.api import DoorMethods
-from hubbub.door.channels import ChannelRules
 from hubbub.door.client import DoorClient
-from hubbub.door.codes import DoorCode, DoorError
-from hubbub.door.commands import ConnectionInfo
+from hubbub.door.codes import CLOSES
 from hubbub.door.desk import MAX_COMMANDS, DoorDesk
-from hubbub.door.namespaces import Namespace, Namespaces
-from hubbub.door.orders import Orders, RefreshOrder, SubscribeOrder
+from hubbub.door.hands import ServerHands
+from hubbub.door.namespaces import Namespace
+from hubbub.door.orders import Hands, Orders, RefreshOrder, SubscribeOrder
 from hubbub.door.settings import DoorSettings, Hidden
 from hubbub.engine import ApiKey, Head, KeyRight
 from hubbub.errors import CloseCode
 from hubbub.http.answers import as_http, error_response
 from hubbub.http.api import ApiRoutes
 from hubbub.otp import digest
-from hubbub.testing import Clock, Stage, at_work
+from hubbub.testing import Clock
 from hubbub.wire.request import Request, Response
+from unit.doors import DoorStage, door_at_work
 
 pytestmark = pytest.mark.anyio
 
@@ -43,11 +42,9 @@ def anyio_backend() -> str:
 class NotingHands:
     """Connections that are no more than what orders need of them, and what was done with them."""
 
-    def __init__(self, stage: Stage) -> None:
-        self._stage = stage
+    def __init__(self) -> None:
         self.clients: dict[str, list[DoorClient]] = {}
         self.done: list[tuple[Any, ...]] = []
-        self.refused: set[str] = set()
 
     def add(self, user: str, id_: str, *, session: str = "", channels: Sequence[str] = ()) -> None:
         client = SimpleNamespace(user=user, id=id_, secret=session, subscriptions=dict.fromkeys(channels))
@@ -61,9 +58,7 @@ class NotingHands:
         return secret
 
     async def subscribe(self, client: DoorClient, order: SubscribeOrder) -> None:
-        if client.id in self.refused:
-            raise DoorError(DoorCode.PERMISSION_DENIED, "not here")
-        self.done.append(("subscribe", client.id, order))
+        self.done.append(("subscribe", client.id, order.channel))
 
     def unsubscribe(self, client: DoorClient, channel: str) -> None:
         self.done.append(("unsubscribe", client.id, channel))
@@ -75,44 +70,29 @@ class NotingHands:
         self.done.append(("refresh", client.id, order.expire_at, order.info))
 
     def empty(self, channel: str, seq: int) -> None:
-        room = self._stage.core.rooms.find(channel)
-        if room is not None:
-            room.recent.remove_to(seq)
+        self.done.append(("empty", channel, seq))
 
     def take(self) -> list[tuple[Any, ...]]:
         done, self.done = self.done, []
         return done
 
 
-class Crowd:
-    """Who is in channels."""
-
-    def __init__(self) -> None:
-        self.present: dict[str, dict[str, ConnectionInfo]] = {}
-
-    async def presence(self, channel: str) -> Mapping[str, ConnectionInfo]:
-        return self.present.get(channel, {})
-
-
-NAMESPACES = Namespaces(
-    Namespace(presence=True, history_size=100, history_ttl=300.0),
-    [
-        Namespace(name="bare"),
-        Namespace(name="gone", history_size=0),
-        Namespace(name="few", history_size=3, history_ttl=60),
-    ],
+NAMESPACES = (
+    Namespace(name="bare", allow_subscribe_for_client=True),
+    Namespace(name="gone", history_size=0),
+    Namespace(name="few", history_size=3, history_ttl=60),
+    Namespace(name="told", presence=True, force_recovery=True, history_size=100, history_ttl=300.0),
 )
+WITHOUT = Namespace(presence=True, history_size=100, history_ttl=300.0, allow_subscribe_for_client=True)
 
 
 class Backend:
     """A back end that has the key of the door's configuration."""
 
-    def __init__(self, stage: Stage, settings: DoorSettings) -> None:
+    def __init__(self, stage: DoorStage, settings: DoorSettings, hands: Hands) -> None:
         self.stage = stage
-        self.hands = NotingHands(stage)
-        self.crowd = Crowd()
-        orders = Orders("node-1", stage.core.notices, self.hands)
-        self.methods = DoorMethods(stage.core, ChannelRules(settings), orders, self.crowd, "node-1")
+        orders = Orders("node-1", stage.core.notices, hands)
+        self.methods = DoorMethods(stage.core, stage.floor, orders, "node-1")
         routes = ApiRoutes(stage.core, DoorDesk(self.methods, settings)).routes
         [self._route] = [by_method["POST"] for by_method in routes.values()]
 
@@ -150,10 +130,19 @@ class Backend:
 
 
 @asynccontextmanager
-async def backend(settings: DoorSettings | None = None, **house: Any) -> AsyncIterator[Backend]:
-    async with at_work(clock=Clock(), **house) as stage:
-        stage.core.rooms.entrance.open_channels()
-        yield Backend(stage, settings or DoorSettings(namespaces=NAMESPACES, api_key=Hidden(KEY)))
+async def backend(hands: Hands | None = None, **house: Any) -> AsyncIterator[Backend]:
+    """A back end of a door; what is done with connections is noted by some hands, or really done."""
+    settings = {"api_key": Hidden(KEY)} | house.pop("door", {})
+    async with door_at_work(*NAMESPACES, without=WITHOUT, clock=Clock(), **house) as stage:
+        real = ServerHands(stage.core, stage.floor.subscribing, cast(Any, Extending()))
+        yield Backend(stage, DoorSettings(**settings), hands or real)
+
+
+class Extending:
+    """Has connections go on, without a clock that ends them."""
+
+    def extend(self, client: DoorClient, expires_at: float | None) -> None:
+        client.expires_at = expires_at
 
 
 # Who may ask
@@ -168,7 +157,7 @@ async def test_the_key_of_the_configuration_opens_everything_and_another_one_not
 
 
 async def test_without_a_key_in_the_configuration_there_is_none() -> None:
-    async with backend(DoorSettings(namespaces=NAMESPACES)) as api:
+    async with backend(door={"api_key": Hidden()}) as api:
         for key in ("", "''", "None"):
             assert (await api.send("info", x_api_key=key)).status == 401
 
@@ -182,7 +171,7 @@ async def test_keys_of_the_hub_open_what_they_did() -> None:
 
 
 async def test_where_it_is_insecure_programs_on_this_machine_need_no_key() -> None:
-    async with backend(DoorSettings(namespaces=NAMESPACES, api_insecure=True)) as api:
+    async with backend(door={"api_insecure": True}) as api:
         assert (await api.send("info", address="127.0.0.1")).status == 200
         assert (await api.send("info", address="192.0.2.7")).status == 401
         assert (await api.send("info", address="127.0.0.1", x_forwarded_for="192.0.2.7")).status == 401
@@ -362,12 +351,13 @@ async def test_what_is_removed_is_not_found_again() -> None:
 
 async def test_presence_is_by_connection() -> None:
     async with backend() as api:
-        info = msgspec.Raw(b'{"n":1}')
-        api.crowd.present["a"] = {"c1": ConnectionInfo("42", "c1", conn_info=info), "c2": ConnectionInfo("42", "c2")}
+        first, second = await api.stage.caller("42", info=b'{"n":1}'), await api.stage.caller("42")
+        for caller in (first, second):
+            await caller.subscribe("a")
         assert await api.result("presence", {"channel": "a"}) == {
             "presence": {
-                "c1": {"user": "42", "client": "c1", "conn_info": {"n": 1}},
-                "c2": {"user": "42", "client": "c2"},
+                first.id: {"user": "42", "client": first.id, "conn_info": {"n": 1}},
+                second.id: {"user": "42", "client": second.id},
             }
         }
         assert await api.result("presence_stats", {"channel": "a"}) == {"num_clients": 2, "num_users": 1}
@@ -400,99 +390,172 @@ async def test_info_tells_of_the_node() -> None:
 
 
 async def test_all_connections_of_a_user_are_meant_or_one_of_them() -> None:
-    async with backend() as api:
-        api.hands.add("42", "c1", channels=("a", "b"))
-        api.hands.add("42", "c2", session="s2", channels=("a",))
-        api.hands.add("7", "c3", channels=("a",))
+    hands = NotingHands()
+    hands.add("42", "c1", channels=("a", "b"))
+    hands.add("42", "c2", session="s2", channels=("a",))
+    hands.add("7", "c3", channels=("a",))
+    async with backend(hands) as api:
         await api.result("unsubscribe", {"user": "42", "channel": "a"})
-        assert api.hands.take() == [("unsubscribe", "c1", "a"), ("unsubscribe", "c2", "a")]
+        assert hands.take() == [("unsubscribe", "c1", "a"), ("unsubscribe", "c2", "a")]
         await api.result("unsubscribe", {"user": "42", "channel": "a", "client": "c1"})
-        assert api.hands.take() == [("unsubscribe", "c1", "a")]
+        assert hands.take() == [("unsubscribe", "c1", "a")]
         await api.result("unsubscribe", {"user": "42", "channel": "a", "session": "s2"})
-        assert api.hands.take() == [("unsubscribe", "c2", "a")]
+        assert hands.take() == [("unsubscribe", "c2", "a")]
         await api.result("unsubscribe", {"user": "42", "client": "c1"})
-        assert api.hands.take() == [("unsubscribe", "c1", "a"), ("unsubscribe", "c1", "b")]
+        assert hands.take() == [("unsubscribe", "c1", "a"), ("unsubscribe", "c1", "b")]
         await api.result("unsubscribe", {"user": "nobody", "channel": "a"})
         await api.result("unsubscribe", {"user": "42", "channel": "a", "client": "c3"})
-        assert api.hands.take() == []
+        assert hands.take() == []
         assert await api.code("unsubscribe", {"user": "42", "channel": "undefined:a"}) == 102
 
 
-async def test_a_user_is_subscribed() -> None:
+async def test_a_user_is_subscribed_and_told() -> None:
     async with backend() as api:
-        api.hands.add("42", "c1")
-        api.hands.add("42", "c2")
-        api.hands.refused.add("c1")
+        for number in (1, 2):
+            await api.result("publish", {"channel": "told:a", "data": number})
+        first, other = await api.stage.caller("42"), await api.stage.caller("7")
         fields = {
             "user": "42",
-            "channel": "bare:a",
+            "channel": "told:a",
             "info": {"i": 1},
             "b64data": base64.b64encode(b"[2]").decode(),
-            "expire_at": 7,
-            "recover_since": {"offset": 3, "epoch": "e"},
-            "override": {"presence": {"value": True}, "join_leave": None},
+            "expire_at": int(api.stage.clock.now) + 100,
         }
         await api.result("subscribe", fields)
-        [(_, id_, order)] = api.hands.take()
-        assert (id_, order.channel, order.expire_at, order.since.offset) == ("c2", "bare:a", 7, 3)
-        assert (bytes(order.info), bytes(order.data)) == (b'{"i":1}', b"[2]")
-        assert (order.override.presence, order.override.join_leave) == (True, None)
-        for wrong, code in (({"user": "42"}, 107), ({"user": "42", "channel": "undefined:a"}, 102)):
-            assert await api.code("subscribe", wrong) == code
-        assert await api.code("subscribe", {**fields, "b64data": "?"}) == 107
-        assert await api.code("subscribe", {**fields, "user": "x" * 257}) == 107
+        [push] = await first.pushes()
+        assert (push["channel"], push["subscribe"]["data"], push["subscribe"]["offset"]) == ("told:a", [2], 2)
+        assert await other.pushes() == []
+        [info] = (await api.result("presence", {"channel": "told:a"}))["presence"].values()
+        assert info["chan_info"] == {"i": 1}
+        assert first.client.subscriptions["told:a"].expires_at == fields["expire_at"]
+        await api.result("subscribe", fields)  # once more, which is no error
+        assert await first.pushes() == []
+        await api.result("publish", {"channel": "told:a", "data": 3})
+        assert await first.publications() == [3]
+
+
+async def test_what_was_missed_comes_with_a_subscription() -> None:
+    async with backend() as api:
+        for number in (1, 2, 3):
+            await api.result("publish", {"channel": "told:a", "data": number})
+        epoch = (await api.stage.engine.head("told:a")).epoch
+        caller = await api.stage.caller("42")
+        since = {"offset": 1, "epoch": epoch}
+        await api.result("subscribe", {"user": "42", "channel": "told:a", "recover_since": since})
+        pushes = await caller.pushes()
+        assert sorted(push["pub"]["data"] for push in pushes if "pub" in push) == [2, 3]
+
+
+async def test_options_are_others_for_one_subscription() -> None:
+    async with backend() as api:
+        caller = await api.stage.caller("42")
+        override = {"presence": {"value": True}, "join_leave": None, "force_positioning": {}}
+        await api.result("subscribe", {"user": "42", "channel": "bare:a", "override": override})
+        namespace = caller.client.subscriptions["bare:a"].namespace
+        assert (namespace.presence, namespace.join_leave, namespace.force_positioning) == (True, False, False)
+
+
+@pytest.mark.parametrize(
+    ("fields", "code"),
+    [
+        ({"channel": ""}, 107),
+        ({"channel": "undefined:a"}, 102),
+        ({"b64data": "?"}, 107),
+        ({"b64info": base64.b64encode(b"no JSON").decode()}, 107),
+        ({"user": "x" * 257}, 107),
+    ],
+)
+async def test_what_is_no_subscription_is_refused(fields: dict[str, Any], code: int) -> None:
+    async with backend() as api:
+        assert await api.code("subscribe", {"user": "42", "channel": "a", **fields}) == code
+
+
+async def test_a_user_is_unsubscribed_and_told() -> None:
+    async with backend() as api:
+        caller = await api.stage.caller("42")
+        await caller.subscribe("a")
+        await caller.subscribe("b")
+        await api.result("unsubscribe", {"user": "42", "channel": "a", "client": caller.id})
+        assert await caller.pushes() == [
+            {"channel": "a", "unsubscribe": {"code": 2000, "reason": "server unsubscribe"}}
+        ]
+        assert list(caller.client.subscriptions) == ["b"]
+        await api.result("unsubscribe", {"user": "42"})
+        assert not caller.client.subscriptions
 
 
 async def test_a_user_is_disconnected() -> None:
     async with backend() as api:
-        percy = await api.stage.client("42")
-        for id_ in ("c1", "c2"):
-            api.hands.add("42", id_)
-        await api.result("disconnect", {"user": "42", "client": "c1"})
-        assert api.hands.take() == [("close", "c1", 3503, "force disconnect")]
-        assert percy.closed is None
-        custom = {"user": "42", "whitelist": ["c1"], "disconnect": {"code": 4000, "reason": "over"}}
+        member = await api.stage.client("42")
+        first, second = await api.stage.caller("42"), await api.stage.caller("42")
+        await api.result("disconnect", {"user": "42", "client": first.id})
+        assert (first.closed, second.closed, member.closed) == ((3503, "force disconnect"), None, None)
+        custom = {"user": "42", "whitelist": [first.id], "disconnect": {"code": 4000, "reason": "over"}}
         await api.result("disconnect", custom)
-        assert api.hands.take() == [("close", "c2", 4000, "over")]
-        assert percy.close_code == CloseCode.KICKED
+        assert second.closed is not None
+        # It is sent as it is, though 4000 is a code of ours that is another one here.
+        assert (CLOSES.get(second.closed[0], second.closed[0]), second.closed[1]) == (4000, "over")
+        assert member.close_code == CloseCode.KICKED
         for close in ({"code": 1006, "reason": "x"}, {"code": 4000, "reason": "x" * 124}, {"reason": "x"}):
             assert await api.code("disconnect", {"user": "42", "disconnect": close}) == 107
 
 
+async def test_those_without_a_user_are_of_one() -> None:
+    async with backend() as api:
+        callers = [await api.stage.caller("") for _ in range(3)]
+        callers[0].hang_up()
+        await api.result("disconnect", {"user": "", "client": callers[1].id})
+        assert [caller.closed is not None for caller in callers] == [False, True, False]
+        await api.result("disconnect", {"user": ""})
+        assert callers[2].closed == (3503, "force disconnect")
+        for caller in callers[1:]:
+            caller.hang_up()
+        assert api.stage.core.connections.of_door("") == ()
+
+
 async def test_a_user_goes_on_or_is_over() -> None:
     async with backend() as api:
-        api.hands.add("42", "c1")
+        caller = await api.stage.caller("42", info=b"1")
         later = int(api.stage.clock.now) + 100
         await api.result("refresh", {"user": "42", "expire_at": later, "info": {"n": 2}})
-        assert api.hands.take() == [("refresh", "c1", later, msgspec.Raw(b'{"n":2}'))]
+        assert (caller.client.expires_at, caller.client.conn_info) == (later, b'{"n":2}')
         await api.result("refresh", {"user": "42"})
-        assert api.hands.take() == [("refresh", "c1", 0, msgspec.UNSET)]
-        for over in ({"expired": True}, {"expire_at": 1}):
-            await api.result("refresh", {"user": "42", **over})
-            assert api.hands.take() == [("close", "c1", 3005, "expired")]
+        assert (caller.client.expires_at, caller.client.conn_info) == (None, b'{"n":2}')
+        await api.result("refresh", {"user": "42", "client": "another", "expired": True})
+        assert caller.closed is None
+        await api.result("refresh", {"user": "42", "expire_at": 1})
+        assert caller.closed == (3005, "expired")
 
 
 async def test_orders_reach_every_node_once() -> None:
-    async with backend() as api:
-        others = NotingHands(api.stage)
-        Orders("node-2", api.stage.core.notices, others)
-        for hands in (api.hands, others):
-            hands.add("42", "c1")
+    here, there = NotingHands(), NotingHands()
+    for hands in (here, there):
+        hands.add("42", "c1")
+    async with backend(here) as api:
+        Orders("node-2", api.stage.core.notices, there)
         await api.result("unsubscribe", {"user": "42", "channel": "a"})
         await api.result("subscribe", {"user": "42", "channel": "a"})
+        await api.result("refresh", {"user": "42", "expired": True})
+        await api.result("history_remove", {"channel": "a"})
         await api.stage.settle()
-        assert [each[:2] for each in api.hands.take()] == [("unsubscribe", "c1"), ("subscribe", "c1")]
-        assert [each[:2] for each in others.take()] == [("unsubscribe", "c1"), ("subscribe", "c1")]
+        done = [
+            ("unsubscribe", "c1", "a"),
+            ("subscribe", "c1", "a"),
+            ("close", "c1", 3005, "expired"),
+            ("empty", "a", 0),
+        ]
+        assert here.take() == there.take() == done
 
 
 async def test_what_another_version_tells_is_ignored() -> None:
-    async with backend() as api:
-        api.hands.add("42", "c1")
+    hands = NotingHands()
+    hands.add("42", "c1")
+    async with backend(hands) as api:
         for payload in (b"{", b'{"node":"x","order":{"order":"fly"}}', b"5"):
             for type_ in ("door_order", "census_asked", "census_answered", "census_begun", "disconnected_others"):
                 api.stage.core.notices.tell(type_, payload)
         await api.stage.settle()
-        assert api.hands.take() == []
+        assert hands.take() == []
 
 
 # Several calls

@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Awaitable, Iterable, Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw, UnsetType
@@ -24,22 +24,22 @@ from hubbub.door.api_calls import (
     UnsubscribeCall,
 )
 from hubbub.door.census import CensusReply, NodeCensus, NodeReport, TooMany, count_channels
-from hubbub.door.channels import ChannelRules
 from hubbub.door.codes import DoorError
-from hubbub.door.commands import ConnectionInfo
+from hubbub.door.commands import PublicationPush, StreamPosition
 from hubbub.door.dialect import publication_of
+from hubbub.door.floor import DoorFloor
 from hubbub.door.globs import Glob
 from hubbub.door.namespaces import Namespace
 from hubbub.door.orders import CloseOrder, EmptyOrder, Orders, RefreshOrder, SubscribeOrder, UnsubscribeOrder
-from hubbub.engine import ApiKey, Head, KeyRight, Receipt
+from hubbub.door.past import PastQuery
+from hubbub.engine import ApiKey, KeyRight, Receipt
 from hubbub.errors import KeyConflict
-from hubbub.events import Message
 from hubbub.http.api_calls import ApiCode, ApiError, BroadcastCall, EmptyCall, HistoryCall, SayingCall
 from hubbub.http.api_methods import MAX_ANSWER, ApiMethods, SaidBody
 from hubbub.keyring import KeyScope
 from hubbub.naming import DM, RoomName
 
-__all__ = ["EVERYTHING", "Attendees", "DoorMethods"]
+__all__ = ["EVERYTHING", "DoorMethods"]
 
 # Channels that one broadcast tells, some at a time.
 MAX_CHANNELS = 10_000
@@ -78,30 +78,19 @@ WORDS: Mapping[int, str] = {
 _channel_name = re.compile(r"[!-~]+")
 
 
-class Attendees(Protocol):
-    """Who is in a channel, by connection."""
-
-    async def presence(self, channel: str) -> Mapping[str, ConnectionInfo]:
-        """The connections in a channel, by their ids.
-
-        Raises:
-            EngineError: they cannot be read.
-        """
-        ...
-
-
 class DoorMethods(ApiMethods):
     """Does what is asked for with the key of the door's configuration (`http.api_methods.ApiMethods`).
 
     What the key may use has no limit: it is the operator's own.
     """
 
-    def __init__(self, core: Core, channels: ChannelRules, orders: Orders, attendees: Attendees, node: str) -> None:
+    def __init__(self, core: Core, floor: DoorFloor, orders: Orders, node: str) -> None:
         super().__init__(core)
         self._uid = node
-        self._channels = channels
+        self._channels = floor.channels
+        self._crowd = floor.crowd
+        self._past = floor.past
         self._orders = orders
-        self._attendees = attendees
         self._census = NodeCensus(node, core.notices, self._look, is_shared=core.engine.is_shared)
         self._free = Register("key", {}, is_enforced=False).purse(EVERYTHING.name, core.now())
         self._most_data = max(MAX_DATA, self._most_data)
@@ -149,50 +138,19 @@ class DoorMethods(ApiMethods):
 
     async def history(self, scope: KeyScope, call: HistoryCall) -> dict[str, Any]:
         channel, namespace = call.name, self._history_of(call.name)
-        head = await self._engine.head(channel)
-        since = call.since
-        if since is not None and since.epoch not in ("", head.epoch):
-            raise ApiError(ApiCode.UNRECOVERABLE, "`since.epoch` is none of this channel's log")
         limit = call.limit if call.limit >= 0 else (namespace.history_size or 0)
-        oldest = await self._oldest(channel, namespace, head) if limit else 0
-        if call.reverse:
-            messages = await self._read_back(channel, oldest, since.offset if since is not None else None, limit)
-        else:
-            messages = await self._read_on(channel, max(oldest, since.offset + 1 if since is not None else 0), limit)
-        told = [publication_of(message, shows_offset=True) for message in self._rooms.changed(channel, messages)]
-        return {"publications": told, "epoch": head.epoch, "offset": head.seq}
-
-    async def _oldest(self, channel: str, namespace: Namespace, head: Head) -> int:
-        """The seq of the oldest message that a namespace lets be found again."""
-        cutoff_ms = int((self._core.wall() - (namespace.history_ttl or 0)) * 1000)
-        return max(head.seq - (namespace.history_size or 0) + 1, await self._engine.first_since(channel, cutoff_ms))
-
-    async def _read_on(self, channel: str, first: int, limit: int) -> list[Message]:
-        """Messages from a seq on, as many as an answer has."""
-        found: list[Message] = []
+        since = StreamPosition(call.since.offset, call.since.epoch) if call.since is not None else None
+        told: list[PublicationPush] = []
         size = 0
-        while len(found) < limit and size < MAX_ANSWER:
-            after = found[-1].seq if found else first - 1
-            page = await self._engine.read(channel, after=max(after, 0), limit=min(PAGE, limit - len(found)))
-            found += page.messages
+        while True:
+            query = PastQuery(min(PAGE, limit - len(told)), since, is_reversed=call.reverse)
+            page = await self._past.read(channel, namespace, query)
+            told += [publication_of(message, shows_offset=True) for message in page.messages]
             size += sum(len(message.body) for message in page.messages)
-            if not page.more:
+            if len(page.messages) < PAGE or len(told) >= limit or size > MAX_ANSWER:
                 break
-        return found
-
-    async def _read_back(self, channel: str, oldest: int, before: int | None, limit: int) -> list[Message]:
-        """Messages before a seq down to the oldest, the newest first, as many as an answer has."""
-        found: list[Message] = []
-        size = 0
-        while len(found) < limit and size < MAX_ANSWER:
-            place = found[-1].seq if found else before
-            page = await self._engine.read(channel, before=place, limit=min(PAGE, limit - len(found)))
-            fitting = [message for message in reversed(page.messages) if message.seq >= oldest]
-            found += fitting
-            size += sum(len(message.body) for message in fitting)
-            if not page.more or len(fitting) < len(page.messages):
-                break
-        return found
+            since = StreamPosition(page.messages[-1].seq, page.head.epoch)
+        return {"publications": told, "epoch": page.head.epoch, "offset": page.head.seq}
 
     async def history_remove(self, _scope: KeyScope, call: ChannelCall) -> dict[str, Any]:
         self._history_of(call.channel)
@@ -202,16 +160,16 @@ class DoorMethods(ApiMethods):
         return {}
 
     async def presence_by_client(self, _scope: KeyScope, call: ChannelCall) -> dict[str, Any]:
-        return {"presence": await self._present(call.channel)}
+        self._check_presence(call.channel)
+        return {"presence": await self._crowd.presence(call.channel)}
 
     async def presence_counts(self, _scope: KeyScope, call: ChannelCall) -> dict[str, Any]:
-        found = await self._present(call.channel)
-        return {"num_clients": len(found), "num_users": len({info.user for info in found.values()})}
+        self._check_presence(call.channel)
+        return msgspec.structs.asdict(await self._crowd.stats(call.channel))
 
-    async def _present(self, channel: str) -> Mapping[str, ConnectionInfo]:
+    def _check_presence(self, channel: str) -> None:
         if not self._namespace(channel).presence:
             raise ApiError(ApiCode.NOT_AVAILABLE, "the option `presence` is off for this channel")
-        return await self._attendees.presence(channel)
 
     # Asking about all nodes
 

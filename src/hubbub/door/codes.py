@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum
+from typing import Any
 
 from hubbub.errors import CloseCode, ErrorCode, Refused
 
-__all__ = ["CLOSES", "DoorClose", "DoorCode", "DoorError", "Unsubscribed", "is_temporary", "number_of"]
+__all__ = ["CLOSES", "DoorClose", "DoorCode", "DoorError", "GivenClose", "Unsubscribed", "is_temporary", "number_of"]
 
 
 class DoorCode(IntEnum):
@@ -51,17 +52,31 @@ class DoorClose(IntEnum):
     NOT_AVAILABLE = 3507
 
 
+class GivenClose(int):
+    """A close code that a back end has given: it is sent as it is, also where it is a number of ours."""
+
+
+class Translation(dict[int, int]):
+    """Close codes of ours as this protocol says them."""
+
+    def get(self, code: int, default: Any = None, /) -> Any:
+        """What a code becomes."""
+        return code if isinstance(code, GivenClose) else super().get(code, default)
+
+
 # Ours, translated: a client that was put out would come back for ever otherwise.
-CLOSES: Mapping[int, int] = {
-    CloseCode.NO_HEARTBEAT: DoorClose.NO_PONG,
-    CloseCode.LOST_PLACE: DoorClose.SLOW,
-    CloseCode.SESSION_ENDED: DoorClose.FORCED,
-    CloseCode.KICKED: DoorClose.FORCED,
-    CloseCode.FLOODING: DoorClose.FORCED,
-    CloseCode.TURNED_AWAY: DoorClose.NOT_AVAILABLE,
-    CloseCode.RESTART: DoorClose.SHUTDOWN,
-    CloseCode.INTERNAL_ERROR: DoorClose.SERVER_ERROR,
-}
+CLOSES: Mapping[int, int] = Translation(
+    {
+        CloseCode.NO_HEARTBEAT: DoorClose.NO_PONG,
+        CloseCode.LOST_PLACE: DoorClose.SLOW,
+        CloseCode.SESSION_ENDED: DoorClose.FORCED,
+        CloseCode.KICKED: DoorClose.FORCED,
+        CloseCode.FLOODING: DoorClose.FORCED,
+        CloseCode.TURNED_AWAY: DoorClose.NOT_AVAILABLE,
+        CloseCode.RESTART: DoorClose.SHUTDOWN,
+        CloseCode.INTERNAL_ERROR: DoorClose.SERVER_ERROR,
+    }
+)
 
 
 class DoorError(Refused):

@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import hmac
 from collections.abc import Mapping
+from secrets import token_hex
 
+from hubbub.core import Core
 from hubbub.door.api import EVERYTHING, DoorMethods
 from hubbub.door.api_calls import (
     ChannelCall,
@@ -17,6 +19,10 @@ from hubbub.door.api_calls import (
     UnsubscribeCall,
     lenient,
 )
+from hubbub.door.entering import Entering
+from hubbub.door.floor import DoorFloor
+from hubbub.door.hands import ServerHands
+from hubbub.door.orders import Orders
 from hubbub.door.settings import DoorSettings
 from hubbub.http.api_calls import BroadcastCall, EmptyCall, HistoryCall, PublishCall
 from hubbub.http.api_desk import Call
@@ -24,7 +30,7 @@ from hubbub.http.app import is_from_here
 from hubbub.keyring import PREFIX, KeyScope
 from hubbub.wire.request import Request
 
-__all__ = ["DoorDesk"]
+__all__ = ["DoorDesk", "open_desk"]
 
 # Commands in one batch.
 MAX_COMMANDS = 1000
@@ -34,6 +40,7 @@ class DoorDesk:
     """The desk for the key of the door's configuration (`http.api_desk.Desk`)."""
 
     def __init__(self, methods: DoorMethods, settings: DoorSettings) -> None:
+        self.begin = methods.begin
         self.answer = methods.answer
         self.most_commands = MAX_COMMANDS
         self._digest = hashlib.sha256(settings.api_key.encode()).digest() if settings.api_key else None
@@ -63,6 +70,15 @@ class DoorDesk:
         if self._is_insecure and not secret.startswith(PREFIX) and is_from_program_here(request):
             return EVERYTHING
         return None
+
+
+def open_desk(core: Core, settings: DoorSettings, floor: DoorFloor, entering: Entering) -> DoorDesk | None:
+    """The desk of a door; None where nobody may use it."""
+    if not settings.api or not (settings.api_key or settings.api_insecure):
+        return None
+    node = token_hex(8)
+    orders = Orders(node, core.notices, ServerHands(core, floor.subscribing, entering))
+    return DoorDesk(DoorMethods(core, floor, orders, node), settings)
 
 
 def is_from_program_here(request: Request) -> bool:

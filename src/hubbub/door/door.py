@@ -14,6 +14,7 @@ from hubbub.door.calls import handler_for
 from hubbub.door.client import DoorClient
 from hubbub.door.codes import CLOSES, DoorClose
 from hubbub.door.commands import Empty
+from hubbub.door.desk import open_desk
 from hubbub.door.dialect import JsonDialect
 from hubbub.door.entering import Entering
 from hubbub.door.expiry import DoorExpiry
@@ -67,6 +68,7 @@ class CentrifugoDoor:
         websocket: lets those in that come by a WebSocket.
         side_doors: ways in for WebSockets, by their paths.
         handlers: what the commands of clients are handled by.
+        desk: answers back ends; None where none are to be.
         entering: lets clients in.
         expiry: ends what is not refreshed.
         strangers: who has not said who it is.
@@ -94,6 +96,7 @@ class CentrifugoDoor:
         self.expiry.unsubscribe = floor.subscribing.end
         self.handlers.update(floor.handlers)
         self.entering = Entering(core, settings, places, self.tokens, self.expiry, floor.subscribing, self.handlers)
+        self.desk = open_desk(core, settings, floor, self.entering)
         self.around = Surroundings(core, core.dispatch, places, self.strangers, self.entering.enter, tasks)
         self.json = JsonDialect(self._shows_offset)
         self.protobuf = ProtobufDialect(self._shows_offset)
@@ -117,6 +120,11 @@ class CentrifugoDoor:
                 self._shown.clear()
             shown = self._shown[channel] = namespace is not None and namespace.has_history
         return shown
+
+    def begin(self) -> None:
+        """Tell other nodes of this one; to be called once notices are heard."""
+        if self.desk is not None:
+            self.desk.begin()
 
     def tick(self) -> None:
         """End what has had its time; to be called a few times a second."""

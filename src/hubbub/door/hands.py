@@ -3,46 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol, cast
+from typing import cast
 
-from msgspec import Raw
+from msgspec import UNSET, Raw, UnsetType
 
 from hubbub.core import Core
 from hubbub.door.client import DoorClient
+from hubbub.door.codes import GivenClose
+from hubbub.door.entering import Entering
 from hubbub.door.orders import RefreshOrder, SubscribeOrder
+from hubbub.door.subscribing import Subscribing
 
-__all__ = ["Extending", "ServerHands", "ServerSubscribing"]
-
-
-class ServerSubscribing(Protocol):
-    """Lets clients into channels, and takes them out, because the server wants it."""
-
-    async def put_in(self, client: DoorClient, order: SubscribeOrder) -> None:
-        """Subscribe a client, and tell it; one that is subscribed already is left as it is.
-
-        Raises:
-            Refused: it may not be in the channel.
-            EngineError: the log cannot be read.
-        """
-        ...
-
-    def put_out(self, client: DoorClient, channel: str) -> None:
-        """End a subscription, if there is one, and tell the client."""
-        ...
-
-
-class Extending(Protocol):
-    """Has connections go on."""
-
-    def extend(self, client: DoorClient, expires_at: float | None) -> None:
-        """Have a connection go on until another moment, or for ever, and tell it."""
-        ...
+__all__ = ["ServerHands"]
 
 
 class ServerHands:
     """Carries out orders (`orders.Hands`)."""
 
-    def __init__(self, core: Core, subscribing: ServerSubscribing, entering: Extending) -> None:
+    def __init__(self, core: Core, subscribing: Subscribing, entering: Entering) -> None:
         self._core = core
         self._subscribing = subscribing
         self._entering = entering
@@ -55,20 +33,33 @@ class ServerHands:
         return getattr(client.socket, "secret", "")
 
     async def subscribe(self, client: DoorClient, order: SubscribeOrder) -> None:
-        await self._subscribing.put_in(client, order)
+        await self._subscribing.put_in(
+            client,
+            order.channel,
+            chan_info=given(order.info),
+            data=given(order.data),
+            since=order.since,
+            expires_at=order.expire_at or None,
+            override=order.override,
+        )
 
     def unsubscribe(self, client: DoorClient, channel: str) -> None:
         self._subscribing.put_out(client, channel)
 
     def close(self, client: DoorClient, code: int, reason: str) -> None:
-        client.close(code, reason)
+        client.close(GivenClose(code), reason)
 
     def refresh(self, client: DoorClient, order: RefreshOrder) -> None:
-        if isinstance(order.info, Raw):
-            client.conn_info = bytes(order.info)
+        if order.info is not UNSET:
+            client.conn_info = given(order.info)
         self._entering.extend(client, order.expire_at or None)
 
     def empty(self, channel: str, seq: int) -> None:
         room = self._core.rooms.find(channel)
         if room is not None:
             room.recent.remove_to(seq)
+
+
+def given(json: Raw | UnsetType) -> bytes:
+    """JSON that an order has; empty for none."""
+    return b"" if isinstance(json, UnsetType) else bytes(json)

@@ -10,7 +10,7 @@ import structlog
 from msgspec import UNSET, Raw, UnsetType
 
 from hubbub.door.client import DoorClient
-from hubbub.door.codes import DoorClose
+from hubbub.door.codes import DoorClose, DoorCode, DoorError
 from hubbub.door.commands import StreamPosition
 from hubbub.door.namespaces import Override
 from hubbub.errors import EngineError, Refused
@@ -191,5 +191,8 @@ class Orders:
         """Subscribe one of a user's connections; that it is refused to one keeps no other from it."""
         try:
             await self._hands.subscribe(client, order)
+        except DoorError as error:
+            if error.number is not DoorCode.ALREADY_SUBSCRIBED:
+                log.warning("not subscribed", user=order.user, channel=order.channel, error=error.message)
         except (Refused, EngineError) as error:
             log.warning("not subscribed", user=order.user, channel=order.channel, error=str(error))
