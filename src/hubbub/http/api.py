@@ -1,7 +1,7 @@
 """The routes of other programs: `POST /api/<method>`, for who has a key.
 
 Methods, fields and answers are those of Centrifugo's server API, so that the back-end libraries for it serve here.
-What is theirs alone is answered by error 108.
+What is theirs alone is for the key of its configuration; with keys of the hub's own it is answered by error 108.
 """
 
 from __future__ import annotations

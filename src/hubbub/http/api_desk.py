@@ -29,7 +29,7 @@ __all__ = ["MAX_BATCH", "Call", "Desk", "KeyDesk", "reader"]
 # Calls in one batch.
 MAX_BATCH = 100
 
-# What an application of another server may ask for, and is not to be had here.
+# What an application of another server may ask for, and is not to be had with a key of the hub's own.
 ABSENT = ("subscribe", "unsubscribe", "refresh", "history_remove")
 
 F = TypeVar("F")
@@ -98,5 +98,5 @@ class KeyDesk:
 
 
 async def absent(_scope: KeyScope, _call: EmptyCall) -> dict[str, Any]:
-    """Refuse what is not to be had here."""
-    raise ApiError(ApiCode.NOT_AVAILABLE, "this method is not available")
+    """Refuse what is not to be had with such a key."""
+    raise ApiError(ApiCode.NOT_AVAILABLE, "this method is for the key of Centrifugo's configuration: http_api.key")

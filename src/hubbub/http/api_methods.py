@@ -34,7 +34,7 @@ from hubbub.http.api_calls import (
     as_api_error,
 )
 from hubbub.keyring import KeyScope
-from hubbub.naming import DM, RoomName, fold, read_room_name
+from hubbub.naming import DM, RoomName, fold
 from hubbub.policy import check_key
 from hubbub.posting import Posting
 from hubbub.publications import body_of, said_by
@@ -303,7 +303,7 @@ class ApiMethods:
     def _room(self, scope: KeyScope, name: str, right: KeyRight) -> RoomName:
         """A room that a key is for, by what it is called."""
         self._check(scope, right)
-        room = read_room_name(name, self._settings.max_room_name)
+        room = self._rooms.read_name(name)
         if not scope.covers(room.identity):
             raise ApiError(ApiCode.FORBIDDEN, f"this key is not for the room {room.identity[:80]!r}")
         if right is KeyRight.PUBLISH and self._core.ledger.is_closed(room.identity):

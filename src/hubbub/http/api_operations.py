@@ -128,7 +128,7 @@ class DoneResult(msgspec.Struct, frozen=True):
 
 
 class AbsentResult(msgspec.Struct, frozen=True):
-    """Nothing: such a call is answered with error 108."""
+    """Nothing: it was done; with a key of the hub's own such a call is answered with error 108."""
 
 
 @functools.cache
@@ -175,7 +175,7 @@ API_OPERATIONS = (
     call("info", "The process that answers.", EmptyCall, InfoResult),
     call("batch", "Several calls at once, each an object of its method with its fields.", BatchCall, BatchReply),
     *(
-        call(name, "Of another server's interface, and not to be had here.", EmptyCall, AbsentResult)
+        call(name, "Of another server's interface: for the key of its configuration alone.", EmptyCall, AbsentResult)
         for name in ("subscribe", "unsubscribe", "refresh", "history_remove")
     ),
 )
