@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from doors import DoorStage, door_at_work
 from hubbub.door import api as door_api
 from hubbub.door.api import DoorMethods
 from hubbub.door.client import DoorClient
@@ -27,7 +28,6 @@ from hubbub.http.api import ApiRoutes
 from hubbub.otp import digest
 from hubbub.testing import Clock
 from hubbub.wire.request import Request, Response
-from unit.doors import DoorStage, door_at_work
 
 pytestmark = pytest.mark.anyio
 
