@@ -59,8 +59,8 @@ fuzz: .venv/installed-dev ## new input for the parsers, an hour of it; MINUTES=1
 	@end=$$(($$(date +%s) + 60 * $(MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
 		HUBBUB_FUZZ=4 nice $(BIN)/pytest -q -x -p no:cacheprovider tests/fuzz || exit 1; done
 
-conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7
-	@$(BIN)/python tests/conformance/run.py
+conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7; ARGS=--all takes hours
+	@$(BIN)/python tests/conformance/run.py $(ARGS)
 
 comparison: .venv/installed-report ## Hubbub beside its peers: docs/comparison.md, in 40 minutes; ARGS="--help" tells of parts
 	@command -v taskset >/dev/null && $(HAS_OPENSSL) || \
