@@ -62,7 +62,7 @@ fuzz: .venv/installed-dev ## new input for the parsers, an hour of it; MINUTES=1
 conformance: .venv/installed ## the Autobahn test suite against the wire layer; needs CPython 2.7; ARGS=--all takes hours
 	@$(BIN)/python tests/conformance/run.py $(ARGS)
 
-comparison: .venv/installed-report ## Hubbub beside its peers: docs/comparison.md, in 40 minutes; ARGS="--help" tells of parts
+comparison: .venv/installed-report ## Hubbub beside its peers: docs/comparison.md, in an hour; ARGS="--help" tells of parts
 	@command -v taskset >/dev/null && $(HAS_OPENSSL) || \
 		{ echo "This needs taskset, a C compiler and OpenSSL's headers; on Debian: apt-get install util-linux gcc libssl-dev"; exit 1; }
 	@for tool in go node npm; do command -v $$tool >/dev/null || echo "There is no $$tool, so its server is left out."; done

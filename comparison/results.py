@@ -1,15 +1,18 @@
-"""What `comparison.run` found, as it is kept in results.json."""
+"""What `comparison.run` found, as it is kept: results.json has the channels suite, and chat.json the chat suite."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 
-__all__ = ["FILE", "LoadRecord", "Results", "Round", "ServerRecord", "read", "write"]
+__all__ = ["CHANNELS", "CHAT", "FILES", "LoadRecord", "Results", "Round", "ServerRecord", "read", "write"]
 
-FILE = Path(__file__).with_name("results.json")
+# The suites.
+CHANNELS: Literal["channels"] = "channels"
+CHAT: Literal["chat"] = "chat"
+FILES = {CHANNELS: Path(__file__).with_name("results.json"), CHAT: Path(__file__).with_name("chat.json")}
 
 # Files are named after loads.
 Name = Annotated[str, msgspec.Meta(pattern="^[a-z0-9-]+$")]
@@ -53,6 +56,8 @@ class Results(msgspec.Struct, frozen=True):
         commit: the Hubbub that was measured.
         rounds_of: by the load's name and the server's.
         notes: what a server did instead of what a load asks, by the load's name and the server's.
+        suite: which servers and loads these are.
+        busy: how many programs wanted a core as it began, besides; a rough figure, and none where it is 0.
     """
 
     began: str
@@ -63,13 +68,15 @@ class Results(msgspec.Struct, frozen=True):
     loads: list[LoadRecord]
     rounds_of: dict[str, dict[str, list[Round]]]
     notes: dict[str, dict[str, str]] = {}
+    suite: Literal["channels", "chat"] = CHAT
+    busy: float = 0
 
 
-def read(file: Path = FILE) -> Results:
+def read(file: Path) -> Results:
     """Read results. `OSError` or `msgspec.DecodeError` when there are none in the file."""
     return msgspec.json.decode(file.read_bytes(), type=Results)
 
 
-def write(results: Results, file: Path = FILE) -> None:
+def write(results: Results, file: Path) -> None:
     """Keep results, in lines that a diff can show."""
     file.write_bytes(msgspec.json.format(msgspec.json.encode(results)) + b"\n")

@@ -18,10 +18,13 @@ from statistics import mean, median
 from tempfile import TemporaryDirectory
 
 from comparison import results as kept
-from comparison.loads import GO_PACE, LOADS, Amount, Workload, make_loadgen, measure, weaknesses
+from comparison.candidates import Candidate
+from comparison.loads import GO_PACE, Amount, Workload
+from comparison.measuring import make_loadgen, measure, weaknesses
 from comparison.peers.peers import BUILD
-from comparison.report import DOCS, figure_of, scaled, view_of, write_report
-from comparison.servers import SERVERS, Candidate, RunFailed, make_certificate, started
+from comparison.report import DOCS, figure_of, page_of, scaled, view_of, write_report
+from comparison.servers import RunFailed, make_certificate, started
+from comparison.suites import SUITES, Suite
 from hubbub.bench.plots import Spread
 from hubbub.bench.proc import machine
 from hubbub.bench.text import rounded
@@ -31,6 +34,9 @@ __all__ = ["main"]
 
 HELP = """Measure Hubbub and its peers, each in turn, and make the comparison page: about an hour. A part (--only,
 --servers, --scale) does not replace the whole: unless told otherwise, it goes to .comparison/."""
+
+# More programs than this that want a core as it begins are told of.
+QUIET = 0.7
 
 INTERRUPTED = 130
 
@@ -136,7 +142,7 @@ class Campaign:
                 self.note(load, server, text)
             said = self.main_figure(found.figures)
         self.countdown.ended(load.name, time.monotonic() - began_s)
-        say(f"{load.name:18} {turn}  {server.name:13} {said:40} {self.countdown.says()}")
+        say(f"{load.name:18} {turn}  {server.name:18} {said:40} {self.countdown.says()}")
 
     def main_figure(self, figures: kept.Round) -> str:
         """What servers are compared by under the load of now."""
@@ -203,6 +209,12 @@ def two_cores() -> tuple[int, int]:
     return ours[0], ours[1]
 
 
+def busy() -> float:
+    """How many programs want a core, if it is more than a quiet machine has."""
+    wanting = round(os.getloadavg()[0], 1)
+    return wanting if wanting > QUIET else 0
+
+
 def commit() -> str:
     """What is checked out, with a + when it was changed since."""
     try:
@@ -236,16 +248,14 @@ def file_system(path: Path) -> str:
 # The command line
 
 
-def names_of(known: Collection[str]) -> Callable[[str], list[str]]:
-    """Reads names with commas between them."""
+def names(text: str) -> list[str]:
+    return text.split(",")
 
-    def read(text: str) -> list[str]:
-        names = text.split(",")
-        if unknown := [name for name in names if name not in known]:
-            raise argparse.ArgumentTypeError(f"{', '.join(unknown)}: there are {', '.join(known)}")
-        return names
 
-    return read
+def check_names(parser: argparse.ArgumentParser, asked: list[str] | None, known: Collection[str]) -> None:
+    """End the program where a name is not known."""
+    if unknown := [name for name in asked or () if name not in known]:
+        parser.error(f"{', '.join(unknown)}: there are {', '.join(known)}")
 
 
 def at_least(least: float, kind: Callable[[str], float] = float) -> Callable[[str], float]:
@@ -268,22 +278,31 @@ def options_from(words: list[str] | None) -> argparse.Namespace:
     option = parser.add_argument
     option("--rounds", type=at_least(1, int), default=5, help="of each load, on each server; %(default)s")
     option("--seconds", type=at_least(0.1), default=3.0, help="that a load lasts; some take a multiple; %(default)s")
-    option("--only", type=names_of(LOADS), metavar="LOAD,...", help=f"these loads only: {', '.join(LOADS)}")
-    option("--servers", type=names_of(SERVERS), metavar="NAME,...", help=f"these only: {', '.join(SERVERS)}")
+    suites = [f"{suite.name}: {', '.join(suite.loads)}" for suite in SUITES.values()]
+    servers = [f"{suite.name}: {', '.join(suite.servers)}" for suite in SUITES.values()]
+    option("--suite", choices=SUITES, default=kept.CHANNELS, help="which servers and loads; %(default)s")
+    option("--only", type=names, metavar="LOAD,...", help=f"these loads only; {'; '.join(suites)}")
+    option("--servers", type=names, metavar="NAME,...", help=f"these only; {'; '.join(servers)}")
     option("--scale", type=at_least(0.001), default=1.0, help="more or fewer clients: 0.02 for a quick look")
-    option("--out", type=Path, metavar="FILE", help=f"where results go; {kept.FILE.name} beside this program")
+    option("--out", type=Path, metavar="FILE", help="where results go; a file beside this program")
     option("--report", type=Path, metavar="DIR", help=f"where the page goes; {DOCS}")
     options = parser.parse_args(words)
+    suite = SUITES[options.suite]
+    check_names(parser, options.only, suite.loads)
+    check_names(parser, options.servers, suite.servers)
     is_part = options.only or options.servers or options.scale != 1
-    options.out = options.out or (BUILD if is_part else kept.FILE.parent) / kept.FILE.name
+    file = kept.FILES[suite.name]
+    options.out = options.out or (BUILD / file.name if is_part else file)
     options.report = options.report or (BUILD if is_part else DOCS)
     return options
 
 
 def prepare(options: argparse.Namespace, cores: tuple[int, int], data: Path) -> Campaign:
     """Build what is to be measured."""
-    loads = [load for load in LOADS.values() if load.name in (options.only or LOADS)]
-    servers = [server for server in SERVERS.values() if server.name in (options.servers or SERVERS)]
+    besides = busy()  # before building, which is busy itself
+    suite: Suite = SUITES[options.suite]
+    loads = [load for load in suite.loads.values() if load.name in (options.only or suite.loads)]
+    servers = [server for server in suite.servers.values() if server.name in (options.servers or suite.servers)]
     reasons = why_not(servers)
     able = [server for server in servers if not reasons[server.name]]
     results = kept.Results(
@@ -300,6 +319,8 @@ def prepare(options: argparse.Namespace, cores: tuple[int, int], data: Path) -> 
         loads=[],
         rounds_of={},
         notes={},
+        suite=suite.name,
+        busy=besides,
     )
     amount = Amount(options.seconds, options.scale)
     countdown = Countdown({load.name: min(load.rounds, options.rounds) * len(able) for load in loads})
@@ -331,7 +352,7 @@ def main(words: list[str] | None = None) -> None:
         say(f"interrupted; what was found so far is in {options.out}")
         sys.exit(INTERRUPTED)
     write_report(campaign.results, options.report)
-    say(f"{options.out}, {options.report / 'comparison.md'}")
+    say(f"{options.out}, {options.report / page_of(campaign.results).file}")
 
 
 if __name__ == "__main__":

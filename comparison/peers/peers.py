@@ -12,17 +12,22 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["BUILD", "PEERS", "Peer"]
+__all__ = ["BUILD", "PEERS", "SECRET", "Peer"]
 
 HERE = Path(__file__).parent
 BUILD = HERE.parent.parent / ".comparison"
 NODE = "node", "npm"
 NODE_PACKAGES = "express", "ws"
-PYTHON_PACKAGES = "fastapi", "uvicorn", "websockets", "uvloop", "httptools"
+FASTAPI_PACKAGES = "fastapi", "uvicorn", "websockets", "uvloop", "httptools"
+SOCKETIO_PACKAGES = "socket.io", "engine.io", "ws", "jsonwebtoken"
+PYTHON_SOCKETIO_PACKAGES = "python-socketio", "python-engineio", "PyJWT", "uvicorn", "websockets", "uvloop", "httptools"
+CENTRIFUGO = "github.com/centrifugal/centrifugo/v6", "v6.9.1"
+# What tokens are signed with: Centrifugo's files here have it too.
+SECRET = "for-the-comparison-alone-on-one-machine"  # noqa: S105  of servers on loopback, for seconds
 NODE_PRODUCTION = "env", "NODE_ENV=production"  # env becomes node, under the same pid
 
 
@@ -38,6 +43,8 @@ class Peer:
         program: the words that start it, without port and certificate, given its build folder.
         make: builds it, from its sources to its build folder.
         read_versions: what it is made of, given its sources and its build folder.
+        port_option: what comes before the port.
+        settings: more words, where it is given no others.
     """
 
     name: str
@@ -47,6 +54,8 @@ class Peer:
     program: Callable[[Path], list[str]]
     make: Callable[[Path, Path], None]
     read_versions: Callable[[Path, Path], dict[str, str]]
+    port_option: str = "--port"
+    settings: tuple[str, ...] = ()
 
     @property
     def source(self) -> Path:
@@ -66,22 +75,58 @@ class Peer:
         folder.mkdir(parents=True, exist_ok=True)
         self.make(self.source, folder)
 
-    def command(self, port: int, tls: tuple[str, str] | None = None, out: Path = BUILD) -> list[str]:
-        """What starts it, once built: on 127.0.0.1, with TLS when given a certificate and its key (PEM files)."""
+    def command(
+        self, port: int, tls: tuple[str, str] | None = None, settings: Sequence[str] | None = None, out: Path = BUILD
+    ) -> list[str]:
+        """What starts it, once built: on 127.0.0.1.
+
+        Args:
+            tls: a certificate and its key, PEM files.
+            settings: more words, in the place of its own.
+        """
         if tls and not self.has_tls:
             raise ValueError(f"{self.name} does not speak TLS")
-        return [*self.program(self.folder(out)), "--port", str(port), *(("--tls", *tls) if tls else ())]
+        more = self.settings if settings is None else settings
+        return [*self.program(self.folder(out)), self.port_option, str(port), *(("--tls", *tls) if tls else ()), *more]
 
     def versions(self, out: Path = BUILD) -> dict[str, str]:
         """The version of each part, once built."""
         return self.read_versions(self.source, self.folder(out))
 
 
-def run(*words: str | Path, folder: Path) -> str:
+def run(*words: str | Path, folder: Path, **variables: str) -> str:
     """Run a tool to its end, and return what it printed; its errors go to the terminal."""
-    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"}
+    environment = os.environ | {"PIP_DISABLE_PIP_VERSION_CHECK": "1"} | variables
     ended = subprocess.run(words, cwd=folder, env=environment, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603  the words are ours
     return ended.stdout.strip()
+
+
+def npm_install(source: Path, folder: Path) -> None:
+    for file in ("package.json", "server.mjs"):
+        shutil.copy(source / file, folder)
+    run("npm", "install", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund", folder=folder)
+
+
+def npm_versions(folder: Path, packages: Sequence[str]) -> dict[str, str]:
+    files = {name: folder / "node_modules" / name / "package.json" for name in packages}
+    installed = {name: str(json.loads(file.read_text())["version"]) for name, file in files.items()}
+    return {"node": run("node", "--version", folder=folder).removeprefix("v"), **installed}
+
+
+def pip_install(source: Path, folder: Path) -> None:
+    """Install what `source` asks for in an environment of its own."""
+    if not (folder / "bin/pip").exists():
+        run(sys.executable, "-m", "venv", folder, folder=source)
+    run(folder / "bin/pip", "install", "--quiet", "-r", "requirements.txt", folder=source)
+
+
+def pip_versions(folder: Path, packages: Sequence[str]) -> dict[str, str]:
+    script = (
+        "import json, platform, sys; from importlib.metadata import version;"
+        "print(json.dumps({'python': platform.python_version()} | {each: version(each) for each in sys.argv[1:]}))"
+    )
+    said = json.loads(run(folder / "bin/python", "-c", script, *packages, folder=folder))
+    return {str(name): str(version) for name, version in said.items()}
 
 
 # Go
@@ -111,16 +156,8 @@ def node_program(folder: Path) -> list[str]:
     return [*NODE_PRODUCTION, "node", str(folder / "server.mjs")]
 
 
-def make_node(source: Path, folder: Path) -> None:
-    for file in ("package.json", "server.mjs"):
-        shutil.copy(source / file, folder)
-    run("npm", "install", "--omit=dev", "--no-package-lock", "--no-audit", "--no-fund", folder=folder)
-
-
 def node_versions(_: Path, folder: Path) -> dict[str, str]:
-    packages = {name: folder / "node_modules" / name / "package.json" for name in NODE_PACKAGES}
-    installed = {name: str(json.loads(file.read_text())["version"]) for name, file in packages.items()}
-    return {"node": run("node", "--version", folder=folder).removeprefix("v"), **installed}
+    return npm_versions(folder, NODE_PACKAGES)
 
 
 # FastAPI
@@ -130,19 +167,8 @@ def fastapi_program(folder: Path) -> list[str]:
     return [str(folder / "bin/python"), str(HERE / "fastapi/server.py")]
 
 
-def make_fastapi(source: Path, folder: Path) -> None:
-    if not (folder / "bin/pip").exists():
-        run(sys.executable, "-m", "venv", folder, folder=source)
-    run(folder / "bin/pip", "install", "--quiet", "-r", "requirements.txt", folder=source)
-
-
 def fastapi_versions(_: Path, folder: Path) -> dict[str, str]:
-    script = (
-        "import json, platform, sys; from importlib.metadata import version;"
-        "print(json.dumps({'python': platform.python_version()} | {each: version(each) for each in sys.argv[1:]}))"
-    )
-    said = json.loads(run(folder / "bin/python", "-c", script, *PYTHON_PACKAGES, folder=folder))
-    return {str(name): str(version) for name, version in said.items()}
+    return pip_versions(folder, FASTAPI_PACKAGES)
 
 
 # The floor
@@ -160,13 +186,75 @@ def floor_versions(source: Path, _: Path) -> dict[str, str]:
     return {"cc": run("cc", "--version", folder=source).splitlines()[0].removeprefix("cc ")}
 
 
+# Centrifugo
+
+
+def centrifugo_program(folder: Path) -> list[str]:
+    return [str(folder / "centrifugo"), "--http_server.address", "127.0.0.1", "--log.level", "error"]
+
+
+def make_centrifugo(_: Path, folder: Path) -> None:
+    """Centrifugo itself, as its module has it; the Go tool checks the sums of all modules by the public database."""
+    run("go", "install", "-trimpath", "@".join(CENTRIFUGO), folder=folder, GOBIN=str(folder), GOFLAGS="")
+
+
+def centrifugo_versions(_: Path, folder: Path) -> dict[str, str]:
+    said = run("go", "version", "-m", "centrifugo", folder=folder)
+    found = re.search(r"\bgo(\d\S*)", said), re.search(r"centrifugal/centrifuge\s+v(\S+)", said)
+    go, library = (each[1] if each else "" for each in found)
+    return {"Centrifugo": CENTRIFUGO[1].removeprefix("v"), "centrifuge": library, "go": go}
+
+
+# socket.io
+
+
+def socketio_program(folder: Path) -> list[str]:
+    return [*NODE_PRODUCTION, "node", str(folder / "server.mjs"), "--secret", SECRET]
+
+
+def socketio_versions(_: Path, folder: Path) -> dict[str, str]:
+    return npm_versions(folder, SOCKETIO_PACKAGES)
+
+
+# python-socketio
+
+
+def python_socketio_program(folder: Path) -> list[str]:
+    return [str(folder / "bin/python"), str(HERE / "python-socketio/server.py"), "--secret", SECRET]
+
+
+def python_socketio_versions(_: Path, folder: Path) -> dict[str, str]:
+    return pip_versions(folder, PYTHON_SOCKETIO_PACKAGES)
+
+
 PEERS = {
     peer.name: peer
     for peer in (
         Peer("go", "Go with gorilla/websocket", ("go",), True, go_program, make_go, go_versions),
-        Peer("node", "Node with express and ws", NODE, True, node_program, make_node, node_versions),
-        Peer("fastapi", "FastAPI on uvicorn", (), True, fastapi_program, make_fastapi, fastapi_versions),
+        Peer("node", "Node with express and ws", NODE, True, node_program, npm_install, node_versions),
+        Peer("fastapi", "FastAPI on uvicorn", (), True, fastapi_program, pip_install, fastapi_versions),
         Peer("floor", "bare epoll, no checks", ("cc",), False, floor_program, make_floor, floor_versions),
+        Peer(
+            "centrifugo",
+            "Centrifugo",
+            ("go",),
+            False,
+            centrifugo_program,
+            make_centrifugo,
+            centrifugo_versions,
+            port_option="--http_server.port",
+            settings=("--config", str(HERE / "centrifugo/history.json")),
+        ),
+        Peer("socketio", "socket.io", NODE, False, socketio_program, npm_install, socketio_versions),
+        Peer(
+            "python-socketio",
+            "python-socketio on uvicorn",
+            (),
+            False,
+            python_socketio_program,
+            pip_install,
+            python_socketio_versions,
+        ),
     )
 }
 

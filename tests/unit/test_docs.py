@@ -28,7 +28,7 @@ PAGES = [
     page for page in sorted(ROOT.rglob("*.md")) if not any(part[0] == "." for part in page.relative_to(ROOT).parts)
 ]
 # A page that is a part of another one, and read there.
-PARTS = {ROOT / "comparison" / "losses.md": DOCS}
+PARTS = {ROOT / "comparison" / part: DOCS for part in ("keeps.md", "losses.md", "chat-losses.md")}
 
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 FENCE = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -20,11 +20,13 @@ RUN_S = 600.0
 
 TALK = {"cpu_us_per_delivery", "deliveries_per_s", "p50_us", "p99_us", "p999_us", "rss_mib", "server_cpu", "load_cpu"}
 FIGURES = {
+    "room-100": TALK,
+    "rooms-7x33": TALK,
+    "room-100-full": TALK,
+    "idle-in-room": {"kib_per_connection", "server_cpu", "rss_mib"},
+    "connects": {"connect_cpu_us", "connects_per_s", "p50_us", "p99_us", "rss_mib"},
     "fanout-100": TALK,
-    "rooms-10x50": TALK,
     "fanout-1000": TALK,
-    "fanout-1000-spread": TALK,
-    "pairs-200": TALK,
     "half-of-go": TALK,
     "connect-storm": {"connect_cpu_us", "connects_per_s", "p50_us", "p99_us", "rss_mib"},
     "idle": {"kib_per_connection", "server_cpu", "rss_mib"},
@@ -33,6 +35,10 @@ FIGURES = {
 }
 # Of so little load, these can be nothing.
 CAN_BE_ZERO = {"kib_per_connection", "server_cpu", "load_cpu", "memory_growth_kib"}
+
+# Some of each kind of load: what makes the others of a kind differs in numbers alone.
+CHANNELS = ["room-100", "rooms-7x33", "room-100-full", "idle-in-room", "connects"]
+CHAT = ["fanout-1000", "half-of-go", "resume-storm", "slow-reader"]
 
 NO_PEER = "not measured: "
 # What the load generator has open beside its connections, at least: stdio and epoll.
@@ -60,7 +66,7 @@ def run(words: list[str], **environment: str) -> subprocess.CompletedProcess[str
     )
 
 
-def measured(folder: Path, *arguments: str, seconds: float = 1) -> dict[str, Any]:
+def measured(folder: Path, *arguments: str, seconds: float = 0.3) -> dict[str, Any]:
     """What a run has written."""
     ended = run(command(folder, "--seconds", f"{seconds:g}", *arguments))
     assert ended.returncode == 0, ended.stderr
@@ -86,33 +92,44 @@ def assert_measured(found: dict[str, Any], load: str, server: str) -> None:
         assert rounds[0][name] > 0, f"{name} of {server} under {load}"
 
 
-def test_every_load_finds_its_figures(tmp_path: Path) -> None:
-    found = measured(tmp_path, "--servers", "hubbub-memory")
-    assert [load["name"] for load in found["loads"]] == list(FIGURES)
-    for load in FIGURES.keys() - {"half-of-go"}:
-        assert_measured(found, load, "hubbub-memory")
-    assert "go was not measured" in note(found, "half-of-go", "hubbub-memory")
+def test_loads_of_channels_find_their_figures_and_no_message_is_lost(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--servers", "hubbub-memory-v1", "--only", ",".join(CHANNELS))
+    assert [load["name"] for load in found["loads"]] == CHANNELS
+    for load in CHANNELS:
+        assert_measured(found, load, "hubbub-memory-v1")
+    for load in ("room-100", "rooms-7x33", "room-100-full"):
+        (figures,) = found["rounds_of"][load]["hubbub-memory-v1"]
+        assert figures["missing"] == figures["unacked"] == 0
     (server,) = found["servers"]
     assert {"hubbub", "python", "uvloop", "picows", "SQLite", "OpenSSL"} == server["versions"].keys()
 
 
+def test_loads_of_chat_find_their_figures(tmp_path: Path) -> None:
+    found = measured(tmp_path, "--suite", "chat", "--servers", "hubbub-memory", "--only", ",".join(CHAT))
+    assert [load["name"] for load in found["loads"]] == CHAT
+    for load in set(CHAT) - {"half-of-go"}:
+        assert_measured(found, load, "hubbub-memory")
+    assert "go was not measured" in note(found, "half-of-go", "hubbub-memory")
+
+
 def test_the_report_has_every_load_and_no_path_of_this_machine(tmp_path: Path) -> None:
-    found = measured(tmp_path, "--servers", "floor", "--only", "connect-storm,resume-storm")
-    page = (tmp_path / "comparison.md").read_text("utf-8")
+    found = measured(tmp_path, "--suite", "chat", "--servers", "floor", "--only", "connect-storm,resume-storm")
+    page = (tmp_path / "comparison-chat.md").read_text("utf-8")
     for load in found["loads"]:
         assert f"## {load['title']}\n" in page
-        assert (tmp_path / "comparison" / f"{load['name']}.svg").exists()
+        assert (tmp_path / "comparison-chat" / f"{load['name']}.svg").exists()
     assert "- the floor, C: no resume" in page
     assert str(ROOT) not in page
     assert str(tmp_path) not in page
 
 
 def test_peers_are_measured_or_it_is_said_why_not(tmp_path: Path) -> None:
-    names = ["go", "floor", "node-tls", "hubbub-tls"]
-    found = measured(tmp_path, "--servers", ",".join(names), "--only", "fanout-100,half-of-go", seconds=4)
+    names = ["go", "hubbub-tls"]
+    part = ["--servers", ",".join(names), "--only", "fanout-100,half-of-go"]
+    found = measured(tmp_path, "--suite", "chat", *part, seconds=1)
     assert [server["name"] for server in found["servers"]] == names
     absent = {name for name in names if note(found, "fanout-100", name).startswith(NO_PEER)}
-    assert not absent & {"floor", "hubbub-tls"}
+    assert "hubbub-tls" not in absent
     for name in set(names) - absent:
         assert_measured(found, "fanout-100", name)
         if "go" not in absent:
@@ -125,7 +142,9 @@ def test_ctrl_c_stops_everything_and_leaves_what_there_is(tmp_path: Path) -> Non
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with log.open("w") as lines:
         runner = subprocess.Popen(
-            command(tmp_path, "--servers", "floor", "--only", "connect-storm,idle", "--seconds", "60"),
+            command(
+                tmp_path, "--suite", "chat", "--servers", "floor", "--only", "connect-storm,idle", "--seconds", "60"
+            ),
             cwd=ROOT,
             stderr=lines,
         )
@@ -142,7 +161,7 @@ def test_ctrl_c_stops_everything_and_leaves_what_there_is(tmp_path: Path) -> Non
         runner.wait(RUN_S)
     assert not [name for name, pid in begun.items() if Path(f"/proc/{pid}").exists()]
     assert_measured(written(tmp_path), "connect-storm", "floor")
-    assert not (tmp_path / "comparison.md").exists()
+    assert not (tmp_path / "comparison-chat.md").exists()
 
 
 def children(pid: int) -> dict[str, int]:
@@ -175,6 +194,6 @@ def test_what_cannot_be_measured_is_one_line(tmp_path: Path) -> None:
         assert ended.returncode == 1
         assert reason in ended.stderr
         assert ended.stderr.count("\n") == 1
-    unheard_of = run(command(tmp_path, "--only", "idle,unheard-of"))
+    unheard_of = run(command(tmp_path, "--only", "room-100,unheard-of"))
     assert unheard_of.returncode == 2
-    assert "unheard-of: there are fanout-100, " in unheard_of.stderr
+    assert "unheard-of: there are room-100, " in unheard_of.stderr
