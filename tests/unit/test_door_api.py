@@ -94,15 +94,16 @@ class Backend:
         orders = Orders("node-1", stage.core.notices, hands)
         self.methods = DoorMethods(stage.core, stage.floor, orders, "node-1")
         routes = ApiRoutes(stage.core, DoorDesk(self.methods, settings)).routes
-        [self._route] = [by_method["POST"] for by_method in routes.values()]
+        self._routes = {path: by_method["POST"] for path, by_method in routes.items()}
 
     async def send(self, method: str, fields: object = None, *, address: str = "192.0.2.7", **headers: str) -> Response:
         """Send a request as it is."""
         body = fields if isinstance(fields, bytes) else json.dumps({} if fields is None else fields).encode()
         named = {name.replace("_", "-"): [value] for name, value in headers.items()}
-        request = Request("POST", f"/api/{method}", "", named, address, body)
+        path = f"/api/{method}" if method else "/api"
+        request = Request("POST", path, "", named, address, body)
         try:
-            return await self._route(request)
+            return await self._routes["/api/*" if method else path](request)
         except Exception as error:
             return error_response(as_http(error, request))
 
@@ -164,8 +165,12 @@ async def test_without_a_key_in_the_configuration_there_is_none() -> None:
 
 async def test_keys_of_the_hub_open_what_they_did() -> None:
     async with backend() as api:
-        await api.stage.engine.put_api_key(digest("hbk_own"), ApiKey("own", (KeyRight.PUBLISH,), ("news-*",), 0))
+        await api.stage.engine.put_api_key(
+            digest("hbk_own"), ApiKey("own", (KeyRight.PUBLISH,), ("news-*", "bare:*"), 0)
+        )
         assert (await api.result("publish", {"channel": "News-Today", "data": 1}, "hbk_own"))["offset"] == 1
+        assert (await api.result("publish", {"channel": "bare:A", "data": 1}, "hbk_own"))["offset"] == 1
+        assert (await api.stage.engine.head("bare:A")).seq == 1
         assert (await api.ask("publish", {"channel": "ops", "data": 1}, "hbk_own"))["error"]["code"] == 103
         assert (await api.ask("subscribe", {"user": "42", "channel": "ops"}, "hbk_own"))["error"]["code"] == 108
 
@@ -586,3 +591,26 @@ async def test_a_large_batch_is_done_in_its_order() -> None:
         assert [reply["publish"]["offset"] for reply in replies] == list(range(1, 251))
         too_many: list[Any] = [{"info": {}}] * (MAX_COMMANDS + 1)
         assert (await api.ask("batch", {"commands": too_many}))["error"]["code"] == 106
+
+
+async def test_calls_in_lines_are_answered_in_lines() -> None:
+    async with backend() as api:
+        lines = [
+            {"id": 7, "method": "publish", "params": {"channel": "a", "data": 1}},
+            {"method": 0, "params": {"channel": "a", "data": 2}},
+            {"id": 8, "method": "presence", "params": {"channel": "bare:a"}},
+            {"method": "fly"},
+            {"method": 99},
+            {"method": "info"},
+        ]
+        body = b"\n".join(json.dumps(line).encode() for line in lines) + b"\n"
+        response = await api.send("", body, x_api_key=KEY)
+        answers = [json.loads(line) for line in response.body.split(b"\n")]
+        assert (answers[0]["id"], answers[0]["result"]["offset"]) == (7, 1)
+        assert ("id" in answers[1], answers[1]["result"]["offset"]) == (False, 2)
+        assert (answers[2]["id"], answers[2]["error"]["code"]) == (8, 108)
+        assert [answer["error"]["code"] for answer in answers[3:5]] == [104, 104]
+        assert answers[5]["result"]["nodes"]
+        assert (await api.send("", body)).status == 401
+        for wrong in (b"", b"{", b"[]", b"{}\n" * (MAX_COMMANDS + 1)):
+            assert (await api.send("", wrong, x_api_key=KEY)).status == 400

@@ -16,7 +16,7 @@ import msgspec
 from hubbub.core import Core
 from hubbub.events import encode
 from hubbub.http.answers import NO_STORE, HttpError, Route, read_body, unavailable
-from hubbub.http.api_calls import ApiCode, ApiError, BatchCall
+from hubbub.http.api_calls import ApiCode, ApiError, BatchCall, LineCall
 from hubbub.http.api_desk import MAX_BATCH, Desk, KeyDesk, reader
 from hubbub.http.api_methods import MAX_ANSWER
 from hubbub.keyring import KeyScope
@@ -25,6 +25,13 @@ from hubbub.wire.request import Request, Response
 __all__ = ["MAX_BATCH", "ApiRoutes"]
 
 read_batch = reader(BatchCall)
+read_line = reader(LineCall)
+
+# Methods as an older form of the API counts them.
+NUMBERED = (
+    *("publish", "broadcast", "unsubscribe", "disconnect", "presence", "presence_stats", "history", "history_remove"),
+    *("channels", "info", "rpc", "subscribe", "refresh"),
+)
 
 
 class ApiRoutes:
@@ -42,6 +49,8 @@ class ApiRoutes:
         self._own = KeyDesk(core)
         self._desks: tuple[Desk, ...] = (*desks, self._own)
         self.routes: dict[str, dict[str, Route]] = {"/api/*": {"POST": self._answer}}
+        if desks:
+            self.routes["/api"] = {"POST": self._answer_lines}
 
     @property
     def methods(self) -> Collection[str]:
@@ -64,6 +73,18 @@ class ApiRoutes:
         else:
             raise HttpError(404, "not_found", f"there is no method {name[:40]!r}; there is {', '.join(desk.calls)}")
         return Response(200, encode(answer), headers=NO_STORE)
+
+    async def _answer_lines(self, request: Request) -> Response:
+        """Answer calls in the form that came before `/api/<method>`: one a line, with its method and its params."""
+        if self._core.is_closed:
+            raise unavailable("the server is restarting")
+        desk, scope = await self._desk(request)
+        lines = [line for line in request.body.split(b"\n") if line.strip()]
+        if not 0 < len(lines) <= desk.most_commands:
+            raise HttpError(400, "bad_request", f"the body has 1 to {desk.most_commands} lines, each a call")
+        calls = [read_body(line, read_line, '{"method": "publish", "params": {...}} in a line') for line in lines]
+        answers = [await run_line(desk, scope, call) for call in calls]
+        return Response(200, b"\n".join(map(encode, answers)), headers=NO_STORE)
 
     async def _desk(self, request: Request) -> tuple[Desk, KeyScope]:
         """The desk that the key of a request is for, and what it is good for there.
@@ -123,6 +144,17 @@ async def run_one(desk: Desk, scope: KeyScope, command: dict[str, msgspec.Raw]) 
         return ApiError(ApiCode.BAD_REQUEST, f"{name}: {error}").body()
     answer = await desk.answer(method(scope, call))
     return {name: answer["result"]} if "result" in answer else answer
+
+
+async def run_line(desk: Desk, scope: KeyScope, call: LineCall) -> dict[str, Any]:
+    """What one call of several lines is answered."""
+    method = call.method
+    if isinstance(method, int):
+        method = NUMBERED[method] if 0 <= method < len(NUMBERED) else ""
+    params = msgspec.Raw(b"{}") if isinstance(call.params, msgspec.UnsetType) else call.params
+    answer = await run_one(desk, scope, {method: params})
+    told = answer if "error" in answer else {"result": answer[method]}
+    return {"id": call.id, **told} if call.id else told
 
 
 def secret_of(request: Request) -> str:

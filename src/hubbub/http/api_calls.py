@@ -17,6 +17,7 @@ __all__ = [
     "DisconnectCall",
     "EmptyCall",
     "HistoryCall",
+    "LineCall",
     "LogPlace",
     "PublishCall",
     "RoomCall",
@@ -172,6 +173,19 @@ class DisconnectCall(msgspec.Struct, kw_only=True):
     client: str = ""
     session: str = ""
     whitelist: list[str] = []
+
+
+class LineCall(msgspec.Struct, kw_only=True):
+    """One call of several lines, in an older form.
+
+    Attributes:
+        id: comes back with the answer.
+        method: its name, or its number in that form.
+    """
+
+    id: int = 0
+    method: str | int = 0
+    params: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
 class BatchCall(msgspec.Struct, kw_only=True):

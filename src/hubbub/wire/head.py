@@ -154,7 +154,7 @@ def without_offers(head: bytes) -> bytes:
 
 def largest_body(path: str) -> int:
     """How many bytes the body of a request for a path may have."""
-    return MAX_LARGE_BODY if path.startswith(LARGE_BODIES) else MAX_BODY
+    return MAX_LARGE_BODY if f"{path}/".startswith(LARGE_BODIES) else MAX_BODY
 
 
 def body_length(headers: dict[str, list[str]], version: str, most: int = MAX_BODY) -> int | None:
