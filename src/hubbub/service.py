@@ -131,6 +131,8 @@ class Service:
         self._app = app(self._core, self._accounts, otps, settings, door, self._metrics, site, desks)
         grants = Grants(self._accounts, Cookies(settings, settings.session_ttl), self._audit, self._core.tokens)
         self._app.add(RoomEvents(self._upgrades, grants, otps).routes)
+        if self.second_door is not None:
+            self._app.add(self.second_door.open_streams(door.take_place, self._wire))
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -24,6 +25,7 @@ from hubbub.door.protobuf_dialect import ProtobufDialect
 from hubbub.door.session import Carriage, DoorSession, Surroundings
 from hubbub.door.settings import DoorSettings
 from hubbub.door.strangers import Strangers
+from hubbub.door.streams import Handle, Streams
 from hubbub.door.tokens import DoorTokens
 from hubbub.handlers import Handler
 from hubbub.policy import Places
@@ -73,6 +75,7 @@ class CentrifugoDoor:
         expiry: ends what is not refreshed.
         strangers: who has not said who it is.
         around: what sessions share.
+        streams: lets those in that have no WebSockets; None where nobody is let in so.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class CentrifugoDoor:
         self.handlers["ping"] = handler_for("ping", answer_ping)
         self.websocket = WebSocketEntrance(self, wire, compression)
         self.side_doors: dict[str, SideDoor] = {WEBSOCKET_PATH: self.websocket} if settings.websocket else {}
+        self.streams: Streams | None = None
 
     @property
     def ping_s(self) -> int:
@@ -130,6 +134,29 @@ class CentrifugoDoor:
         """End what has had its time; to be called a few times a second."""
         self.strangers.turn_out_late()
         self.expiry.end_late()
+        if self.streams is not None:
+            self.streams.emulation.tick()
+
+    def open_streams(self, take_place: Callable[[str], None], wire: WireSettings) -> Mapping[str, dict[str, Handle]]:
+        """Let clients in without WebSockets, where that is configured; what answers them, by path and method.
+
+        Args:
+            take_place: takes a place for a connection from an address, or raises `Denied`.
+        """
+        settings = self.settings
+        if not (settings.http_stream or settings.sse):
+            return {}
+        self.streams = Streams(
+            self.around,
+            (self.json, self.protobuf),
+            self.origins,
+            take_place,
+            wire,
+            self.ping_s,
+            has_http_stream=settings.http_stream,
+            has_sse=settings.sse,
+        )
+        return self.streams.routes
 
 
 class Format(NamedTuple):

@@ -75,8 +75,8 @@ class AsgiStream:
         """
         answer = self._answer
         answer.sockets[self] = None
-        if answer.wheel is not None:
-            answer.wheel.add(self)
+        if answer.watches_at_once:
+            self.watch()
         answer.author.attach(self)
         listening = asyncio.get_running_loop().create_task(self._listen())
         try:
@@ -181,6 +181,11 @@ class AsgiStream:
         """As `pause_reading`."""
 
     # Heartbeat
+
+    def watch(self) -> None:
+        """Begin to send beats, and to look for signs of life."""
+        if self._answer.wheel is not None and self._end is None:
+            self._answer.wheel.add(self)
 
     def ping(self) -> None:
         """Send a beat; whoever has taken anything since the last one, or all there is, is alive."""

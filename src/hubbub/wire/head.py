@@ -34,9 +34,9 @@ MAX_HEAD = 16 * 1024
 MAX_FIELDS = 100
 MAX_TARGET = 8 * 1024
 MAX_BODY = 8 * 1024
-# Of requests of other programs, which say much at once.
+# Of requests of other programs, which say much at once, and of clients that have no WebSocket to say it.
 MAX_LARGE_BODY = 64 * 1024
-LARGE_BODIES = "/api/"
+LARGE_BODIES = ("/api/", "/connection/", "/emulation")
 # Bytes of a request line besides its target: a method, two spaces, a version and CRLF, with room to spare.
 MAX_AROUND_TARGET = 64
 

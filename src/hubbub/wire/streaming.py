@@ -65,6 +65,7 @@ class Streaming(Response, frozen=True, kw_only=True):
         author: writes it, in frames of `frame_for`.
         sockets: those of the server, which a drain waits for.
         wheel: has `beat` written now and then; None for never.
+        watches_at_once: whether that begins with the answer, and not when its author says so.
         beat: says nothing, and keeps proxies from taking the connection for a dead one.
         last: what is written when the server ends it, by code and reason.
     """
@@ -73,6 +74,7 @@ class Streaming(Response, frozen=True, kw_only=True):
     sockets: dict[object, None]
     wheel: Wheel | None = None
     beat: bytes = b""
+    watches_at_once: bool = True
     last: Callable[[int, str], bytes] = nothing
 
     def fields(self) -> list[tuple[str, str]]:
@@ -173,6 +175,13 @@ class HttpStream(asyncio.Protocol):
 
     # Heartbeat
 
+    def watch(self) -> None:
+        """Begin to write beats, and to look for signs of life."""
+        wheel = self._answer.wheel
+        if wheel is not None and self._end is None:
+            wheel.add(self)
+            give_up_after(self._transport, wheel.silence_s)
+
     def ping(self) -> None:
         """Write a beat; whoever has taken anything since the last one, or all there is, is alive."""
         waiting = self.outbox_size
@@ -242,9 +251,8 @@ def open_stream(transport: asyncio.Transport, answer: Streaming, common: bytes, 
     transport.set_write_buffer_limits(high=HIGH_WATER)  # TLS had a higher one: the new protocol is to hear of it
     transport.write(answer.head(common, is_chunked=frame is chunk))
     answer.sockets[stream] = None
-    if answer.wheel is not None:
-        answer.wheel.add(stream)
-        give_up_after(transport, answer.wheel.silence_s)
+    if answer.watches_at_once:
+        stream.watch()
     answer.author.attach(stream)
 
 
