@@ -241,11 +241,11 @@ class Emulation:
             node = decode_announced(payload).node
             if node == self.node:
                 return
-            if node not in self._nodes:
-                self._announce()  # it has just come, and knows nobody
-            self._nodes.pop(node, None)
+            is_new = self._nodes.pop(node, None) is None
             if len(self._nodes) < MAX_NODES:
                 self._nodes[node] = self._core.now()
+                if is_new:  # it has just come, and knows nobody
+                    self._announce()
 
     def _relay(self, request: Request, asked: Emulated) -> None:
         if asked.node not in self._nodes:
