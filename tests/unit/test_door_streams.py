@@ -12,6 +12,7 @@ from typing import Any
 import jwt
 import pytest
 
+from doors import OPEN
 from hubbub.door import session as session_module
 from hubbub.door.door import CentrifugoDoor
 from hubbub.door.emulation import FORGET_S, MAX_POSTS, EmulatedSession, Emulation
@@ -29,7 +30,6 @@ from hubbub.wire.reader import Readers
 from hubbub.wire.request import Request, Response
 from hubbub.wire.streaming import Streaming
 from hubbub.wire.websocket import WireSettings
-from unit.doors import OPEN
 from unit.test_room_events import CHUNK
 
 pytestmark = pytest.mark.anyio
