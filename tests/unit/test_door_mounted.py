@@ -54,7 +54,7 @@ class BinarySocket(AsgiSocket):
 
     async def _send(self, message: AsgiMessage) -> None:
         if message["type"] == "websocket.send":
-            message = message | {"text": json.dumps({"bytes": message["bytes"].hex()})}
+            message = {**message, "text": json.dumps({"bytes": message["bytes"].hex()})}
         await super()._send(message)
 
 
