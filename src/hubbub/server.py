@@ -125,7 +125,7 @@ class Server(Service):
     ) -> None:
         self._tls = load_context(certificate) if certificate else None
         check_sharing(settings, engine)
-        second_door = second_door_of(settings)
+        second_door = second_door_of(settings, None if sockets is None else bound_addresses(sockets))
         # The last that can fail, and the first that has to be undone.
         self._bound = bind(settings.host, settings.port) if sockets is None else sockets
         super().__init__(hub, settings, engine, makes_setup=makes_setup, second_door=second_door)

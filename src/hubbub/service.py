@@ -8,13 +8,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Collection, Coroutine
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from hubbub.accounts import Accounts
+from hubbub.addresses import Address
 from hubbub.audit import AuditFile
 from hubbub.certs import Certificate
 from hubbub.core import Core
@@ -298,8 +299,12 @@ def parts_for(settings: Settings) -> tuple[type[Dispatch], type[Pump], type[App]
     return TracedDispatch, TracedPump, TracedApp
 
 
-def second_door_of(settings: Settings) -> DoorSettings | None:
+def second_door_of(settings: Settings, listening: Collection[Address] | None = None) -> DoorSettings | None:
     """What is configured of the door for Centrifugo's clients; None where it is not there.
+
+    Args:
+        listening: the addresses that are listened on, where the settings do not say it; none of them where nobody
+            knows.
 
     Raises:
         ConfigError: it cannot be like that.
@@ -308,7 +313,13 @@ def second_door_of(settings: Settings) -> DoorSettings | None:
         return None
     from hubbub.door.configuration import door_settings  # as above
 
-    return door_settings(settings)
+    found = door_settings(settings)
+    is_reached = listening is not None and not (listening and all(each.is_loopback for each in listening))
+    if found is not None and found.lets_everybody_in and is_reached:
+        raise ConfigError(
+            "client.insecure and http_api.insecure let everybody in, and others may reach this server; leave them out"
+        )
+    return found
 
 
 async def engine_for(settings: Settings) -> Engine:

@@ -6,6 +6,7 @@ import importlib
 import json
 import math
 import re
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,13 @@ from hubbub.door.options import NAMESPACE, OPTIONS, Fate
 from hubbub.door.patterns import Expression
 from hubbub.door.settings import DoorSettings
 from hubbub.door.values import ValueKind, read_value
+from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import ConfigError
+from hubbub.hub import Hub
+from hubbub.mount.service import MountedService
+from hubbub.service import second_door_of
 from hubbub.settings import Settings
+from hubbub.testing import Clock
 
 SECRET = "s" * 32
 KEYED = {"client": {"token": {"hmac_secret_key": SECRET}}}
@@ -371,8 +377,8 @@ def test_everything_that_is_there_is_read() -> None:
     assert (found.channel_max_length, found.channel.user_boundary, found.channel.user_separator) == (100, "@", "+")
     assert (found.namespaces.private_prefix, found.namespaces.boundary) == ("!", "::")
     assert (found.api_key, found.websocket, found.http_stream, found.sse) == ("k", False, True, True)
-    off = read({"http_api": {"key": "k", "insecure": True, "disabled": True}})
-    assert (off.api_key, off.api_insecure) == ("", False)
+    assert found.api
+    assert not read({"http_api": {"key": "k", "disabled": True}}).api
     assert read(KEYED).subscription_tokens is not None
     assert read(KEYED).subscription_tokens == read(KEYED).tokens
 
@@ -463,6 +469,22 @@ def test_what_lets_everybody_in_is_for_this_machine_alone(name: str) -> None:
     assert refusal({}, {f"CENTRIFUGO_{name.upper().replace('.', '_')}": "1"}, host="0.0.0.0")
     with pytest.raises(ConfigError, match="lets everybody in"):
         check_settings(Settings(host="0.0.0.0", centrifugo=table(name, True)))
+
+
+@pytest.mark.parametrize("name", ["client.insecure", "http_api.insecure"])
+def test_what_lets_everybody_in_looks_at_where_the_server_is_really_reached(name: str) -> None:
+    """Sockets may come from whoever has started the server, and another server may be around it."""
+    settings = Settings(centrifugo=table(name, True))
+    here, there = ip_address("127.0.0.1"), ip_address("192.0.2.1")
+    assert second_door_of(settings) is not None
+    assert second_door_of(settings, [here, ip_address("::1")]) is not None
+    for listening in ([], [there], [here, there], [ip_address("0.0.0.0")], [ip_address("::")]):
+        with pytest.raises(ConfigError, match="let everybody in"):
+            second_door_of(settings, listening)
+        assert second_door_of(Settings(centrifugo={}), listening) is not None
+    assert second_door_of(Settings(), []) is None
+    with pytest.raises(ConfigError, match="let everybody in"):
+        MountedService(Hub(), settings, MemoryEngine(clock=Clock(), wall=Clock()))
 
 
 def test_signatures_are_always_verified() -> None:

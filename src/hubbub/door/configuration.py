@@ -237,7 +237,6 @@ def new_settings(values: Values, without: Namespace, named: list[Namespace]) -> 
     channel = new_channel_settings(values)
     namespaces = Namespaces(without, named, boundary=channel.namespace_boundary, private_prefix=channel.private_prefix)
     tokens = new_token_settings("client.token.", values)
-    has_api = not values["http_api.disabled"]
     has_own = values["client.subscription_token.enabled"]
     return DoorSettings(
         tokens=tokens,
@@ -249,8 +248,9 @@ def new_settings(values: Values, without: Namespace, named: list[Namespace]) -> 
         allow_anonymous=values["client.allow_anonymous_connect_without_token"],
         disallow_anonymous_tokens=values["client.disallow_anonymous_connection_tokens"],
         insecure=values["client.insecure"],
-        api_key=Hidden(values["http_api.key"] if has_api else ""),
-        api_insecure=values["http_api.insecure"] and has_api,
+        api=not values["http_api.disabled"],
+        api_key=Hidden(values["http_api.key"]),
+        api_insecure=values["http_api.insecure"],
         websocket=not values["websocket.disabled"],
         http_stream=values["http_stream.enabled"],
         sse=values["sse.enabled"],

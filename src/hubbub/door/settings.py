@@ -75,6 +75,7 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
         user_connection_limit: connections of one user to one process; 0 is no limit.
         stale_close_delay: seconds within which a connection has to send `connect`.
         expired_close_delay, expired_sub_close_delay: seconds that are left after its time, to refresh it.
+        api: whether there is a server API for the key.
         api_key: of the server API; empty where nobody has one.
         api_insecure: whether the server API needs no key.
         websocket, http_stream, sse: which transports there are.
@@ -90,6 +91,7 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     disallow_anonymous_tokens: bool = False
     insecure: bool = False
     personal: PersonalChannel = PersonalChannel()
+    api: bool = True
     api_key: Hidden = Hidden()
     api_insecure: bool = False
     websocket: bool = True
@@ -106,3 +108,8 @@ class DoorSettings(msgspec.Struct, frozen=True, kw_only=True):
     def channel_max_length(self) -> int:
         """Characters in a channel's name."""
         return self.channel.max_length
+
+    @property
+    def lets_everybody_in(self) -> bool:
+        """Whether it is only for those on this machine."""
+        return self.insecure or self.api_insecure

@@ -47,7 +47,7 @@ class MountedService(Service):
     """
 
     def __init__(self, hub: Hub, settings: Settings, engine: Engine) -> None:
-        super().__init__(hub, settings, engine, second_door=second_door_of(settings))
+        super().__init__(hub, settings, engine, second_door=second_door_of(settings, ()))
         hosts = Hosts(settings.allow_host) if settings.allow_host else None
         self._scopes = Scopes(self._proxies, hosts, self._core.now)
         self._answers = Answers(self._common.fixed)
