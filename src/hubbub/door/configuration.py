@@ -76,6 +76,7 @@ def door_settings(settings: Settings, environ: Mapping[str, str] = os.environ) -
     given = merged({option: (f"{where}{option}", value) for option, value in flatten(document, where)}, environ)
     values = read_all(OPTIONS, given)
     check_unsafe(values, settings)
+    check_choice("channel.publication_data_format", values["channel.publication_data_format"])
     tables = namespace_tables(values["channel.namespaces"], where, environ)
     start = "channel.without_namespace."
     without = {option: values[start + option] for option in NAMESPACE}
@@ -140,8 +141,8 @@ def read_all(options: Mapping[str, Option], given: Given) -> dict[str, Any]:
             continue
         where, raw = given[name]
         value = read_value(option.kind, raw, where)
-        if option.fate is Fate.THERE and isinstance(value, float) and value < 0:
-            raise ConfigError(f"{where}: a duration from 0 on")
+        if option.fate is Fate.THERE and isinstance(value, int | float) and value < 0:
+            raise ConfigError(f"{where}: it is from 0 on")
         if value or not option.default:
             values[name] = value
     return values
@@ -204,11 +205,11 @@ def check_history(where: str, table: Values, values: Values) -> None:
         raise ConfigError(f"{where}history_ttl is longer than history_meta_ttl, {meta:g} s; make that longer, too")
 
 
-def check_choice(where: str, table: Values) -> None:
+def check_choice(where: str, text: str) -> None:
     """Refuse what is none of the texts that an option takes."""
-    for name, choices in CHOICES.items():
-        if table[name] not in choices:
-            raise ConfigError(f"{where}{name}: {table[name][:SHOWN_CHARS]!r} is not one of {', '.join(choices[1:])}")
+    choices = CHOICES[where.rpartition(".")[2]]
+    if text not in choices:
+        raise ConfigError(f"{where}: {text[:SHOWN_CHARS]!r} is not one of {', '.join(choices[1:])}")
 
 
 # Making
@@ -221,7 +222,8 @@ def new_namespace(name: str, where: str, table: Values, values: Values) -> Names
         where: what the options' names begin with.
     """
     check_history(where, table, values)
-    check_choice(where, table)
+    for option in CHOICES:
+        check_choice(where + option, table[option])
     closed: list[str] = []
     # With Centrifugo the back end decides, and what else is allowed does not count: without one, nobody is let in.
     if table["subscribe_proxy_enabled"] or table["subscribe_stream_proxy_enabled"]:

@@ -388,6 +388,8 @@ def keys_of(settings: TokenSettings) -> list[Key]:
         ValueError: one cannot be used; the text says why.
     """
     texts = (settings.rsa_public_key, settings.ecdsa_public_key)
+    if not all("-----BEGIN" in text for text in texts if text):
+        raise ValueError("it is no public key in PEM")
     public = [wide_key(read_pem(text.encode())) for text in texts if text]
     return [*secret_keys(settings.hmac_secret_key), *public]
 

@@ -34,7 +34,7 @@ class ValueKind(Enum):
     """What an option takes, in words."""
 
     BOOL = "true or false"
-    INT = "a whole number from 0 on"
+    INT = "a whole number"
     TEXT = "a text"
     SECRET = "a secret text"  # noqa: S105  # the words for one
     TEXTS = 'a list of texts, as in ["one", "two"]'
@@ -77,7 +77,7 @@ def read_bool(value: object) -> bool:
 def read_int(value: object) -> int:
     if isinstance(value, str) and _whole.fullmatch(value):
         value = int(value)
-    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value < 2**63:
+    if not isinstance(value, int) or isinstance(value, bool) or not -(2**63) <= value < 2**63:
         raise ValueError
     return value
 
