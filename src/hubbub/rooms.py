@@ -11,7 +11,7 @@ import structlog
 from hubbub.acts import Act
 from hubbub.age import Age
 from hubbub.budgets import ROW_BYTES, Purse, Use, spend
-from hubbub.catchup import Caught, Missed, View, catch_up, read_missed
+from hubbub.catchup import Caught, catch_up, read_missed
 from hubbub.client import Client, Participant
 from hubbub.counts import HubCounts
 from hubbub.engine import Amend, Engine, Head, Receipt, RoomOutline
@@ -30,7 +30,7 @@ from hubbub.room import LiveRoom
 from hubbub.settings import Settings
 from hubbub.tasks import Tasks
 
-__all__ = ["ChannelArrival", "EnteredRoom", "Rooms"]
+__all__ = ["EnteredRoom", "Rooms"]
 
 log = structlog.get_logger("hubbub")
 
@@ -63,17 +63,6 @@ class EnteredRoom(NamedTuple):
     messages: bytes
     listing: Listing
     read: int
-
-
-class ChannelArrival(NamedTuple):
-    """A client on its way into a channel, which is live until it has come or has given up.
-
-    Attributes:
-        missed: what it has missed since the place that it named; None where it named none, or the log does not have it.
-    """
-
-    room: LiveRoom
-    missed: Missed | None
 
 
 class Rooms:
@@ -215,7 +204,7 @@ class Rooms:
             if purse.credit < 0:
                 count_posts(purse, self._clock(), is_new=live is None or not live.recent.last_seq)
         posting = Posting(room, type_, body, sender.user or None)
-        if sender.purses and (live is None or room not in sender.joined):
+        if sender.purses and (not sender.user or room not in sender.joined):  # others are found among the members
             posting.call_when_settled(partial(self._count_if_first, sender.purses[0]))
         if self.postings is not None:
             self.postings.append(posting)
@@ -321,7 +310,7 @@ class Rooms:
                 not a room name.
             EngineError: the room cannot be subscribed to.
         """
-        room = await self._arrive(client, name)
+        room = await self.arrive(client, name)
         try:
             if client.dialect.resumes:
                 await room.filled()  # to know where to feed it from, should it fall behind
@@ -329,7 +318,7 @@ class Rooms:
                 await room.opened()
             self._enter(client, room, room.recent.last_seq, self._permissions.rights_in(client, room.name))
         finally:
-            self._end_arrival(room)
+            self.end_arrival(room)
         return room.name
 
     async def join_with_history(self, client: Participant, name: str, since: Head | None, history: int) -> EnteredRoom:
@@ -342,7 +331,7 @@ class Rooms:
             Refused: as `join` does.
             EngineError: the log cannot be read.
         """
-        room = await self._arrive(client, name)
+        room = await self.arrive(client, name)
         try:
             await room.filled()
             missed = await read_missed(self._engine, room.name, room.recent, since) if since is not None else None
@@ -358,76 +347,14 @@ class Rooms:
             if not rights & PRESENCE:
                 listing = UNSEEN
             caught = catch_up(room.recent, client.dialect, missed, history)
-            if caught.is_present:
-                self._enter(client, room, caught.heard, rights)
-            else:
-                self._enter_behind(client, room, caught.heard, rights)
+            self.let_in(client, room, caught, rights)
         finally:
-            self._end_arrival(room)
+            self.end_arrival(room)
         if since is not None:
             self.count_recovery(is_recovered=caught.is_recovered)
         read = min(read, max(caught.heard, room.recent.last_seq))
         recovered, messages = caught.is_recovered, caught.messages
         return EnteredRoom(room.name, room.title, caught.epoch, caught.heard, recovered, messages, listing, read)
-
-    async def arrive(self, client: Participant, channel: str, since: Head | None) -> ChannelArrival:
-        """Find out that a client of the second door may enter a channel, and what it has missed there.
-
-        Whoever calls this calls `give_up` in the end, whether it has called `enter` or not.
-
-        Args:
-            since: up to where it has heard the channel; without an epoch that is of any.
-
-        Raises:
-            Refused: as `join` does.
-            EngineError: the log cannot be read.
-        """
-        room = await self._arrive(client, channel)
-        try:
-            await room.filled()
-            if since is None:
-                return ChannelArrival(room, None)
-            missed = await read_missed(self._engine, channel, room.recent, named(since, room.recent.epoch))
-            if missed is not None:
-                self.charge(client, sum(len(message.body) for message in missed.messages) * (LOG_FACTOR - 1))
-        except BaseException:
-            self._end_arrival(room)
-            raise
-        return ChannelArrival(room, missed)
-
-    def look_back(
-        self, client: Participant, arrival: ChannelArrival, view: View, *, is_answered: bool = True
-    ) -> Caught:
-        """What a client hears of the past of the channel that it has arrived at, if it enters in this turn of the loop.
-
-        Args:
-            view: as far back as it may look.
-            is_answered: what it has missed is in its answer; without that all of it follows.
-
-        Raises:
-            Refused: it may not be there any more.
-        """
-        room, missed = arrival
-        if missed is not None and not (
-            self._permissions.rights_in(client, room.name) & READ and view.reaches(missed, room.recent)
-        ):
-            missed = None
-        if missed is None or is_answered or missed.epoch != room.recent.epoch:
-            return catch_up(room.recent, client.dialect, missed, 0)
-        return Caught(missed.epoch, client.dialect.array(()), missed.after, is_recovered=True, is_present=False)
-
-    def enter(self, client: Participant, arrival: ChannelArrival, caught: Caught) -> None:
-        """Let a client of the second door into the channel that it has arrived at.
-
-        Raises:
-            Refused: it may not be there any more.
-        """
-        room = arrival.room
-        rights = self._permissions.rights_in(client, room.name)
-        if caught.is_present:
-            self._enter(client, room, caught.heard, rights)
-        else:
-            self._enter_behind(client, room, caught.heard, rights)
 
     def count_recovery(self, *, is_recovered: bool) -> None:
         """Count a client that has said since when it has missed something."""
@@ -436,12 +363,13 @@ class Rooms:
         else:
             self._counts.not_recovered += 1
 
-    def give_up(self, arrival: ChannelArrival) -> None:
-        """Let a room go that a client was on its way into."""
-        self._end_arrival(arrival.room)
+    async def arrive(self, client: Participant, name: str) -> LiveRoom:
+        """Find out that a client may enter, and keep the room live until `end_arrival`.
 
-    async def _arrive(self, client: Participant, name: str) -> LiveRoom:
-        """Find out that a client may enter, and keep the room live until `_end_arrival`."""
+        Raises:
+            Refused: as `join` does.
+            EngineError: the log cannot be read.
+        """
         name, title = await self.entrance.check(client, name)
         room = self._live.get(name)
         if room is None:
@@ -453,9 +381,21 @@ class Rooms:
         """Count bytes that are sent because a client has asked for them, or has to be fed."""
         spend(client.purses, Use.SENT, size, self._clock())
 
-    def _end_arrival(self, room: LiveRoom) -> None:
+    def end_arrival(self, room: LiveRoom) -> None:
+        """Let a room go that a client was on its way into, whether it has come or not."""
         room.arrivals -= 1
         self._drop_if_empty(room)
+
+    def let_in(self, client: Participant, room: LiveRoom, caught: Caught, rights: int) -> None:
+        """Make a client a member that has arrived, and hears as much of the past as it has caught up with.
+
+        Raises:
+            Refused: the room was deleted.
+        """
+        if caught.is_present:
+            self._enter(client, room, caught.heard, rights)
+        else:
+            self._enter_behind(client, room, caught.heard, rights)
 
     def _enter(self, client: Participant, room: LiveRoom, heard: int, rights: int) -> None:
         """Make a client a member that has heard everything up to the seq `heard`."""
@@ -613,8 +553,3 @@ class Rooms:
     def is_flushing(self) -> bool:
         """Whether a flush is under way in any room."""
         return any(room.is_flushing for room in self._live.values())
-
-
-def named(since: Head, epoch: str) -> Head:
-    """A place in a log; one without an epoch is in this one."""
-    return since if since.epoch else Head(epoch, since.seq)

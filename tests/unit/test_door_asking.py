@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import msgspec
 import pytest
 
 from doors import Caller, door_at_work
-from gates import FullDisk, Gate, GatedEngine
+from gates import FullDisk, Gate, GatedEngine, turns
 from hubbub import Act, Client, Event, Hub, Posting, Refused
 from hubbub.chat import NewMessage
 from hubbub.door.namespaces import Namespace
 from hubbub.door.protobuf_dialect import ProtobufDialect
 from hubbub.engine.memory import MemoryEngine
 from hubbub.testing import V1, Clock
+from unit.hot_path import Bytecodes
 
 pytestmark = pytest.mark.anyio
 
@@ -480,3 +482,29 @@ async def test_both_formats_are_answered_in_their_own() -> None:
         stage.core.dispatch.receive(bob.client, asked)  # type: ignore[arg-type]
         await stage.settle()
         assert b"".join(bob.writes) == b"\x04\x08\x01\x42\x00\n"
+
+
+# What it costs
+
+
+@pytest.mark.skipif(sys.implementation.name != "cpython", reason="another Python has other bytecodes")
+async def test_to_publish_costs_no_more_than_to_send_a_message() -> None:
+    async with door_at_work() as stage:
+        alice, zoe = await stage.caller("alice"), await stage.client("zoe", V1)
+        await alice.subscribe("chat")
+        await zoe.join("room")
+        (asked,) = alice.client.dialect.read('{"id":7,"publish":{"channel":"chat","data":{"message":"Hello!"}}}')
+        sent = '{"type":"send_message","id":"c1","payload":{"message":"Hello!","room":"room"}}'
+        costs = []
+        for client, text in ((alice.client, asked), (zoe.client, sent)):
+
+            async def cost(count: int, client: Any = client, text: Any = text) -> int:
+                with Bytecodes() as counted:
+                    for _ in range(count):
+                        stage.core.dispatch.receive(client, text)
+                    await turns()
+                return counted.count
+
+            await cost(2)
+            costs.append(await cost(16) - await cost(2))
+        assert costs[0] < costs[1] * 1.1

@@ -13,6 +13,7 @@ import structlog
 from hubbub.catchup import View
 from hubbub.client import Participant
 from hubbub.core import Core
+from hubbub.door.arrivals import ChannelArrival, ChannelArrivals
 from hubbub.door.calls import handler_for
 from hubbub.door.channels import ChannelRules
 from hubbub.door.client import DoorClient, Subscription
@@ -35,7 +36,6 @@ from hubbub.door.tokens import BadToken, DoorTokens, MisplacedToken, Subscriptio
 from hubbub.engine import Head
 from hubbub.errors import ErrorCode, Refused
 from hubbub.handlers import Handler
-from hubbub.rooms import ChannelArrival
 
 __all__ = ["NO_TOKEN", "Subscribing", "closing", "view_of"]
 
@@ -96,6 +96,7 @@ class Subscribing:
         note_expiry: Callable[[DoorClient, str], None],
     ) -> None:
         self._rooms = core.rooms
+        self._arrivals = ChannelArrivals(core)
         self._wall = core.wall
         self._most = settings.channel_limit
         self._longest = settings.channel_max_length
@@ -319,11 +320,11 @@ class Subscribing:
             await self._crowd.listen(channel)
         try:
             since = head_of(wish.since) if subscription.namespace.has_history else None
-            arrival = await self._rooms.arrive(client, channel, since)
+            arrival = await self._arrivals.arrive(client, channel, since)
             try:
                 yield arrival
             finally:
-                self._rooms.give_up(arrival)
+                self._rooms.end_arrival(arrival.room)
         finally:
             if subscription.tells_joins and client.subscriptions.get(channel) is not subscription:
                 self._crowd.unlisten(channel)
@@ -344,13 +345,13 @@ class Subscribing:
         """
         channel, subscription = wish.channel, wish.subscription
         self._check_place(client, channel)  # others may have been faster
-        caught = self._rooms.look_back(client, arrival, self._view(subscription.namespace), is_answered=is_answered)
+        caught = self._arrivals.look_back(client, arrival, self._view(subscription.namespace), is_answered=is_answered)
         if must_recover and not caught.is_recovered:
             raise DoorError(DoorCode.UNRECOVERABLE_POSITION, "unrecoverable position")
         if client.is_connected:
             client.subscriptions[channel] = subscription
             try:
-                self._rooms.enter(client, arrival, caught)
+                self._arrivals.enter(client, arrival, caught)
             except BaseException:
                 client.subscriptions.pop(channel, None)
                 raise
