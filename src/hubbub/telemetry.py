@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import ContextVar
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from opentelemetry import propagate, trace
 from opentelemetry.context import Context, attach, detach
@@ -79,9 +79,10 @@ class UnderWay:
 event_at_work: ContextVar[UnderWay | None] = ContextVar("event_at_work", default=None)
 
 
-class Dated(str):
+class Dated(NamedTuple):
     """A message that waits in line, with the time it came, in nanoseconds since 1970."""
 
+    text: str
     at: int
 
 
@@ -89,19 +90,19 @@ class TracedDispatch(Dispatch):
     """Calls the handlers, with a span for each event."""
 
     def _line_up(self, client: Participant, text: str) -> None:
-        dated = Dated(text)
-        dated.at = time.time_ns()
-        super()._line_up(client, dated)
+        super()._line_up(client, cast(str, Dated(text, time.time_ns())))
 
-    def _handle(self, client: Participant, text: str) -> None:
-        came = text.at if isinstance(text, Dated) else None
+    def _handle(self, client: Participant, text: str | Dated) -> None:
+        came = None
+        if isinstance(text, Dated):
+            text, came = text
         # In a context of its own: the one at work may be of the request that has opened the connection.
         span = tracer.start_span("event", Context(), SpanKind.SERVER, start_time=came)
         under_way = UnderWay(span)
         outer = event_at_work.set(under_way)
         token = attach(trace.set_span_in_context(span, Context()))
         try:
-            super()._handle(client, str(text))
+            super()._handle(client, text)
         finally:
             detach(token)
             event_at_work.reset(outer)

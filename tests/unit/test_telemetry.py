@@ -18,6 +18,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
 
 from hubbub import Client, Event, Hub, Posting, Refused, telemetry, testing
 from hubbub.dispatch import Dispatch
+from hubbub.door.namespaces import Namespace
 from hubbub.engine import Draft
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import ConfigError, NotKept
@@ -28,6 +29,7 @@ from hubbub.service import Service, parts_for
 from hubbub.settings import Settings
 from hubbub.testing import CLASSIC, Clock, at_work
 from hubbub.wire.request import Request
+from unit.knocking import porch
 
 pytestmark = pytest.mark.anyio
 
@@ -313,3 +315,13 @@ def test_where_it_is_on_without_the_library_the_extra_is_named(monkeypatch: pyte
     monkeypatch.setitem(sys.modules, "opentelemetry", None)
     with pytest.raises(ConfigError, match=r"--telemetry needs OpenTelemetry: pip install 'hubbub\[otel\]'"):
         parts_for(Settings(telemetry=True))
+
+
+async def test_commands_of_the_second_door_have_spans_like_any_event(spans: Spans) -> None:
+    namespace = Namespace(allow_subscribe_for_client=True, allow_publish_for_client=True)
+    async with porch(namespace=namespace) as door:
+        guest = await door.guest()
+        guest.say({"id": 1, "subscribe": {"channel": "a"}}, {"id": 2, "publish": {"channel": "a", "data": 1}})
+        await door.settle()
+        assert [answer.get("id") for answer in guest.take() if "id" in answer] == [1, 2]
+    assert [span.name for span in spans.take() if span.name.startswith("event")] == ["event subscribe", "event publish"]
