@@ -100,7 +100,9 @@ class CentrifugoDoor:
         self.handlers.update(floor.handlers)
         self.entering = Entering(core, settings, places, self.tokens, self.expiry, floor.subscribing, self.handlers)
         self.desk = open_desk(core, settings, floor, self.entering)
-        self.around = Surroundings(core, core.dispatch, places, self.strangers, self.entering.enter, tasks)
+        self.around = Surroundings(
+            core, core.dispatch, places, self.strangers, self.entering.enter, tasks, wire.readers.turnstile
+        )
         self.json = JsonDialect(self._shows_offset)
         self.protobuf = ProtobufDialect(self._shows_offset)
         self.origins = Origins(core.settings, core.now, origins_like(settings.allowed_origins))

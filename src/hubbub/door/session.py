@@ -6,7 +6,6 @@ some in each turn of the loop; a connection whose commands wait is not read.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from enum import IntEnum
@@ -23,6 +22,7 @@ from hubbub.door.dialect import Broken, DoorDialect
 from hubbub.door.strangers import Strangers
 from hubbub.policy import Places
 from hubbub.tasks import Tasks
+from hubbub.wire.turnstile import Turnstile
 from hubbub.wire.upgrade import note_left
 
 __all__ = ["Carriage", "DoorSession", "DoorSocket", "SessionState", "Surroundings"]
@@ -91,6 +91,7 @@ class Surroundings(NamedTuple):
         dispatch: the hub's; its clients are those that are connected.
         enter: lets one in that has sent `connect`.
         tasks: owns that.
+        turnstile: where those wait that have sent much at once.
     """
 
     core: Core
@@ -99,6 +100,7 @@ class Surroundings(NamedTuple):
     strangers: Strangers
     enter: Callable[[DoorSession, Asked], Coroutine[Any, Any, None]]
     tasks: Tasks
+    turnstile: Turnstile
 
 
 class DoorSession:
@@ -119,6 +121,7 @@ class DoorSession:
     __slots__ = (
         "_around",
         "_attempts",
+        "_is_due",
         "_is_halted",
         "_is_held",
         "_socket",
@@ -146,6 +149,8 @@ class DoorSession:
         self._waiting: deque[str | bytes | Iterator[Asked | None]] | None = None
         # Its client is not read for a while; the session itself reads nothing.
         self._is_held = self._is_halted = False
+        # At the turnstile.
+        self._is_due = False
 
     # The connection
 
@@ -175,12 +180,17 @@ class DoorSession:
     def resume_reading(self) -> None:
         self._is_held = False
         if self._waiting is not None and self.state is CONNECTED:
-            self._go_on_soon()
+            self._go_on_later(0.0)
         self._pause_or_resume()
 
     def _halt(self) -> None:
         if not self._is_halted:
             self._is_halted = True
+            self._pause_or_resume()
+
+    def _go_on_reading(self) -> None:
+        if self._is_halted:
+            self._is_halted = False
             self._pause_or_resume()
 
     def _pause_or_resume(self) -> None:
@@ -243,11 +253,18 @@ class DoorSession:
 
     # What comes in one frame, and does not fit into one turn
 
+    def read_on(self) -> None:
+        """Go on with what waits: its turn has come."""
+        self._is_due = False
+        self._go_on()
+
     def _go_on(self) -> None:
         """Handle some of what waits; after the rest of it the connection is read again."""
         waiting = self._waiting
         if waiting is None or self.state is not CONNECTED or self._is_held:
             return
+        clock = self._around.turnstile.clock
+        started = clock()
         left = AT_ONCE
         try:
             while waiting and left > 0:
@@ -262,11 +279,10 @@ class DoorSession:
             return
         if waiting:
             self._halt()
-            self._go_on_soon()
+            self._go_on_later(clock() - started)
         else:
             self._waiting = None
-            self._is_halted = False
-            self._pause_or_resume()
+            self._go_on_reading()
 
     def _handle_some(self, commands: Iterator[Asked | None], most: int) -> int:
         """Handle so many commands at most, until the client is not read; how many it were."""
@@ -282,8 +298,11 @@ class DoorSession:
                 return count + 1
         return most
 
-    def _go_on_soon(self) -> None:
-        asyncio.get_running_loop().call_soon(self._go_on)
+    def _go_on_later(self, seconds: float) -> None:
+        """Wait for a turn of the loop that has time for as much as has just taken so long."""
+        if not self._is_due:
+            self._is_due = True
+            self._around.turnstile.wait(self, seconds)
 
     # Before it is connected
 
@@ -327,8 +346,8 @@ class DoorSession:
         self.write(self.carriage.frame(answer))
         self.state = STRANGER
         self._around.strangers.add(self)
-        self._waiting, self._is_halted = None, False
-        self._pause_or_resume()
+        self._waiting = None
+        self._go_on_reading()
 
     # The wire
 
