@@ -318,6 +318,8 @@ async def test_a_long_history_is_read_in_parts(monkeypatch: pytest.MonkeyPatch) 
             await api.result("publish", {"channel": "a", "data": number})
         assert await api.history("a") == list(range(10))
         assert await api.history("a", reverse=True) == list(reversed(range(10)))
+        monkeypatch.setattr(door_api, "MAX_PUBLICATIONS", 6)
+        assert await api.history("a") == await api.history("a", limit=9) == list(range(6))
         monkeypatch.setattr(door_api, "MAX_ANSWER", 10)
         assert await api.history("a") == [0, 1, 2, 3]
 

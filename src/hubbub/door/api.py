@@ -50,7 +50,8 @@ TOLD_BYTES = 4 << 20
 # Bytes of what is published, as JSON: as many as a client may send.
 MAX_DATA = 64 * 1024
 
-# Messages that are read from the log at a time.
+# Publications in one answer, and those that are read from the log at a time.
+MAX_PUBLICATIONS = 10_000
 PAGE = 300
 
 # Of the user id and the reason that orders have; the latter has to fit in a CLOSE.
@@ -138,7 +139,7 @@ class DoorMethods(ApiMethods):
 
     async def history(self, scope: KeyScope, call: HistoryCall) -> dict[str, Any]:
         channel, namespace = call.name, self._history_of(call.name)
-        limit = call.limit if call.limit >= 0 else (namespace.history_size or 0)
+        limit = min(call.limit, MAX_PUBLICATIONS) if call.limit >= 0 else MAX_PUBLICATIONS
         since = StreamPosition(call.since.offset, call.since.epoch) if call.since is not None else None
         told: list[PublicationPush] = []
         size = 0
@@ -149,13 +150,15 @@ class DoorMethods(ApiMethods):
             size += sum(len(message.body) for message in page.messages)
             if len(page.messages) < PAGE or len(told) >= limit or size > MAX_ANSWER:
                 break
+            await asyncio.sleep(0)  # not every log waits for what is read
             since = StreamPosition(page.messages[-1].seq, page.head.epoch)
         return {"publications": told, "epoch": page.head.epoch, "offset": page.head.seq}
 
     async def history_remove(self, _scope: KeyScope, call: ChannelCall) -> dict[str, Any]:
         self._history_of(call.channel)
-        head = await self._engine.head(call.channel)
         await self._engine.empty(call.channel)
+        # What was said meanwhile is in the log, and need not be at hand.
+        head = await self._engine.head(call.channel)
         await self._orders.give(EmptyOrder(channel=call.channel, seq=head.seq))
         return {}
 
@@ -229,7 +232,8 @@ class DoorMethods(ApiMethods):
 
     async def close_connections(self, scope: KeyScope, call: ForcedCloseCall) -> dict[str, Any]:
         user, close = checked_user(call.user), call.disconnect
-        order = CloseOrder(user=user, client=call.client, session=call.session, whitelist=call.whitelist)
+        order = CloseOrder(user=user, client=call.client, session=call.session)
+        order.whitelist = frozenset(call.whitelist)
         if close is not None:
             if close.code not in CLOSE_CODES or len(close.reason.encode()) > MAX_REASON_BYTES:
                 message = f"`disconnect` has a code from 3000 to 4999, and a reason of at most {MAX_REASON_BYTES} bytes"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
@@ -23,6 +24,9 @@ __all__ = ["CloseOrder", "EmptyOrder", "Hands", "Order", "Orders", "RefreshOrder
 log = structlog.get_logger("hubbub.door")
 
 ORDERED = "door_order"
+
+# Connections of one user that are dealt with in one turn of the loop: those without a user are of one.
+AT_ONCE = 50
 
 Data = Raw | UnsetType
 
@@ -65,7 +69,7 @@ class CloseOrder(UserOrder, kw_only=True, tag="close"):
 
     code: int = DoorClose.FORCED
     reason: str = "force disconnect"
-    whitelist: list[str] = []
+    whitelist: frozenset[str] = frozenset()
 
     def is_for(self, client: DoorClient, session: str) -> bool:
         return client.id not in self.whitelist and super().is_for(client, session)
@@ -169,19 +173,24 @@ class Orders:
         if isinstance(order, EmptyOrder):
             self._hands.empty(order.channel, order.seq)
             return
-        for client in list(self._meant(order)):
-            match order:
-                case SubscribeOrder():
-                    await self._subscribe(client, order)
-                case UnsubscribeOrder():
-                    for channel in [order.channel] if order.channel else list(client.subscriptions):
-                        self._hands.unsubscribe(client, channel)
-                case CloseOrder():
-                    self._hands.close(client, order.code, order.reason)
-                case RefreshOrder() if order.expired:
-                    self._hands.close(client, DoorClose.EXPIRED, "expired")
-                case RefreshOrder():
-                    self._hands.refresh(client, order)
+        for number, client in enumerate(list(self._meant(order)), 1):
+            await self._carry_out_on(client, order)
+            if not number % AT_ONCE:
+                await asyncio.sleep(0)
+
+    async def _carry_out_on(self, client: DoorClient, order: UserOrder) -> None:
+        match order:
+            case SubscribeOrder():
+                await self._subscribe(client, order)
+            case UnsubscribeOrder():
+                for channel in [order.channel] if order.channel else list(client.subscriptions):
+                    self._hands.unsubscribe(client, channel)
+            case CloseOrder():
+                self._hands.close(client, order.code, order.reason)
+            case RefreshOrder() if order.expired:
+                self._hands.close(client, DoorClose.EXPIRED, "expired")
+            case RefreshOrder():
+                self._hands.refresh(client, order)
 
     def _meant(self, order: UserOrder) -> Iterator[DoorClient]:
         hands = self._hands
