@@ -59,6 +59,9 @@ NAME_BYTES = 64
 MAX_BROADCAST = 200
 MAX_BROADCAST_BYTES = 4 << 20
 
+# Looking it up reads a file.
+VERSION = version("hubbub")
+
 # More than any user's name has: it is told to all nodes.
 MAX_USER_CHARS = 128
 
@@ -264,7 +267,7 @@ class ApiMethods:
         node = {
             "uid": self._uid,
             "name": "hubbub",
-            "version": version("hubbub"),
+            "version": VERSION,
             "num_channels": self._rooms.count,
             "uptime": int(self._core.now() - self._started),
         }
