@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import cent
@@ -155,6 +157,15 @@ async def test_what_is_published_is_found_again(backends: Backends) -> None:
     await backends.done(cent.HistoryRemoveRequest(channel="a"))
     for history in await backends.ask(cent.HistoryRequest(channel="a", limit=10)):
         assert (history.publications, history.offset) == ([], 2)
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "centrifugo.md").read_text()
+
+
+def test_the_example_of_the_page_runs(door: ServerProcess) -> None:
+    [example] = re.findall(r"^```python\n(import cent\n.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    code = example.replace("https://chat.example.com", door.origin).replace("the key that the back end has", KEY)
+    exec(compile(code.replace("chat:a", "chat"), "example", "exec", dont_inherit=True), {})
 
 
 async def test_what_is_not_kept_has_no_place(backends: Backends) -> None:

@@ -41,6 +41,8 @@ MAX_ATTEMPTS = 3
 
 # Closes that need no one's attention.
 EXPECTED = frozenset(code.value for code in DoorClose if code is not DoorClose.SERVER_ERROR) | {1009}
+# Those that a back end gives: ours of these are translated.
+GIVEN = range(4000, 5000)
 
 
 class SessionState(IntEnum):
@@ -387,7 +389,7 @@ class DoorSession:
         self._end()
         self._socket = None
         if client is not None:
-            note_left(core, client, code, reason, by_us=by_us, is_expected=code in EXPECTED)
+            note_left(core, client, code, reason, by_us=by_us, is_expected=code in EXPECTED or code in GIVEN)
             core.disconnect(client)
             client.detach()
         elif by_us:
