@@ -8,9 +8,13 @@ from hubbub.errors import ErrorCode, Refused
 from hubbub.events import CHANGES, RESERVED, Event, Message, encode, encode_payload
 from hubbub.policy import check_text
 
-__all__ = ["MAX_TYPE_CHARS", "OF_SERVER", "Publication", "Said", "body_of", "said_by"]
+__all__ = ["MAX_TYPE_CHARS", "OF_SERVER", "Publication", "Said", "body_of", "check_depth", "said_by"]
 
 MAX_TYPE_CHARS = 64
+
+# JSON with fewer brackets is read anywhere; with more, as many as these around it have to go, too.
+SHALLOW = 400
+MARGIN = 200
 
 # Events that the server alone may say; a client acts on what they tell.
 OF_SERVER = CHANGES | {
@@ -107,9 +111,23 @@ def without_spaces(data: bytes) -> bytes:
     """
     try:
         msgspec.json.decode(data)
+        check_depth(data)
         return msgspec.json.format(data, indent=-1)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise Refused(ErrorCode.BAD_PAYLOAD, f"data is JSON: {error}") from None
+
+
+def check_depth(data: bytes) -> None:
+    """Refuse (`bad_payload`) JSON that others could not read, in which objects and lists are too far within each other.
+
+    How much can be read depends on how deep in calls one is, and on what is put around it: here some more of both has
+    to go.
+    """
+    if data.count(b"[") + data.count(b"{") > SHALLOW:
+        try:
+            msgspec.json.decode(b"%b%b%b" % (b"[" * MARGIN, data, b"]" * MARGIN))
+        except RecursionError:
+            raise Refused(ErrorCode.BAD_PAYLOAD, "data has objects and lists too far within each other") from None
 
 
 def said_by(message: Message) -> Said:

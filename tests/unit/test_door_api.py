@@ -228,6 +228,23 @@ async def test_what_is_not_kept_is_heard() -> None:
         assert await percy.hear() == [{"type": "publication", "payload": {"room": "news", "data": 1}}]
 
 
+async def test_what_is_taken_however_deep_is_heard_and_found_again() -> None:
+    async with backend() as api:
+        caller = await api.stage.caller("42")
+        await caller.subscribe("a")
+        taken = 0
+        for depth in range(700, 1000):
+            data = base64.b64encode(b"[" * depth + b"]" * depth).decode()
+            for is_kept in (True, False):
+                answer = await api.ask("publish", {"channel": "a", "b64data": data, "skip_history": not is_kept})
+                taken += "result" in answer
+                assert "result" in answer or answer["error"]["code"] == 107
+        assert 0 < taken < 600
+        assert b"".join(caller.writes).count(b"\n") == taken
+        response = await api.send("history", {"channel": "a", "limit": -1}, x_api_key=KEY)
+        assert response.body.count(b'"offset"') == taken // 2 + 1
+
+
 async def test_a_key_names_what_was_said_first() -> None:
     async with backend() as api:
         first = await api.result("publish", {"channel": "a", "data": 1, "idempotency_key": "k"})
@@ -471,6 +488,7 @@ async def test_options_are_others_for_one_subscription() -> None:
         ({"b64data": "?"}, 107),
         ({"b64info": base64.b64encode(b"no JSON").decode()}, 107),
         ({"user": "x" * 257}, 107),
+        ({"info": "x" * 4095}, 107),
     ],
 )
 async def test_what_is_no_subscription_is_refused(fields: dict[str, Any], code: int) -> None:

@@ -38,6 +38,8 @@ from hubbub.http.api_calls import ApiCode, ApiError, BroadcastCall, EmptyCall, H
 from hubbub.http.api_methods import MAX_ANSWER, ApiMethods, SaidBody
 from hubbub.keyring import KeyScope
 from hubbub.naming import DM, RoomName
+from hubbub.publications import without_spaces
+from hubbub.signing_in import MAX_INFO_BYTES
 
 __all__ = ["EVERYTHING", "DoorMethods"]
 
@@ -213,8 +215,8 @@ class DoorMethods(ApiMethods):
             client=call.client,
             session=call.session,
             channel=call.channel,
-            info=json_of(call.info, call.b64info, "b64info"),
-            data=json_of(call.data, call.b64data, "b64data"),
+            info=json_of(call.info, call.b64info, "info"),
+            data=json_of(call.data, call.b64data, "data"),
             expire_at=call.expire_at,
             since=call.recover_since,
             override=call.override.override() if call.override is not None else None,
@@ -253,7 +255,7 @@ class DoorMethods(ApiMethods):
             session=call.session,
             expired=is_over,
             expire_at=call.expire_at,
-            info=json_of(call.info, "", ""),
+            info=json_of(call.info, "", "info"),
         )
         await self._orders.give(order)
         return {}
@@ -316,10 +318,9 @@ def json_of(given: Raw | UnsetType, encoded: str, name: str) -> Raw | UnsetType:
         try:
             data = base64.b64decode(encoded, validate=True)
         except (binascii.Error, ValueError):
-            raise ApiError(ApiCode.BAD_REQUEST, f"`{name}` is no base64") from None
+            raise ApiError(ApiCode.BAD_REQUEST, f"`b64{name}` is no base64") from None
     if data in (b"", b"null"):
         return UNSET
-    try:
-        return Raw(msgspec.json.encode(msgspec.json.decode(data)))
-    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
-        raise ApiError(ApiCode.BAD_REQUEST, f"`{name or 'info'}` is no JSON: {error}") from None
+    if len(data) > MAX_INFO_BYTES:
+        raise ApiError(ApiCode.BAD_REQUEST, f"`{name}` has at most {MAX_INFO_BYTES} bytes")
+    return Raw(without_spaces(data))

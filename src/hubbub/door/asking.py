@@ -34,7 +34,7 @@ from hubbub.events import decode_payload
 from hubbub.handlers import Handler, ack_payload
 from hubbub.naming import DM
 from hubbub.posting import Posting
-from hubbub.publications import Publication, without_spaces
+from hubbub.publications import Publication, check_depth, without_spaces
 
 __all__ = ["Asking"]
 
@@ -226,6 +226,7 @@ def published(data: msgspec.Raw | msgspec.UnsetType) -> bytes:
     text = bytes(data)
     try:
         decode_any(text)
+        check_depth(text)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise DoorError(DoorCode.BAD_REQUEST, f"data is JSON: {error}") from None
     # A frame of JSON is parted at line breaks, and an event of SSE.
