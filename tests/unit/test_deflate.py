@@ -31,6 +31,7 @@ from hubbub.wire.reader import NARROW_READ, Readers
 from hubbub.wire.request import Request
 from hubbub.wire.turnstile import Turnstile
 from hubbub.wire.websocket import SLOW_BYTE_S, WebSocket, WireSettings, open_websocket
+from unit.test_door import entrance
 from unit.test_websocket import KEY, Clock, Listener, close_code, frame
 from unit.transports import FakeTransport
 
@@ -451,3 +452,30 @@ async def test_one_whose_inflated_bytes_take_long_waits_for_its_turn(share: floa
     transport, _, _ = opened(clock=Clock(share * 16000 * SLOW_BYTE_S))
     transport.feed(frame(1, deflated(b"x" * 16000), rsv=RSV1))
     assert transport.is_paused is waits
+
+
+async def test_a_message_is_compressed_once_for_all_that_hear_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    packed: list[bytes] = []
+    call = DeflatingFrame.__call__
+
+    def counting(self: DeflatingFrame, payload: bytes) -> bytes:
+        packed.append(payload)
+        return call(self, payload)
+
+    monkeypatch.setattr(DeflatingFrame, "__call__", counting)
+    offer = "permessage-deflate; client_max_window_bits"
+    async with entrance(compression=True) as here:
+        lines = []
+        for user, header in (("percy", offer), ("alice", offer), ("bob", offer), ("carol", None)):
+            lines.append(await here.knock(user, sec_websocket_extensions=header))
+            lines[-1].say(b'{"type":"join_room","id":1,"payload":{"room":"lunch"}}')
+        await here.stage.settle()
+        packed.clear()
+        text = b'{"type":"send_message","payload":{"room":"lunch","message":"%b"}}' % (b"hungry, " * 40)[:-1]
+        lines[3].feed(frame(1, text))
+        await here.stage.settle()
+        assert len(packed) == 1
+        *three, plain = [line.writes[-1] for line in lines]
+        assert three[0] is three[1] is three[2]
+        assert three[0][0] == 0xC1 and len(three[0]) < len(plain)
+        assert read_by_peer(three[0]) == packed[0] == payload_of(plain)[1]
