@@ -59,6 +59,9 @@ def test_workers_are_some_but_not_too_many(workers: int) -> None:
 
 
 def test_a_heartbeat_needs_a_timeout() -> None:
+    assert refusal(compression=True, max_frame=0).startswith("--compression needs a --max-frame above 0")
+    assert_taken(max_frame=0)
+    assert_taken(compression=True)
     assert refusal(heartbeat_timeout=0).startswith("--heartbeat-timeout 0: ")
     assert_taken(heartbeat_timeout=0, heartbeat_interval=0)
 
