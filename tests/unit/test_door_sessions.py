@@ -65,6 +65,16 @@ async def test_nothing_comes_before_connect() -> None:
             assert knocker.written == []
 
 
+async def test_one_that_is_turned_away_is_read_so_that_its_close_is_heard() -> None:
+    async with porch() as door:
+        knocker = door.knock()
+        knocker.say({"id": 1, "connect": {"token": token("another secret, which is as long", sub="7")}})
+        assert not knocker.is_reading
+        await door.settle()
+        assert knocker.closed == 3500
+        assert knocker.is_reading
+
+
 async def test_the_formats_are_kept_apart() -> None:
     async with porch() as door:
         knocker = door.knock()

@@ -375,6 +375,10 @@ class DoorSession:
 
     def closing(self) -> None:
         self._end()
+        if self._is_halted:
+            # Its own CLOSE is awaited: it would be cut only after a while, and keep its place until then.
+            self._is_halted = False
+            self._pause_or_resume()
         if self.client is not None:
             self.client.mute()
 
