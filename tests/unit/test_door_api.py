@@ -550,7 +550,7 @@ async def test_a_user_goes_on_or_is_over() -> None:
         await api.result("refresh", {"user": "42", "client": "another", "expired": True})
         assert caller.closed is None
         await api.result("refresh", {"user": "42", "expire_at": 1})
-        assert caller.closed == (3005, "expired")
+        assert caller.closed == (3005, "connection expired")
 
 
 async def test_orders_reach_every_node_once() -> None:
@@ -567,7 +567,7 @@ async def test_orders_reach_every_node_once() -> None:
         done = [
             ("unsubscribe", "c1", "a"),
             ("subscribe", "c1", "a"),
-            ("close", "c1", 3005, "expired"),
+            ("close", "c1", 3005, "connection expired"),
             ("empty", "a", 0),
         ]
         assert here.take() == there.take() == done

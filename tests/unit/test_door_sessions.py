@@ -256,7 +256,7 @@ async def test_a_user_has_no_more_connections_than_are_allowed() -> None:
         third = door.knock()
         third.say({"id": 1, "connect": {"token": token(sub="7")}})
         await door.settle()
-        assert third.closed == 3506
+        assert third.closed == 3504
         await door.guest("8")
         first.hang_up()
         await door.guest()

@@ -48,8 +48,9 @@ class DoorClose(IntEnum):
     BAD_REQUEST = 3501
     STALE = 3502
     FORCED = 3503
-    CONNECTION_LIMIT = 3506
-    NOT_AVAILABLE = 3507
+    CONNECTION_LIMIT = 3504
+    PERMISSION_DENIED = 3507
+    NOT_AVAILABLE = 3508
 
 
 class GivenClose(int):
@@ -72,7 +73,7 @@ CLOSES: Mapping[int, int] = Translation(
         CloseCode.SESSION_ENDED: DoorClose.FORCED,
         CloseCode.KICKED: DoorClose.FORCED,
         CloseCode.FLOODING: DoorClose.FORCED,
-        CloseCode.TURNED_AWAY: DoorClose.NOT_AVAILABLE,
+        CloseCode.TURNED_AWAY: DoorClose.PERMISSION_DENIED,
         CloseCode.RESTART: DoorClose.SHUTDOWN,
         CloseCode.INTERNAL_ERROR: DoorClose.SERVER_ERROR,
     }

@@ -150,7 +150,7 @@ class Entering:
             self._note_refused(client.user, session.address, refused.code)
             if refused.code == ErrorCode.UNAVAILABLE:
                 raise
-            raise Closing(DoorClose.NOT_AVAILABLE, refused.message) from None
+            raise Closing(DoorClose.PERMISSION_DENIED, refused.message) from None
         try:
             subs = await self._subscribing.at_connect(client, identity.token.subs, request.subs)
             return client, self._reply(session, client, subs)
@@ -239,7 +239,7 @@ class Entering:
         except Closing as closing:
             client.close(closing.code, closing.reason)
             raise DoorError(DoorCode.PERMISSION_DENIED, closing.reason) from None
-        return client.dialect.result("refresh", RefreshReply(client.id, VERSION, expires, ttl))
+        return client.dialect.result("refresh", RefreshReply(expires=expires, ttl=ttl))
 
     async def _refresh(self, token: str, client: DoorClient) -> tuple[bool, int]:
         if not token:
@@ -247,7 +247,7 @@ class Entering:
         try:
             grant, said = await self._identify(token)
         except DoorError:
-            raise Closing(DoorClose.EXPIRED, "expired") from None
+            raise Closing(DoorClose.EXPIRED, "connection expired") from None
         if grant.user != client.user:
             raise Closing(DoorClose.INVALID_TOKEN, "invalid token")
         if not client.is_connected:

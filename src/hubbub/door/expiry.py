@@ -75,7 +75,7 @@ class DoorExpiry:
             if channel:
                 self.unsubscribe(client, channel)
             else:
-                client.close(DoorClose.EXPIRED, "expired")
+                client.close(DoorClose.EXPIRED, "connection expired")
 
 
 def forget(client: DoorClient, channel: str) -> None:

@@ -188,7 +188,7 @@ class Orders:
             case CloseOrder():
                 self._hands.close(client, order.code, order.reason)
             case RefreshOrder() if order.expired:
-                self._hands.close(client, DoorClose.EXPIRED, "expired")
+                self._hands.close(client, DoorClose.EXPIRED, "connection expired")
             case RefreshOrder():
                 self._hands.refresh(client, order)
 
