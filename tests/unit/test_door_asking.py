@@ -402,6 +402,9 @@ async def test_without_an_application_there_is_nothing_to_call() -> None:
     async with door_at_work() as stage:
         alice = await stage.caller("alice")
         assert await alice.turned_down(rpc={"method": "send_message"}) == 108
+        alice.send(send={"data": {}})
+        await stage.settle()
+        assert alice.closed == (3508, "not available")
 
 
 async def test_what_is_sent_is_handled_without_an_answer() -> None:

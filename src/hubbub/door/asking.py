@@ -164,7 +164,12 @@ class Asking:
         return client.dialect.result("rpc", RpcReply(msgspec.Raw(answer)))
 
     async def send(self, request: SendRequest, client: DoorClient) -> None:
-        """Have the application handle an event; nothing is answered, and nothing handled that nobody knows."""
+        """Have the application handle an event; nothing is answered, and nothing handled that nobody knows.
+
+        Where the application handles nothing at all, the connection is closed for good, as Centrifugo does it.
+        """
+        if not self._own.has_own:
+            raise closing(client, DoorClose.NOT_AVAILABLE)
         try:
             sent = decode_sent(b"{}" if request.data is msgspec.UNSET else bytes(request.data))
         except (msgspec.DecodeError, UnicodeError, RecursionError) as error:

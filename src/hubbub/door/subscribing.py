@@ -410,6 +410,7 @@ REASONS: Mapping[DoorClose, str] = {
     DoorClose.BAD_REQUEST: "bad request",
     DoorClose.INVALID_TOKEN: "invalid token",
     DoorClose.SUBSCRIPTION_EXPIRED: "subscription expired",
+    DoorClose.NOT_AVAILABLE: "not available",
 }
 
 
