@@ -14,7 +14,7 @@ NPM = Path(os.environ.get("HUBBUB_NPM") or Path.home() / ".cache" / "hubbub-test
 BIN = NPM / "node_modules" / ".bin"
 
 TOOLS = {"tsc": "typescript@5.9", "esbuild": "esbuild@0.25"}
-LIBRARIES = {"asyncapi": "@asyncapi/parser@3.6"}
+LIBRARIES = {"asyncapi": "@asyncapi/parser@3.6", "centrifuge": "centrifuge@5.8"}
 
 OLDEST_NODE = 20
 # Since when Node has a WebSocket without being asked for it.
