@@ -208,7 +208,7 @@ def text_of(body: bytes) -> str:
 def readable(response: Response, request: Request) -> Response:
     """An answer that the page may read that has asked: it was looked at whether it may."""
     origin = request.header("origin")
-    if origin is None:
+    if origin is None or not (origin.isascii() and origin.isprintable()):  # a pattern may be like anything
         return response
     headers = {**response.headers, "Vary": "Origin", "Access-Control-Allow-Origin": origin}
     return msgspec.structs.replace(response, headers=headers)
