@@ -9,7 +9,9 @@ import uuid
 import pytest
 
 from hubbub import Client, Hub, Refused
+from hubbub.counts import CLOSES
 from hubbub.door import session as session_module
+from hubbub.door.codes import DoorClose
 from hubbub.door.namespaces import Namespace
 from hubbub.door.session import MAX_ATTEMPTS, MAX_STRAY, MAX_WAITING, SHORT_FRAME, SessionState
 from hubbub.engine import Grant
@@ -484,3 +486,7 @@ async def test_nothing_is_handled_after_the_end() -> None:
         guest.session.receive_text('{"id":4,"ping":{}}')
         assert guest.closed == 3501
         assert guest.written == []
+
+
+def test_each_close_is_counted_by_its_number() -> None:
+    assert {str(code.value) for code in DoorClose} <= set(CLOSES)

@@ -284,7 +284,7 @@ def open_purses(core: Core, places: Places, user: str, address: str) -> Purses:
     now = core.now()
     # Who comes from this machine is a proxy, which has limits of its own, or has the machine anyway.
     network = None if is_loopback(address) else network_of(address)
-    purses = core.budgets.purses(user or f"\n{network}", network, now)
+    purses = core.budgets.purses(user or f"\n{network or 'this machine'}", network, now)
     if places.are_scarce and purses[0].connections >= MANY:
         message = "this server is nearly full, and this account has many connections already"
         raise Refused(ErrorCode.UNAVAILABLE, message, RETRY_AFTER_S)
