@@ -10,7 +10,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from unit.doors import DoorStage, door_at_work
 
 from doors import DoorStage, door_at_work
 from hubbub.door import api as door_api
