@@ -38,7 +38,7 @@ ANNOUNCE_S, FORGET_S = 10.0, 35.0
 MAX_NODES = 1024
 
 
-class Emulated(NamedTuple):
+class EmulatedPost(NamedTuple):
     """What a request with commands says.
 
     Attributes:
@@ -247,7 +247,7 @@ class Emulation:
                 if is_new:  # it has just come, and knows nobody
                     self._announce()
 
-    def _relay(self, request: Request, asked: Emulated) -> None:
+    def _relay(self, request: Request, asked: EmulatedPost) -> None:
         if asked.node not in self._nodes:
             raise Denied(HTTPStatus.NOT_FOUND, "not_found", "there is no such node")
         # Every node is told, so that whoever has no session at all could have much done with little.
@@ -275,7 +275,7 @@ class Emulation:
                 session.post(relayed.text or relayed.data)
 
 
-def read_request(body: bytes, *, is_binary: bool) -> Emulated:
+def read_request(body: bytes, *, is_binary: bool) -> EmulatedPost:
     """What a request with commands says.
 
     Raises:
@@ -284,9 +284,9 @@ def read_request(body: bytes, *, is_binary: bool) -> Emulated:
     try:
         if is_binary:
             found: EmulatedBytes = BYTES.decode(body)
-            return Emulated(found.node, found.session, bytes(found.data) if found.data else b"")
+            return EmulatedPost(found.node, found.session, bytes(found.data) if found.data else b"")
         asked = decode_text(body)
-        return Emulated(asked.node, asked.session, asked.data)
+        return EmulatedPost(asked.node, asked.session, asked.data)
     except (msgspec.DecodeError, Malformed, UnicodeError, RecursionError) as error:
         message = f'{error}; send {{"session": "...", "node": "...", "data": "..."}}'
         raise Denied(HTTPStatus.BAD_REQUEST, "bad_request", message) from None

@@ -44,7 +44,7 @@ NO_OTP = "no valid one-time password; log in for one"
 NO_TOKENS = "this server takes no JSON Web Tokens: --jwt-key is what it would know them by"
 
 
-class Wanted(NamedTuple):
+class EventsAsked(NamedTuple):
     """What a request asks for.
 
     Attributes:
@@ -137,7 +137,7 @@ class RoomEvents:
         except BadToken as error:
             raise self._grants.unauthorized(request, f"the token is refused: {error}") from None
 
-    async def _let_in(self, request: Request, asked: Wanted, grant: Grant, known_at: float) -> Streaming:
+    async def _let_in(self, request: Request, asked: EventsAsked, grant: Grant, known_at: float) -> Streaming:
         """Make a client, and let it into the hub and the room.
 
         Raises:
@@ -182,7 +182,7 @@ class RoomEvents:
         client.has_entered = False
         return client
 
-    async def _enter(self, client: Hearer, asked: Wanted) -> None:
+    async def _enter(self, client: Hearer, asked: EventsAsked) -> None:
         """Let a client into the room, and write what it is told at first; nothing may come before that."""
         core = self._core
         wait = wait_for(client.purses, Use.SENT, core.now())
@@ -226,7 +226,7 @@ class HearerVisitor(Visitor):
         super().closed(code, reason, by_us=by_us)
 
 
-def read_asked(request: Request) -> Wanted:
+def read_asked(request: Request) -> EventsAsked:
     """What a request for a room's events asks for.
 
     Raises:
@@ -236,7 +236,7 @@ def read_asked(request: Request) -> Wanted:
     fields = request.query_fields()
     # A browser comes back with the URL that it began with, and the header that says how far it has come since.
     last = request.header("last-event-id") or fields.get("last_event_id", [""])[0]
-    return Wanted(request.path.split("/")[2], read_place(last) if last else None, read_history(fields.get("history")))
+    return EventsAsked(request.path.split("/")[2], read_place(last) if last else None, read_history(fields.get("history")))
 
 
 def read_history(values: list[str] | None) -> int | None:
