@@ -58,6 +58,12 @@ def test_workers_are_some_but_not_too_many(workers: int) -> None:
     assert refusal(workers=workers) == f"--workers {workers}: a number from 1 to {MAX_WORKERS}"
 
 
+def test_what_is_inflated_needs_a_limit() -> None:
+    assert refusal(compression=True, max_frame=0).startswith("--compression needs a --max-frame above 0")
+    assert_taken(max_frame=0)
+    assert_taken(compression=True)
+
+
 def test_a_heartbeat_needs_a_timeout() -> None:
     assert refusal(compression=True, max_frame=0).startswith("--compression needs a --max-frame above 0")
     assert_taken(max_frame=0)
