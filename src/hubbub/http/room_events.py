@@ -236,7 +236,9 @@ def read_asked(request: Request) -> EventsAsked:
     fields = request.query_fields()
     # A browser comes back with the URL that it began with, and the header that says how far it has come since.
     last = request.header("last-event-id") or fields.get("last_event_id", [""])[0]
-    return EventsAsked(request.path.split("/")[2], read_place(last) if last else None, read_history(fields.get("history")))
+    return EventsAsked(
+        request.path.split("/")[2], read_place(last) if last else None, read_history(fields.get("history"))
+    )
 
 
 def read_history(values: list[str] | None) -> int | None:
