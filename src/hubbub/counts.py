@@ -28,22 +28,7 @@ OTHER = "other"
 DIALECTS = ("classic", "v1", "sse", "centrifugo", "centrifugo-protobuf")
 CODES = (*(code.value for code in ErrorCode), OTHER)
 # Of clients of the second door, in its own numbers (`door.codes.DoorClose`).
-OF_DOOR = (
-    "3001",
-    "3004",
-    "3005",
-    "3006",
-    "3008",
-    "3012",
-    "3500",
-    "3501",
-    "3502",
-    "3503",
-    "3504",
-    "3506",
-    "3507",
-    "3508",
-)
+OF_DOOR = tuple(map(str, (3001, 3004, 3005, 3006, 3008, 3012, 3013, 3500, 3501, 3502, 3503, 3504, 3506, 3507, 3508)))
 CLOSES = (*(str(code.value) for code in CloseCode), *OF_DOOR, OTHER)
 # Of requests for a WebSocket, by status.
 DENIALS = ("400", "401", "403", "404", "405", "426", "500", "503", OTHER)

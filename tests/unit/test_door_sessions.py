@@ -490,3 +490,75 @@ async def test_nothing_is_handled_after_the_end() -> None:
 
 def test_each_close_is_counted_by_its_number() -> None:
     assert {str(code.value) for code in DoorClose} <= set(CLOSES)
+
+
+# What hooks are told, and what they answer
+
+
+async def test_hooks_hear_what_a_client_says_of_itself_and_answer_it() -> None:
+    hub, heard = Hub(), []
+
+    @hub.on_connect
+    def greet(client: Client) -> None:
+        heard.append(client.info["connect"])
+        client.info["connect_data"] = {"hello": client.user}
+
+    async with porch(hub) as door:
+        knocker = door.knock()
+        found = await knocker.connect(
+            token=token(sub="7"), name="js", version="5", data={"a": 1}, headers={"X-Page": "main"}
+        )
+        assert found["data"] == {"hello": "7"}
+        assert heard == [{"name": "js", "version": "5", "data": {"a": 1}, "headers": {"x-page": "main"}}]
+        assert knocker.session.client is not None
+        assert knocker.session.client.info == {}
+
+
+async def test_what_hooks_are_to_be_told_has_bounds() -> None:
+    hub = Hub()
+    hub.on_connect(lambda client: None)
+    async with porch(hub) as door:
+        for headers in ({f"x-{number}": "" for number in range(33)}, {"x": "y" * 5000}):
+            answer = await door.knock().ask(connect={"token": token(sub="7"), "headers": headers})
+            assert answer["error"]["code"] == 107
+        nested = "[" * 30000 + "]" * 30000
+        deep = f'{{"id":1,"connect":{{"token":"{token(sub="7")}","data":{nested}}}}}'
+        knocker = door.knock()
+        knocker.session.receive_text(deep)
+        await door.settle()
+        assert knocker.closed == 3501 or knocker.take()[0]["error"]["code"] == 107
+
+
+async def test_an_answer_that_is_none_is_the_servers_failure() -> None:
+    hub = Hub()
+
+    @hub.on_connect
+    def greet(client: Client) -> None:
+        client.info["connect_data"] = object()
+
+    async with porch(hub) as door:
+        answer = await door.knock().ask(connect={"token": token(sub="7")})
+        assert answer["error"]["code"] == 100
+        assert len(door.core.clients) == 0
+
+
+async def test_connections_that_come_at_once_do_not_pass_the_limit_together() -> None:
+    hub, go_on = Hub(), asyncio.Event()
+
+    @hub.on_connect
+    async def wait(_client: Client) -> None:
+        await go_on.wait()
+
+    async with porch(hub, user_connection_limit=2) as door:
+        knockers = [door.knock() for _ in range(4)]
+        for knocker in knockers:
+            knocker.say({"id": 1, "connect": {"token": token(sub="7")}})
+        go_on.set()
+        await door.settle()
+        assert [knocker.closed for knocker in knockers] == [None, None, 3506, 3506]
+
+
+async def test_a_token_for_ever_and_a_day_lasts_as_long_as_can_be_told() -> None:
+    async with porch() as door:
+        found = await door.knock().connect(token=token(sub="7", exp=1e300))
+        assert found["ttl"] == (1 << 31) - 1

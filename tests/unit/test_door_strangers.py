@@ -35,7 +35,7 @@ def waiting(strangers: Strangers, addresses: list[str]) -> list[Waiter]:
 def test_the_one_that_has_waited_longest_makes_room_for_the_next() -> None:
     strangers = Strangers(10.0, Clock())
     waiters = waiting(strangers, [f"10.0.{number // 250}.{number % 250}" for number in range(MOST + 2)])
-    assert [waiter.closed for waiter in waiters] == [3502, 3502] + [None] * MOST
+    assert [waiter.closed for waiter in waiters] == [3013, 3013] + [None] * MOST
     assert len(strangers) == MOST
 
 
@@ -43,7 +43,7 @@ def test_and_so_does_one_of_the_same_address() -> None:
     strangers = Strangers(10.0, Clock())
     [other] = waiting(strangers, ["10.0.0.2"])
     waiters = waiting(strangers, [f"2001:db8::{number:x}" for number in range(MOST_PER_NETWORK + 1)])
-    assert [waiter.closed for waiter in waiters] == [3502] + [None] * MOST_PER_NETWORK
+    assert [waiter.closed for waiter in waiters] == [3013] + [None] * MOST_PER_NETWORK
     assert other.closed is None
 
 

@@ -44,6 +44,7 @@ class DoorClose(IntEnum):
     SUBSCRIPTION_EXPIRED = 3006
     SLOW = 3008
     NO_PONG = 3012
+    TOO_MANY = 3013
     INVALID_TOKEN = 3500
     BAD_REQUEST = 3501
     STALE = 3502

@@ -25,6 +25,7 @@ from hubbub.door.commands import (
     SubscribeReply,
 )
 from hubbub.door.expiry import DoorExpiry
+from hubbub.door.introduction import answer_of, introduce
 from hubbub.door.session import DoorSession
 from hubbub.door.settings import DoorSettings
 from hubbub.door.subscribing import Subscribing
@@ -46,9 +47,8 @@ NOBODY = ConnectionToken("", "")
 
 VERSION = f"Hubbub {version('hubbub')}"
 
-# What is offered to hooks of what a client says of itself.
-MAX_HEADERS = 16
-MAX_HEADER_CHARS = 1024
+# The longest time that both formats can tell, in seconds.
+MAX_TTL_S = (1 << 31) - 1
 
 
 class Identity(NamedTuple):
@@ -141,6 +141,9 @@ class Entering:
             self._note_refused("", session.address, closing.reason)
             raise
         client = self._new_client(session, identity)
+        has_hooks = bool(core.handlers.connect_hooks)
+        if has_hooks:
+            introduce(client, request)
         try:
             await core.connect(client, known_at=known_at)
         except JustEnded as refused:
@@ -152,11 +155,15 @@ class Entering:
                 raise
             raise Closing(DoorClose.PERMISSION_DENIED, refused.message) from None
         try:
+            self._check_limit(client.user, client.purses[0].connections)  # others came while hooks were asked
             subs = await self._subscribing.at_connect(client, identity.token.subs, request.subs)
-            return client, self._reply(session, client, subs)
+            reply = self._reply(session, client, subs)
+            if has_hooks:
+                reply.data = answer_of(client)
         except BaseException:
             core.disconnect(client)
             raise
+        return client, reply
 
     async def _identify(self, token: str) -> Identity:
         """Who a token stands for.
@@ -187,9 +194,7 @@ class Entering:
         grant, token = identity
         core, carriage = self._core, session.carriage
         purses = open_purses(core, self._places, grant.user, session.address)
-        limit = self._settings.user_connection_limit
-        if limit and grant.user and purses[0].connections >= limit:
-            raise Closing(DoorClose.CONNECTION_LIMIT, "connection limit")
+        self._check_limit(grant.user, purses[0].connections + 1)
         return DoorClient(
             grant.user,
             grant.session,
@@ -204,6 +209,12 @@ class Entering:
             address=session.address,
             terms=None if grant == Grant(grant.user, grant.session) else grant,
         )
+
+    def _check_limit(self, user: str, connections: int) -> None:
+        """Close a connection that is one too many of its user's."""
+        most = self._settings.user_connection_limit
+        if most and user and connections > most:
+            raise Closing(DoorClose.CONNECTION_LIMIT, "connection limit")
 
     def _reply(self, session: DoorSession, client: DoorClient, subs: dict[str, SubscribeReply]) -> ConnectReply:
         expires, ttl = self._left(client)
@@ -225,7 +236,7 @@ class Entering:
         """Whether a connection has to be refreshed, and in how many seconds."""
         if client.expires_at is None:
             return False, 0
-        return True, max(1, math.ceil(client.expires_at - self._core.wall()))
+        return True, min(MAX_TTL_S, max(1, math.ceil(client.expires_at - self._core.wall())))
 
     def _note_refused(self, user: str, address: str, outcome: str) -> None:
         self._core.audit.refuse("connect", actor=user, address=address, outcome=outcome)

@@ -337,7 +337,10 @@ class DoorSession:
             return
         self.state = CONNECTED
         client.greet(answer)
-        client.attach(self)
+        try:
+            client.attach(self)
+        except RuntimeError:
+            return  # the transport is closed; its connection_lost is on the way
         self._socket.watch()
         self._go_on()
 
@@ -345,7 +348,13 @@ class DoorSession:
         """Have it try again that is not let in."""
         if self._socket is None or self.state is GONE:
             return
-        self.write(self.carriage.frame(answer))
+        try:
+            self.write(self.carriage.frame(answer))
+        except RuntimeError:
+            return  # as above
+        if self._around.core.is_closed:
+            self.close(DoorClose.SHUTDOWN, "shutdown")
+            return
         self.state = STRANGER
         self._around.strangers.add(self)
         self._waiting = None

@@ -48,12 +48,12 @@ class Strangers:
     def add(self, stranger: Stranger) -> None:
         """Take up a newcomer; for one too many the one that has waited longest is closed."""
         if len(self._all) >= self._most:
-            self._turn_out(next(iter(self._all)))
+            self._make_room(next(iter(self._all)))
         network = network_of(stranger.address)
         of_network = self._by_network.setdefault(network, {})
         # Who comes from this machine is a proxy, and whoever is behind it.
         if len(of_network) >= MOST_PER_NETWORK and not is_loopback(stranger.address):
-            self._turn_out(next(iter(of_network)))
+            self._make_room(next(iter(of_network)))
             of_network = self._by_network.setdefault(network, {})
         of_network[stranger] = None
         self._all[stranger] = self._clock() + self._delay_s
@@ -68,9 +68,10 @@ class Strangers:
         if not of_network:
             del self._by_network[network]
 
-    def _turn_out(self, stranger: Stranger) -> None:
+    def _make_room(self, stranger: Stranger) -> None:
+        """Close one that has waited longest: with a number after which it comes back, in case it was about to speak."""
         self.remove(stranger)
-        stranger.close(DoorClose.STALE, "stale")
+        stranger.close(DoorClose.TOO_MANY, "too many connections")
 
     def turn_out_late(self) -> None:
         """Close those whose time is over; to be called a few times a second."""
@@ -79,7 +80,8 @@ class Strangers:
             first = next(iter(self._all))
             if self._all[first] > now:
                 return
-            self._turn_out(first)
+            self.remove(first)
+            first.close(DoorClose.STALE, "stale")
 
     def turn_out_all(self) -> None:
         """Close all, because the server stops."""
