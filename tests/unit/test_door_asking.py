@@ -83,12 +83,13 @@ async def test_any_json_is_published_as_it_is(data: Any) -> None:
         assert await alice.publications() == [data]
 
 
-async def test_line_breaks_between_tokens_are_taken_out() -> None:
+@pytest.mark.parametrize("data", [b'{\n "a": [1,\r\n 2]\r}', b'{"a":\r[1,2]}', b'{"a":[1,\n2]}'])
+async def test_line_breaks_between_tokens_are_taken_out(data: bytes) -> None:
     async with door_at_work() as stage:
         alice = await stage.caller("alice")
         await alice.subscribe("chat")
         binary = ProtobufDialect(lambda _: True)
-        (asked,) = binary.read(protobuf_publish("chat", b'{\n "a": [1,\r\n 2]\r}'))
+        (asked,) = binary.read(protobuf_publish("chat", data))
         stage.core.dispatch.receive(alice.client, asked)  # type: ignore[arg-type]
         assert await alice.publications() == [{"a": [1, 2]}]
 
@@ -469,6 +470,7 @@ async def test_no_other_client_reaches_a_channel(channel: str) -> None:
                 continue
             assert answer.get("room", channel.lower()) == channel.lower() != channel, type_
         assert channel not in zoe.client.rooms
+        assert ("general" in zoe.client.rooms) == (channel == "General")
         listed = (await zoe.ask("list_rooms", {}))["rooms"]
         assert channel not in [each["room"] for each in listed]
         assert not stage.hub.may(zoe.client, Act.READ, channel) or channel.lower() != channel

@@ -9,6 +9,7 @@ import pytest
 from doors import OPEN, Caller, DoorStage, door_at_work
 from gates import turns
 from hubbub.door import crowd as crowd_module
+from hubbub.door.crowd import info_of
 from hubbub.door.namespaces import Namespace, Override
 from hubbub.door.tokens import TokenSub
 from hubbub.engine.local import Users
@@ -158,6 +159,19 @@ async def test_one_that_is_back_at_once_does_not_hear_that_it_has_left() -> None
         alice.send(subscribe={"channel": "told:a"})
         assert await comings(alice) == [("join", alice.id)]
         assert await comings(bob) == [("leave", alice.id), ("join", alice.id)]
+
+
+async def test_nobody_hears_that_it_has_left_itself() -> None:
+    async with door_at_work(TOLD) as stage:
+        alice, bob = await stage.caller("alice"), await stage.caller("bob")
+        await alice.subscribe("told:a")
+        await bob.subscribe("told:a")
+        await comings(alice)
+        await comings(bob)
+        # As another node is told late, when it is back already.
+        stage.core.listener.went("\ntold:a", info_of(alice.client, "told:a").decode())
+        assert await comings(alice) == []
+        assert await comings(bob) == [("leave", alice.id)]
 
 
 async def test_a_subscription_may_say_otherwise_than_its_namespace() -> None:

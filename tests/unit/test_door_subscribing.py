@@ -510,6 +510,23 @@ async def test_one_that_goes_while_it_subscribes_is_nowhere() -> None:
         assert "\nforced:a" not in engine._subscribed
 
 
+async def test_one_whose_channel_is_deleted_while_it_subscribes_is_nowhere() -> None:
+    engine = GatedEngine()
+    async with door_at_work(FORCED, engine=engine) as stage:
+        alice = await stage.caller("alice")
+        engine.reads = Gate(is_open=False)
+        id_ = alice.send(subscribe={"channel": "forced:a"})
+        await engine.reads.reached()
+        stage.core.rooms.drop("forced:a")
+        engine.reads.open()
+        await stage.settle()
+        (answer,) = alice.take()
+        assert (answer["id"], answer["error"]["code"], answer["error"]["temporary"]) == (id_, 100, True)
+        assert not alice.client.subscriptions
+        assert "\nforced:a" not in engine._subscribed
+        assert (await alice.subscribe("forced:a"))["recoverable"] is True
+
+
 async def test_what_cannot_be_read_now_is_to_be_asked_for_again() -> None:
     engine = GatedEngine()
     async with door_at_work(FORCED, engine=engine) as stage:
