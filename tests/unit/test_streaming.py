@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any
 
@@ -12,11 +13,13 @@ from gates import Gate
 from hubbub.client import Socket
 from hubbub.heartbeat import BUCKETS, Wheel
 from hubbub.mount.scopes import AsgiMessage
-from hubbub.mount.streaming import AsgiStream
+from hubbub.mount.streaming import MISSES, AsgiStream
+from hubbub.wire import streaming as streaming_module
 from hubbub.wire.request import Request, Response
-from hubbub.wire.streaming import MAX_DROPPED, Streaming, frame_for
+from hubbub.wire.streaming import MAX_DROPPED, Streaming, frame_for, unconfirmed
 from hubbub.wire.websocket import CLOSE_TIMEOUT_S, HIGH_WATER
 from unit.test_http_connection import GET, Site, get, statuses
+from unit.transports import FakeTransport
 
 pytestmark = pytest.mark.anyio
 
@@ -251,6 +254,33 @@ async def test_who_takes_a_little_is_alive_and_who_takes_nothing_is_not() -> Non
     assert site.transport.is_cut
 
 
+async def test_what_the_system_has_passed_on_counts_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    site = await opened()
+    site.transport.outbox_size = 100_000  # it does not change before megabytes are gone
+    held = iter(range(2_000_000, 0, -1000))
+    monkeypatch.setattr(streaming_module, "unconfirmed", lambda _transport: next(held))
+    for _ in range(20):
+        site.turn_round()
+    assert not site.transport.is_closed
+    monkeypatch.setattr(streaming_module, "unconfirmed", lambda _transport: 1_000_000)
+    for _ in range(4):
+        site.turn_round()
+    assert site.transport.is_cut
+
+
+async def test_how_much_the_system_holds_is_asked() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX)
+    transport = FakeTransport()
+    assert unconfirmed(transport) == 0
+    transport.get_extra_info = lambda name, default=None: ours if name == "socket" else default  # type: ignore[method-assign]
+    with ours, theirs:
+        ours.sendall(b"x" * 1000)
+        assert unconfirmed(transport) >= 1000
+        theirs.recv(1000)
+        assert unconfirmed(transport) == 0
+    assert unconfirmed(transport) == 0
+
+
 async def test_beats_do_not_pile_up() -> None:
     site = await opened()
     site.transport.outbox_size = HIGH_WATER
@@ -380,7 +410,7 @@ async def test_by_asgi_beats_are_sent_and_who_takes_nothing_is_cut() -> None:
     site.turn_round()
     assert await site.settled() == BEAT
     site.gate.close()
-    for _ in range(4):
+    for _ in range(4 * MISSES):
         site.turn_round()
         await site.settled()
     await site.task

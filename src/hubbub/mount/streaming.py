@@ -21,6 +21,9 @@ log = structlog.get_logger("hubbub.mount")
 
 # Waiting bytes at which a client that is slow is no longer.
 LOW_WATER = HIGH_WATER // 4
+# How often a client may seem to take nothing.  What the system holds is the server's to know: some megabytes, which a
+# slow client takes in minutes, and the system takes no more before a good part of them is gone.
+MISSES = 6
 # How long a server may take to tell that the client is gone, after it has failed to send.
 GONE_S = 1.0
 
@@ -38,6 +41,7 @@ class AsgiStream:
         "_is_gone",
         "_is_slow",
         "_limit",
+        "_misses",
         "_outbox",
         "_receive",
         "_send",
@@ -56,7 +60,7 @@ class AsgiStream:
         self._answer = answer
         self._outbox: deque[bytes] = deque()
         self.outbox_size = 0
-        self._written = self._taken = 0
+        self._written = self._taken = self._misses = 0
         self._is_slow = False
         # How it ends, from its close on; and whether the client is gone.
         self._end: End | None = None
@@ -192,12 +196,17 @@ class AsgiStream:
         taken = self._written - self.outbox_size
         if not self.outbox_size or taken != self._taken:
             self.is_alive = True
+            self._misses = 0
         self._taken = taken
         if self.outbox_size < HIGH_WATER and self._answer.beat and self._end is None:
             self._queue(self._answer.beat)
 
     def pulse_lost(self) -> None:
-        """It takes nothing of what is sent."""
+        """It takes nothing of what is sent, as far as can be told."""
+        self._misses += 1
+        if self._misses < MISSES:
+            self.watch()
+            return
         self._is_gone = True
         self._cut_after(0.0)
         self._wake()

@@ -9,7 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import socket
+import sys
+import termios
 from collections.abc import Callable
 from typing import Protocol
 
@@ -185,7 +188,8 @@ class HttpStream(asyncio.Protocol):
     def ping(self) -> None:
         """Write a beat; whoever has taken anything since the last one, or all there is, is alive."""
         waiting = self.outbox_size
-        taken = self._written - waiting
+        # The system's own buffer holds megabytes, and takes no more before a good part of it is gone.
+        taken = self._written - waiting - unconfirmed(self._transport) if waiting else self._written
         if not waiting or taken != self._taken:
             self.is_alive = True
         self._taken = taken
@@ -254,6 +258,20 @@ def open_stream(transport: asyncio.Transport, answer: Streaming, common: bytes, 
     if answer.watches_at_once:
         stream.watch()
     answer.author.attach(stream)
+
+
+def unconfirmed(transport: asyncio.Transport) -> int:
+    """Bytes that the system has taken of what was written and whose arrival the peer has not confirmed; 0 for unknown.
+
+    Those of TLS are a little more than were written; it is their change that counts.
+    """
+    sock = transport.get_extra_info("socket")
+    if sock is None:
+        return 0
+    try:
+        return int.from_bytes(fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4)), sys.byteorder)
+    except (OSError, ValueError):  # it is closed already
+        return 0
 
 
 def give_up_after(transport: asyncio.Transport, seconds: float) -> None:
