@@ -555,7 +555,7 @@ async def test_connections_that_come_at_once_do_not_pass_the_limit_together() ->
             knocker.say({"id": 1, "connect": {"token": token(sub="7")}})
         go_on.set()
         await door.settle()
-        assert [knocker.closed for knocker in knockers] == [None, None, 3506, 3506]
+        assert [knocker.closed for knocker in knockers] == [None, None, 3504, 3504]
 
 
 async def test_a_token_for_ever_and_a_day_lasts_as_long_as_can_be_told() -> None:
