@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Sequence
@@ -12,6 +13,7 @@ from typing import Any, cast
 import pytest
 
 from doors import DoorStage, door_at_work
+from hubbub import Client, Hub
 from hubbub.door import api as door_api
 from hubbub.door.api import DoorMethods
 from hubbub.door.client import DoorClient
@@ -561,15 +563,55 @@ async def test_orders_reach_every_node_once() -> None:
         await api.result("unsubscribe", {"user": "42", "channel": "a"})
         await api.result("subscribe", {"user": "42", "channel": "a"})
         await api.result("refresh", {"user": "42", "expired": True})
-        await api.result("history_remove", {"channel": "a"})
-        await api.stage.settle()
-        done = [
-            ("unsubscribe", "c1", "a"),
-            ("subscribe", "c1", "a"),
-            ("close", "c1", 3005, "connection expired"),
-            ("empty", "a", 0),
-        ]
+        await turns()
+        done = [("unsubscribe", "c1", "a"), ("subscribe", "c1", "a"), ("close", "c1", 3005, "connection expired")]
         assert here.take() == there.take() == done
+        await api.result("history_remove", {"channel": "a"})
+        assert here.take() == there.take() == [("empty", "a", 0)]
+
+
+async def turns() -> None:
+    """Let others do what they have to do."""
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+
+async def test_orders_of_another_node_are_carried_out_in_their_order() -> None:
+    class Slow(NotingHands):
+        async def subscribe(self, client: DoorClient, order: SubscribeOrder) -> None:
+            for _ in range(5):
+                await asyncio.sleep(0)
+            await super().subscribe(client, order)
+
+    here, there = NotingHands(), Slow()
+    there.add("42", "c1")
+    there.add("7", "c2")
+    async with backend(here) as api:
+        orders = Orders("node-2", api.stage.core.notices, there)
+        await api.result("subscribe", {"user": "42", "channel": "a"})
+        await api.result("unsubscribe", {"user": "42", "channel": "a"})
+        await api.result("unsubscribe", {"user": "7", "channel": "a"})
+        await turns()
+        done = there.take()
+        assert done[0] == ("unsubscribe", "c2", "a")  # which waits for nobody else
+        assert done[1:] == [("subscribe", "c1", "a"), ("unsubscribe", "c1", "a")]
+        assert not orders._last
+
+
+async def test_a_hook_that_fails_keeps_nobody_else_out() -> None:
+    hub = Hub()
+    failed: list[str] = []
+
+    @hub.on_join
+    async def fail_once(room: str, client: Client) -> None:
+        if not failed:
+            failed.append(room)
+            raise RuntimeError("a fault of the application")
+
+    async with backend(hub=hub) as api:
+        callers = [await api.stage.caller("42") for _ in range(2)]
+        await api.result("subscribe", {"user": "42", "channel": "a"})
+        assert [list(caller.client.subscriptions) for caller in callers] == [[], ["a"]]
 
 
 async def test_what_another_version_tells_is_ignored() -> None:

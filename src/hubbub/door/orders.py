@@ -153,6 +153,8 @@ class Orders:
         self._notices = notices
         self._hands = hands
         self._tasks = Tasks()
+        # The last order about each user that is being carried out for another node.
+        self._last: dict[str, asyncio.Task[None]] = {}
         notices.on(ORDERED, self._hear)
 
     async def give(self, order: Order) -> None:
@@ -166,8 +168,25 @@ class Orders:
             given = decode_given(payload)
         except msgspec.DecodeError:
             return  # of a node of another version
-        if given.node != self._node:
-            self._tasks.start(self._carry_out(given.order))
+        order = given.order
+        if given.node == self._node:
+            return
+        if isinstance(order, EmptyOrder):
+            self._hands.empty(order.channel, order.seq)
+            return
+        user = order.user
+        task = self._last[user] = self._tasks.start(self._carry_out_after(self._last.get(user), order))
+        task.add_done_callback(lambda done: self._forget(user, done))
+
+    def _forget(self, user: str, done: asyncio.Task[None]) -> None:
+        if self._last.get(user) is done:
+            del self._last[user]
+
+    async def _carry_out_after(self, earlier: asyncio.Task[None] | None, order: Order) -> None:
+        """Carry an order out after the one before: who is unsubscribed may still be on the way in."""
+        if earlier is not None:
+            await asyncio.wait([earlier])
+        await self._carry_out(order)
 
     async def _carry_out(self, order: Order) -> None:
         if isinstance(order, EmptyOrder):
@@ -205,3 +224,5 @@ class Orders:
                 log.warning("not subscribed", user=order.user, channel=order.channel, error=error.message)
         except (Refused, EngineError) as error:
             log.warning("not subscribed", user=order.user, channel=order.channel, error=str(error))
+        except Exception:
+            log.exception("not subscribed", user=order.user, channel=order.channel)  # a hook of the application failed
