@@ -85,7 +85,9 @@ NAMESPACES = (
     Namespace(name="few", history_size=3, history_ttl=60),
     Namespace(name="told", presence=True, force_recovery=True, history_size=100, history_ttl=300.0),
 )
-WITHOUT = Namespace(presence=True, history_size=100, history_ttl=300.0, allow_subscribe_for_client=True)
+WITHOUT = Namespace(
+    presence=True, history_size=100, history_ttl=300.0, allow_subscribe_for_client=True, allow_recovery=True
+)
 
 
 class Backend:
@@ -368,6 +370,10 @@ async def test_what_is_removed_is_not_found_again() -> None:
         for seq, is_recovered in ((1, False), (2, False), (3, True)):
             joined = await alice.join("a", since={"seq": seq, "epoch": head.epoch})
             assert (joined["recovered"], joined["messages"]) == (is_recovered, [])
+        for offset, is_recovered in ((1, False), (3, True)):
+            caller = await api.stage.caller("42")
+            reply = await caller.subscribe("a", recoverable=True, recover=True, offset=offset, epoch=head.epoch)
+            assert (reply.get("recovered", False), "publications" in reply) == (is_recovered, False)
         assert (await api.result("publish", {"channel": "a", "data": 4}))["offset"] == 4
         assert not (await api.stage.engine.resume("a", Head(head.epoch, 2), 10)).is_recovered
 
