@@ -25,8 +25,9 @@ log = structlog.get_logger("hubbub.door")
 
 ORDERED = "door_order"
 
-# Connections of one user that are dealt with in one turn of the loop: those without a user are of one.
-AT_ONCE = 50
+# Connections of one user that are dealt with in one turn of the loop: those without a user are of one, and up to 200
+# others may be told of each.
+AT_ONCE = 10
 
 Data = Raw | UnsetType
 
