@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from urllib.parse import SplitResult, urlsplit
 
-from hubbub.door.configuration import door_settings
 from hubbub.errors import ConfigError
 from hubbub.names import is_local, read_address
 from hubbub.rules import Rules
@@ -32,7 +31,7 @@ def check_settings(settings: Settings) -> None:
     check_proxies(settings)
     Rules(settings.permissions, settings.private_rooms)
     check_tokens(settings)
-    door_settings(settings)
+    check_second_door(settings)
     check_compression(settings)
     if settings.demo and not is_local(settings.host):
         raise ConfigError(
@@ -83,6 +82,15 @@ def check_proxies(settings: Settings) -> None:
             ) from None
     if settings.proxy_protocol and not settings.trusted_proxy:
         raise ConfigError("--proxy-protocol needs --trusted-proxy beside it: the proxy's address")
+
+
+def check_second_door(settings: Settings) -> None:
+    """Refuse what is configured of the door for Centrifugo's clients, and cannot be."""
+    if settings.centrifugo is None:
+        return
+    from hubbub.door.configuration import door_settings  # nothing of it is loaded where it is not configured
+
+    door_settings(settings)
 
 
 def check_compression(settings: Settings) -> None:
