@@ -227,6 +227,8 @@ class Subscribing:
         if own is not None and own not in subs:
             wishes.append(self._server_side(own, TokenSub(), places.get(own)))
         replies: dict[str, SubscribeReply] = {}
+        if not wishes:
+            return replies
         async with AsyncExitStack() as arrivals:
             arrived: list[tuple[WantedSubscription, ChannelArrival]] = []
             size = 0
