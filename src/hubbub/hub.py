@@ -126,7 +126,8 @@ class Hub:
     def room(self, name: str) -> Room:
         """A room by its name, however that is written.
 
-        It needs no making, and need not have members; what it is told needs the hub to run.
+        It needs no making, and need not have members; what it is told needs the hub to run.  Where Centrifugo's clients
+        are served, a hub that runs has their channels, too: one whose name is also that of a room is that room.
 
         Raises:
             Refused: `bad_payload` for what is not a room name.

@@ -145,7 +145,10 @@ async def test_what_a_token_says_comes_with_a_subscription() -> None:
         ({"channel": "café"}, 107),
         ({"channel": "line\nbreak"}, 107),
         ({"channel": "chat", "tf": {"key": "a"}}, 107),
-        ({"channel": "chat", "type": 1}, 108),
+        ({"channel": "chat", "type": 1}, 103),
+        ({"channel": "nowhere:a", "type": 3}, 102),
+        ({"channel": "here", "type": 2}, 105),
+        ({"channel": "chat", "type": 4}, 108),
         ({"channel": "chat", "type": 7}, 107),
     ],
 )

@@ -43,8 +43,8 @@ log = structlog.get_logger("hubbub.door")
 
 # Of `SubscribeRequest.flag`: rather nothing than a subscription that has missed something.
 MUST_RECOVER = 2
-# Of `SubscribeRequest.type`: maps and polls, which are not to be had.
-LAST_TYPE = 4
+# Of `SubscribeRequest.type`; maps and polls are not to be had.
+STREAM, MAPS, POLL = 0, (1, 2, 3), 4
 DELTAS = ("", "fossil")
 
 # What is told of the past with one `connect`, in bytes; the rest follows.
@@ -118,11 +118,14 @@ class Subscribing:
         channel = request.channel
         if not channel or request.delta not in DELTAS:
             raise closing(client, DoorClose.BAD_REQUEST)
-        if request.type:
-            is_known = 0 < request.type <= LAST_TYPE
-            raise DoorError(DoorCode.NOT_AVAILABLE if is_known else DoorCode.BAD_REQUEST, "there are streams alone")
+        if request.type == POLL:
+            raise DoorError(DoorCode.NOT_AVAILABLE, "there are no shared polls")
+        if request.type not in (STREAM, *MAPS):
+            raise DoorError(DoorCode.BAD_REQUEST, f"{request.type} is no type of a subscription; 0 is for a stream")
         self._check_place(client, channel)
         namespace = self._channels.namespace(channel)
+        if request.type in MAPS:
+            raise DoorError(DoorCode.PERMISSION_DENIED, f"{channel!r} is a stream, and no map")
         token = await self._read(request.token, client, channel) if request.token else NO_TOKEN
         self._channels.check_subscribe(client, channel, namespace, has_token=bool(request.token))
         if request.tf is not msgspec.UNSET and request.tf != b"null":
