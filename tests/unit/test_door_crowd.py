@@ -115,6 +115,17 @@ async def test_an_answer_has_so_many_connections_and_the_number_of_all(monkeypat
         assert answer == {"presence_stats": {"num_clients": 8, "num_users": 4}}
 
 
+@pytest.mark.parametrize("request_", ["presence", "presence_stats"])
+async def test_whoever_asks_all_the_time_is_asked_to_wait(request_: str) -> None:
+    async with door_at_work(replay_rate=1000.0, replay_burst=1000.0, limits="enforce") as stage:
+        callers = [await stage.caller(f"user-{number}") for number in range(20)]
+        for caller in callers:
+            await caller.subscribe("chat")
+        answers = [await callers[0].reply(**{request_: {"channel": "chat"}}) for _ in range(4)]
+        assert "error" not in answers[0]
+        assert answers[-1]["error"]["code"] == 111
+
+
 # Being told
 
 

@@ -26,7 +26,7 @@ from hubbub.door.commands import (
     RpcRequest,
     SendRequest,
 )
-from hubbub.door.crowd import DoorCrowd, info_of
+from hubbub.door.crowd import MAX_PRESENT, DoorCrowd, info_of
 from hubbub.door.past import Past, PastQuery
 from hubbub.door.subscribing import closing
 from hubbub.errors import ErrorCode, Refused
@@ -42,6 +42,9 @@ PUBLICATION = Publication.tag
 
 # Publications in one answer.
 MAX_PUBLICATIONS = 300
+
+# What a connection counts as that is only counted, in bytes sent: all of them are read for that.
+INFO_BYTES = 64
 
 # What shows something to a client, and changes nothing: it is asked again whether it may, when it is shown.
 LOOKING = (Act.READ, Act.PRESENCE)
@@ -132,7 +135,7 @@ class Asking:
         """Tell how many are in a channel."""
         self._check_presence(client, request.channel)
         found = await self._crowd.stats(request.channel)
-        self._rooms.charge(client, found.num_clients)
+        self._rooms.charge(client, min(found.num_clients, MAX_PRESENT) * INFO_BYTES)
         self._check(client, Act.PRESENCE, request.channel)
         return client.dialect.result("presence_stats", found)
 

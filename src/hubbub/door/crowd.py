@@ -27,7 +27,7 @@ from hubbub.presence import MAX_ANNOUNCED, SHADOW, Attended
 from hubbub.room import LiveRoom
 from hubbub.rooms import Rooms
 
-__all__ = ["DoorCrowd", "info_of"]
+__all__ = ["MAX_PRESENT", "DoorCrowd", "info_of"]
 
 # Connections in one answer.
 MAX_PRESENT = 5000
