@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 from gates import Gate
 from hubbub.mount.scopes import AsgiApp, AsgiMessage, Receive, Send
 
-__all__ = ["Answered", "AsgiMessage", "AsgiSocket", "ask", "lifespan", "scope_of"]
+__all__ = ["Answered", "AsgiMessage", "AsgiSocket", "ask", "call", "lifespan", "scope_of"]
 
 
 def scope_of(type_: str, path: str = "/", **more: Any) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import structlog
 from argon2 import PasswordHasher
 
 import hubbub
-from asgi_server import AsgiMessage, AsgiSocket, ask, lifespan, scope_of
+from asgi_server import AsgiMessage, AsgiSocket, ask, call, lifespan, scope_of
 from hubbub import Hub, Settings
 from hubbub.errors import ConfigError
 from hubbub.http.site import read_site
@@ -409,6 +409,52 @@ async def test_a_server_that_tells_of_a_body_again_and_again_holds_nobody_up(tmp
         await chat(scope_of("http", "/login", method="POST"), receive, send)
         assert sent[0]["status"] == 200
         assert len(received) == 2
+
+
+# Answers that do not end
+
+
+class Hearing:
+    """A client that hears a room's events, and the server between it and the application."""
+
+    def __init__(self, chat: Mounted, path: str) -> None:
+        self.sent: list[AsgiMessage] = []
+        self.coming: asyncio.Queue[AsgiMessage] = asyncio.Queue()
+        self.coming.put_nowait({"type": "http.request", "body": b""})
+        self._heard = asyncio.Event()
+        self.task = asyncio.create_task(call(chat, scope_of("http", path), self.coming.get, self._send))
+
+    async def _send(self, message: AsgiMessage) -> None:
+        self.sent.append(message)
+        self._heard.set()
+
+    async def hears(self, what: bytes) -> None:
+        """Wait until something was told."""
+        while what not in b"".join(each.get("body", b"") for each in self.sent):
+            self._heard.clear()
+            await self._heard.wait()
+
+
+async def test_a_room_is_heard_until_the_client_goes(tmp_path: Path) -> None:
+    async with a_chat(tmp_path) as (chat, service):
+        hearing = Hearing(chat, f"/rooms/general/events?otp={await ticket(chat)}")
+        await hearing.hears(b"event: joined\n")
+        start = hearing.sent[0]
+        names = [name for name, _ in start["headers"]]
+        assert (start["status"], b"content-length" in names, b"connection" in names) == (200, False, False)
+        assert service.clients == 1
+        hearing.coming.put_nowait({"type": "http.disconnect"})
+        await hearing.task
+        assert service.clients == 0
+
+
+async def test_a_stop_ends_what_is_heard(tmp_path: Path) -> None:
+    async with a_chat(tmp_path) as (chat, _service):
+        hearing = Hearing(chat, f"/rooms/general/events?otp={await ticket(chat)}")
+        await hearing.hears(b"event: joined\n")
+    await hearing.task
+    await hearing.hears(b"event: closed\n")
+    assert not hearing.sent[-1].get("more_body", False)
 
 
 # WebSockets
