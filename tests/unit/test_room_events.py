@@ -477,6 +477,14 @@ def test_no_type_begins_another_line(break_: str) -> None:
     assert re.fullmatch(r"id: e:3\nevent: [^\r\n\0]*\ndata: \{\"a\":1\}\n\n", text)
 
 
+@pytest.mark.parametrize("type_", ["joined", "reset", "closed", "open", "error"])
+def test_no_event_passes_for_what_the_stream_tells_of_itself(type_: str) -> None:
+    dialect = EventStream(lambda _room: "e", lambda most: most)
+    kept = dialect.message(Message("general", 1, 0, "percy", type_, b'{"code":4101}'))
+    for told in (kept, dialect.event(type_, b"{}"), dialect.cast("general", type_, b"{}")):
+        assert b"event: .%b\n" % type_.encode() in told
+
+
 def test_no_data_begins_another_line() -> None:
     text = block("a", b'{"a":\r\n\n1,"b":"\\n"}')
     assert text == b'event: a\ndata: {"a":   1,"b":"\\n"}\n\n'

@@ -16,6 +16,10 @@ __all__ = ["BEAT", "EventStream", "block", "place", "read_place"]
 # A comment: browsers do not tell a page of it.
 BEAT = b": \n\n"
 
+# What a stream tells of itself, and what an EventSource tells its page: an event of an application's of such a type
+# would pass for that, and has a dot before it.
+OF_STREAM = frozenset({"joined", "reset", "closed", "open", "error"})
+
 # What a place has between the epoch and the seq.  An epoch may have anything.
 SEPARATOR = ":"
 # Digits of a seq, of which there are fewer than 2**62.
@@ -58,7 +62,7 @@ class EventStream(V1Dialect):
 
     def message(self, message: Message) -> bytes:
         id_ = place(self._epoch_of(message.room), message.seq)
-        return block(message.type, self._payload(message), id_)
+        return block(told_as(message.type), self._payload(message), id_)
 
     listed = message
 
@@ -77,7 +81,7 @@ class EventStream(V1Dialect):
         if type_ == "gap":
             found = decode_located(payload)
             return block(type_, payload, place(self._epoch_of(found.room), found.to))
-        return block(type_, payload)
+        return block(told_as(type_), payload)
 
     def ack(self, _id: str | int, _payload: bytes) -> bytes:
         return b""
@@ -97,6 +101,11 @@ def block(type_: str, payload: bytes, id_: bytes = b"") -> bytes:
     if b"\n" in payload or b"\r" in payload:
         payload = payload.replace(b"\r", b" ").replace(b"\n", b" ")
     return b"%bevent: %b\ndata: %b\n\n" % (id_line, one_line(type_), payload)
+
+
+def told_as(type_: str) -> str:
+    """The type of a room's event, as a stream has it."""
+    return f".{type_}" if type_ in OF_STREAM else type_
 
 
 def one_line(type_: str) -> bytes:
