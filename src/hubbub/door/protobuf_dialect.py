@@ -5,6 +5,7 @@ What clients say to each other is JSON here as well, in fields of bytes: a chann
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from typing import Any, cast
 
@@ -30,7 +31,6 @@ from hubbub.door.protobuf import (
 )
 from hubbub.door.schema import COMMAND, INFO, PUSHES, REPLIES
 from hubbub.events import Message
-from hubbub.publications import Publication
 
 __all__ = ["Emulated", "ProtobufDialect", "read_emulated"]
 
@@ -40,20 +40,15 @@ MAX_COMMANDS = 1024
 # Fields of a reply, and of a push.
 ERROR, PUSH = 2, 4
 CHANNEL, PUB = 2, 4
-# Those of a publication: the tags of all but the last.
-DATA, CLIENT, OFFSET = tag_of(4, DELIMITED), tag_of(5, DELIMITED), tag_of(6, VARINT)
-TAGS = 7
+# Those of a publication: two of them as their tags.
+DATA, OFFSET = tag_of(4, DELIMITED), tag_of(6, VARINT)
+CLIENT, TAGS = 5, 7
+
+# Bytes of what is cached of a client that publishes.
+MAX_CACHED = 512
 # Where publications are in the answer to `subscribe`; and their tag in the one to `history`.
 RECOVERED = 7
 PAST_TAG = tagged(1, b"")[:1]
-
-
-class ReadPublication(msgspec.Struct):
-    """A publication as it is kept, read as far as this format needs it."""
-
-    data: msgspec.Raw
-    info: ConnectionInfo | None = None
-    tags: dict[str, str] = {}
 
 
 class Emulated(msgspec.Struct):
@@ -75,7 +70,6 @@ EMULATED = Shape(
     Field(3, "data", FieldKind.JSON),  # bytes; nobody takes them for JSON
 )
 
-decode_kept = msgspec.json.Decoder(ReadPublication).decode
 decode_info = msgspec.json.Decoder(ConnectionInfo).decode
 read_json = msgspec.json.Decoder(msgspec.Raw).decode
 
@@ -149,15 +143,7 @@ class ProtobufDialect(DoorDialect):
 
     def _publication(self, message: Message) -> bytes:
         """A kept event, as it is in pushes and in lists."""
-        offset = message.seq if self._shows_offset(message.room) else 0
-        if message.type == Publication.tag:
-            try:
-                kept = decode_kept(message.body)
-            except msgspec.DecodeError:
-                pass  # an application's own event of that type, or with something else for `info`
-            else:
-                return written(bytes(kept.data), kept.info, offset, kept.tags)
-        return publication(publication_of(message, shows_offset=offset > 0))
+        return publication(publication_of(message, shows_offset=self._shows_offset(message.room)))
 
     def array(self, members: Sequence[bytes]) -> bytes:
         return b"".join(members)
@@ -183,31 +169,37 @@ def check_data(asked: Asked) -> None:
 
 def pushed(channel: str, push: bytes) -> bytes:
     """A push as a message of a frame."""
-    place = text(CHANNEL, channel) if channel else b""
+    place = channel_field(channel) if channel else b""
     return delimited(tagged(PUSH, place + push))
+
+
+@functools.lru_cache(maxsize=1024)
+def channel_field(channel: str) -> bytes:
+    """Where something is pushed.  Cached: it is so for each publication."""
+    return text(CHANNEL, channel)
 
 
 def publication(push: PublicationPush) -> bytes:
     """A publication, as it is in pushes and in lists."""
-    info = None
-    if push.info:
-        try:
-            info = decode_info(push.info)
-        except msgspec.DecodeError:
-            pass  # an application has put something else there
-    return written(bytes(push.data), info, push.offset, push.tags)
-
-
-def written(data: bytes, info: ConnectionInfo | None, offset: int, tags: dict[str, str]) -> bytes:
+    data = bytes(push.data)
     fields = [DATA, varint(len(data)), data]
-    if info is not None:
-        told = INFO.encode(info)
-        fields += (CLIENT, varint(len(told)), told)
-    if offset:
-        fields += (OFFSET, varint(offset))
-    for name, value in tags.items():
+    if push.info:
+        info = bytes(push.info)
+        fields.append(client_field(info) if len(info) <= MAX_CACHED else client_field.__wrapped__(info))
+    if push.offset:
+        fields += (OFFSET, varint(push.offset))
+    for name, value in push.tags.items():
         fields.append(tagged(TAGS, text(1, name) + text(2, value)))
     return b"".join(fields)
+
+
+@functools.lru_cache(maxsize=1024)
+def client_field(info: bytes) -> bytes:
+    """Who has published something, from a JSON object.  Cached: a client publishes more than once."""
+    try:
+        return tagged(CLIENT, INFO.encode(decode_info(info)))
+    except msgspec.DecodeError:
+        return b""  # an application has put something else there
 
 
 def as_past(listed: bytes) -> bytes:
