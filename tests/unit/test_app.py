@@ -584,6 +584,17 @@ async def test_a_path_tells_what_it_takes(monkeypatch: pytest.MonkeyPatch, path:
             assert response.headers["Allow"] == allowed
 
 
+async def test_a_path_that_answers_to_options_itself_names_it_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def allow(_request: Request) -> Response:
+        return Response(204)
+
+    async with office(monkeypatch) as here:
+        here._app.add({"/more": {"POST": allow, "OPTIONS": allow}})
+        response = await here.ask("GET", "/more")
+        assert_error(response, 405, "method_not_allowed")
+        assert response.headers["Allow"] == "POST, OPTIONS"
+
+
 # Other origins
 
 

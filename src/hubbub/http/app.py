@@ -176,7 +176,7 @@ class App:
             raise HttpError(404, "not_found", f"there is no {request.path[:80]!r} here")
         route = routes.get(request.method)
         if route is None:
-            allowed = {"Allow": ", ".join([*routes, "OPTIONS"])}
+            allowed = {"Allow": ", ".join(dict.fromkeys([*routes, "OPTIONS"]))}
             if request.method == "OPTIONS":
                 return lambda _request: options(allowed)
             raise HttpError(405, "method_not_allowed", f"{request.path} takes {', '.join(routes)}", allowed)
