@@ -21,7 +21,7 @@ NEWEST := $(shell for python in python3.12 python3.13 python3.14 "$$HOME"/.pyenv
 	"$$python" -c 'import sys; print(".%d.%d" % sys.version_info[:2], sys.argv[1])' "$$python" 2>/dev/null; done \
 	| sort -u -k1,1V | tail -1 | cut -d' ' -f2)
 
-.PHONY: help serve test check lint newest fast fuzz conformance comparison chromium redis node toolchain clean
+.PHONY: help serve test chaos judged check lint newest fast fuzz conformance comparison chromium redis node toolchain clean
 
 help: ## list these
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 14
@@ -32,7 +32,13 @@ serve: .venv/installed ## a TLS chat at https://localhost:8080; ARGS="--port 900
 test: .venv/installed-deploy chromium redis node toolchain lint ## everything: lint, types, all tests, conformance
 	@$(BIN)/pytest -q -n auto $(ALONE)
 	@$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder $(SERVED)
+	@$(MAKE) --no-print-directory --output-sync --jobs=2 chaos judged
+
+# These wait for most of their time, so they run side by side; each is shown when it is done.
+chaos:
 	@$(BIN)/pytest -q $(HEAVY)
+
+judged:
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
 
