@@ -8,7 +8,17 @@ from typing import Any
 
 from hubbub.errors import CloseCode, ErrorCode, Refused
 
-__all__ = ["CLOSES", "DoorClose", "DoorCode", "DoorError", "GivenClose", "Unsubscribed", "is_temporary", "number_of"]
+__all__ = [
+    "CLOSES",
+    "DoorClose",
+    "DoorCode",
+    "DoorError",
+    "GivenClose",
+    "Unsubscribed",
+    "is_temporary",
+    "message_of",
+    "number_of",
+]
 
 
 class DoorCode(IntEnum):
@@ -111,12 +121,34 @@ NUMBERS: Mapping[str, DoorCode] = {
     ErrorCode.CONFLICT: DoorCode.LIMIT_EXCEEDED,
 }
 
+PHRASES: Mapping[DoorCode, str] = {
+    DoorCode.INTERNAL: "internal server error",
+    DoorCode.UNKNOWN_CHANNEL: "unknown channel",
+    DoorCode.PERMISSION_DENIED: "permission denied",
+    DoorCode.METHOD_NOT_FOUND: "method not found",
+    DoorCode.ALREADY_SUBSCRIBED: "already subscribed",
+    DoorCode.LIMIT_EXCEEDED: "limit exceeded",
+    DoorCode.BAD_REQUEST: "bad request",
+    DoorCode.NOT_AVAILABLE: "not available",
+    DoorCode.TOKEN_EXPIRED: "token expired",
+    DoorCode.TOO_MANY_REQUESTS: "too many requests",
+    DoorCode.UNRECOVERABLE_POSITION: "unrecoverable position",
+}
+
 TEMPORARY = frozenset({DoorCode.INTERNAL, DoorCode.TOO_MANY_REQUESTS})
 
 
 def number_of(refused: Refused) -> DoorCode:
     """The number of a refusal; what may be different soon is internal."""
     return refused.number if isinstance(refused, DoorError) else NUMBERS.get(refused.code, DoorCode.INTERNAL)
+
+
+def message_of(refused: Refused) -> str:
+    """What a client is told of a refusal: Centrifugo's words for its own numbers, and ours, or the application's, else.
+
+    Why a command was refused is in the log, at the level `debug`.
+    """
+    return PHRASES[refused.number] if isinstance(refused, DoorError) else refused.message
 
 
 def is_temporary(number: DoorCode) -> bool:

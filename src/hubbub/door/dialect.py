@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from hubbub.dialect import V1Dialect
-from hubbub.door.codes import DoorCode, Unsubscribed, is_temporary, number_of
+from hubbub.door.codes import DoorCode, Unsubscribed, is_temporary, message_of, number_of
 from hubbub.door.commands import Asked, Command, MessagePush, PublicationPush, UnsubscribePush
 from hubbub.errors import Refused
 from hubbub.events import Message, encode
@@ -103,7 +103,7 @@ class DoorDialect(ABC):
         if not isinstance(id_, int):
             return b""
         number = number_of(refused)
-        return self.refusal(id_, number, refused.message, is_temporary=is_temporary(number))
+        return self.refusal(id_, number, message_of(refused), is_temporary=is_temporary(number))
 
     # What is told
 
