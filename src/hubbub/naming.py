@@ -299,6 +299,8 @@ def fault_of_outside_name(name: str) -> str:
     """What is wrong with such a name; empty where nothing is."""
     if not 1 <= len(name) <= MAX_OUTSIDE_NAME:
         return f"a user's name has 1 to {MAX_OUTSIDE_NAME} characters, and not {len(name)}"
+    if name.isascii() and name.isprintable():  # the usual case, told fast
+        return ""
     if any(unicodedata.category(character) in UNWRITABLE for character in name):
         return f"a user's name has no control characters, and {name!r} has some"
     return ""

@@ -249,7 +249,7 @@ class WebSocketEntrance:
 
 def offers_protobuf(request: Request) -> bool:
     """Whether the client of a request has named the subprotocol of Protobuf, which is to be answered then."""
-    return PROTOBUF in request.tokens("sec-websocket-protocol")
+    return "sec-websocket-protocol" in request.headers and PROTOBUF in request.tokens("sec-websocket-protocol")
 
 
 def asks_for_protobuf(request: Request) -> bool:
