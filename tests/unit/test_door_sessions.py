@@ -562,3 +562,23 @@ async def test_a_token_for_ever_and_a_day_lasts_as_long_as_can_be_told() -> None
     async with porch() as door:
         found = await door.knock().connect(token=token(sub="7", exp=1e300))
         assert found["ttl"] == (1 << 31) - 1
+
+
+async def test_nothing_is_read_while_commands_wait_that_were_held_up_by_others() -> None:
+    async with porch() as door:
+        guest = await door.guest()
+        client = guest.session.client
+        assert client is not None
+        client.rate = None
+        one = token(sub="7")
+        for number in range(1, 61):
+            guest.say({"id": number, "refresh": {"token": one}})
+        guest.say(*({"id": number, "refresh": {"token": one}} for number in range(61, 201)))
+        answers: list[object] = []
+        while len(answers) < 200:
+            assert not guest.is_reading or guest.session._waiting is None
+            await asyncio.sleep(0)
+            answers += [answer["id"] for answer in guest.take()]
+        assert answers == list(range(1, 201))
+        await until_read(guest)
+        assert guest.is_reading

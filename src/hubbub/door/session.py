@@ -182,6 +182,7 @@ class DoorSession:
     def resume_reading(self) -> None:
         self._is_held = False
         if self._waiting is not None and self.state is CONNECTED:
+            self._is_halted = True  # until that is handled
             self._go_on_later(0.0)
         self._pause_or_resume()
 
