@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import Annotated, get_args, get_origin, get_type_hints
 
 import cyclopts
@@ -77,6 +78,28 @@ def test_options_are_settings() -> None:
 def test_a_whole_number_is_one(flag: str, value: str) -> None:
     with pytest.raises(cyclopts.CoercionError):
         read(flag, value)
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("[centrifugo]", {}),
+        ("[centrifugo.http_api]\nkey = 'k'", {"http_api": {"key": "k"}}),
+        ("centrifugo = 'f.json'", Path("f.json")),
+    ],
+)
+def test_a_file_or_a_table_of_hubbub_toml_is_taken(
+    text: str, meant: object, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hubbub.toml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+
+    def taken(*arguments: str) -> object:
+        _command, bound, _ignored = app.parse_args(["serve", *arguments], exit_on_error=False, print_error=False)
+        return bound.arguments["settings"].centrifugo
+
+    assert taken() == meant
+    assert taken("--centrifugo", "other.json") == Path("other.json")
 
 
 def test_a_text_below_nothing_is_no_help() -> None:

@@ -52,8 +52,17 @@ def whole(_type: object, tokens: Sequence[Token]) -> int:
 
 Whole = Annotated[int, Parameter(converter=whole)]
 
+
+def file_or_table(_type: object, tokens: Sequence[Token]) -> Path | Table:
+    """Read what names a file, or is a table of hubbub.toml: the library would refuse an empty one."""
+    value = tokens[0].implicit_value
+    return value if isinstance(value, dict) else Path(value if isinstance(value, str | Path) else tokens[0].value)
+
+
+FileOrTable = Annotated[Path, Parameter(converter=file_or_table)]
+
 # How settings of a type are read where the command line's library would do otherwise.
-READ: dict[object, object] = {int: Whole, int | None: Whole | None, Path | Table | None: Path | None}
+READ: dict[object, object] = {int: Whole, int | None: Whole | None, Path | Table | None: FileOrTable | None}
 
 # Settings of these types have no `--no-` or `--empty-` form.
 ONE_WAY = (bool, tuple[str, ...])
