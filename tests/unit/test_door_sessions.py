@@ -7,6 +7,7 @@ import math
 import uuid
 
 import pytest
+import structlog
 
 from hubbub import Client, Hub, Refused
 from hubbub.counts import CLOSES
@@ -75,6 +76,21 @@ async def test_one_that_is_turned_away_is_read_so_that_its_close_is_heard() -> N
         await door.settle()
         assert knocker.closed == 3500
         assert knocker.is_reading
+
+
+async def test_the_log_says_why_a_connection_is_refused() -> None:
+    async with porch() as door:
+        for connect, why in (
+            ({}, "it has no token, and client.allow_anonymous_connect_without_token is off"),
+            ({"token": "abc"}, "its token is neither a JSON Web Token nor that of a session of this server"),
+            ({"token": token("another secret, which is as long", sub="7")}, "its token: "),
+        ):
+            with structlog.testing.capture_logs() as lines:
+                door.knock().say({"id": 1, "connect": connect})
+                await door.settle()
+            [line] = [line for line in lines if line["event"] == "connect refused"]
+            assert line["log_level"] == "info"
+            assert line["why"].startswith(why)
 
 
 async def test_the_formats_are_kept_apart() -> None:

@@ -63,12 +63,18 @@ class Identity(NamedTuple):
 
 
 class Closing(Exception):
-    """A connection is closed instead of an answer."""
+    """A connection is closed instead of an answer.
 
-    def __init__(self, code: DoorClose, reason: str) -> None:
+    Args:
+        reason: what its client is told, in Centrifugo's words.
+        why: what the log says.
+    """
+
+    def __init__(self, code: DoorClose, reason: str, why: str = "") -> None:
         super().__init__(code, reason)
         self.code = code
         self.reason = reason
+        self.why = why or reason
 
 
 class Entering:
@@ -138,6 +144,7 @@ class Entering:
         try:
             identity = await self._identify(request.token)
         except Closing as closing:
+            log.info("connect refused", address=session.address, why=closing.why)
             self._note_refused("", session.address, closing.reason)
             raise
         client = self._new_client(session, identity)
@@ -174,20 +181,21 @@ class Entering:
         """
         if not token:
             if not (self._settings.allow_anonymous or self._settings.insecure):
-                raise Closing(DoorClose.BAD_REQUEST, "bad request")
+                why = "it has no token, and client.allow_anonymous_connect_without_token is off"
+                raise Closing(DoorClose.BAD_REQUEST, "bad request", why)
             return Identity(Grant("", "", is_kept=False), NOBODY)
         if not is_jwt(token):
             grant = await self._core.engine.session(digest(token))
             if grant is None:
-                raise Closing(DoorClose.INVALID_TOKEN, "invalid token")
+                why = "its token is neither a JSON Web Token nor that of a session of this server"
+                raise Closing(DoorClose.INVALID_TOKEN, "invalid token", why)
             return Identity(grant, ConnectionToken(grant.user, grant.session))
         try:
             found = await self._tokens.connection(token)
         except TokenExpired:
             raise DoorError(DoorCode.TOKEN_EXPIRED, "token expired") from None
         except BadToken as error:
-            log.debug("token refused", why=str(error))
-            raise Closing(DoorClose.INVALID_TOKEN, "invalid token") from None
+            raise Closing(DoorClose.INVALID_TOKEN, "invalid token", f"its token: {error}") from None
         return Identity(Grant(found.user, found.session, info=notes(found.meta), is_kept=False), found)
 
     def _new_client(self, session: DoorSession, identity: Identity) -> DoorClient:
