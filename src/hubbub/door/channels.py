@@ -90,7 +90,7 @@ class ChannelRules:
             DoorError: 103.
         """
         if not has_token and not self.may_subscribe(client, channel, namespace):
-            raise DoorError(DoorCode.PERMISSION_DENIED, f"{channel!r} is not open to this client without a token")
+            raise DoorError(DoorCode.PERMISSION_DENIED, f"{channel!r} takes a token: see allow_subscribe_for_client")
 
     def may_subscribe(self, client: Subscriber, channel: str, namespace: Namespace) -> bool:
         """Whether a client may subscribe without a token."""
@@ -140,21 +140,23 @@ class ChannelRules:
             )
         ):
             return
-        raise DoorError(DoorCode.PERMISSION_DENIED, f"this client may not publish in {channel!r}")
+        raise DoorError(DoorCode.PERMISSION_DENIED, f"may not publish in {channel!r}: see allow_publish_for_...")
 
     def check_history(self, client: Subscriber, channel: str, namespace: Namespace) -> None:
         """Refuse a look at the history where there is none (108), or that the namespace does not allow (103)."""
         if not namespace.has_history:
             raise DoorError(DoorCode.NOT_AVAILABLE, f"{channel!r} has no history: history_size and history_ttl are off")
         if not self._may_read(client, namespace, is_subscribed=channel in client.subscriptions):
-            raise DoorError(DoorCode.PERMISSION_DENIED, f"this client may not read the history of {channel!r}")
+            raise DoorError(DoorCode.PERMISSION_DENIED, f"may not read {channel!r}: see allow_history_for_...")
 
     def check_presence(self, client: Subscriber, channel: str, namespace: Namespace) -> None:
         """Refuse a look at who is there where that is not known (108), or not allowed (103)."""
         if not namespace.presence:
             raise DoorError(DoorCode.NOT_AVAILABLE, f"{channel!r} has no presence: the option presence is off")
         if not self._may_see(client, namespace, is_subscribed=channel in client.subscriptions):
-            raise DoorError(DoorCode.PERMISSION_DENIED, f"this client may not see who is in {channel!r}")
+            raise DoorError(
+                DoorCode.PERMISSION_DENIED, f"may not see who is in {channel!r}: see allow_presence_for_..."
+            )
 
     def _may_read(self, client: Subscriber, namespace: Namespace, *, is_subscribed: bool) -> bool:
         return self._is_insecure or (

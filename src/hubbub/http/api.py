@@ -106,6 +106,8 @@ class ApiRoutes:
                 return desk, scope
         self._core.audit.refuse("/api", actor="", address=request.address, outcome="unauthorized")
         message = "no valid key: make one with `hubbub key add`, and send it as X-API-Key"
+        if len(self._desks) > 1:
+            message += "; http_api.key of Centrifugo's configuration is one, too"
         raise HttpError(HTTPStatus.UNAUTHORIZED, "unauthorized", message, {"WWW-Authenticate": "apikey"})
 
 

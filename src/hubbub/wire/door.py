@@ -327,7 +327,9 @@ def unavailable(message: str, seconds: str = str(RETRY_AFTER_S)) -> Denied:
 def check_path(request: Request) -> None:
     """Check that a request for a WebSocket is for a path that has them; `Denied` (404) otherwise."""
     if request.path not in PATHS:
-        raise Denied(HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws")
+        raise Denied(
+            HTTPStatus.NOT_FOUND, "not_found", "WebSockets are at /ws, and with --centrifugo at /connection/websocket"
+        )
 
 
 def check_handshake(request: Request) -> bytes:
