@@ -113,6 +113,25 @@ async def test_pongs_before_connect_mean_nothing_as_long_as_they_are_few() -> No
         assert knocker.closed == 3501
 
 
+@pytest.mark.parametrize("frame", ["\n", "\n" * 60_000, "\n{}"], ids=["one line", "many", "and a pong"])
+async def test_empty_lines_before_connect_are_few_too(frame: str) -> None:
+    async with porch() as door:
+        knocker = door.knock()
+        for _ in range(MAX_STRAY + 1):
+            knocker.session.receive_text(frame)
+        assert knocker.closed == 3501
+
+
+async def test_an_empty_frame_is_no_command() -> None:
+    async with porch() as door:
+        knocker, guest = door.knock(), await door.guest()
+        protobuf = door.knock(carriage=door.json._replace(dialect=door.door.protobuf, is_binary=True))
+        knocker.session.receive_text("")
+        guest.session.receive_text("")
+        protobuf.session.receive_binary(b"")
+        assert (knocker.closed, guest.closed, protobuf.closed) == (3501, 3501, 3501)
+
+
 async def test_one_that_does_not_say_who_it_is_is_closed_in_time() -> None:
     async with porch(stale_close_delay=10.0) as door:
         early, late = door.knock(), door.knock()
@@ -378,6 +397,13 @@ async def test_each_command_counts_and_so_does_each_pong() -> None:
         assert answers[-1]["error"]["code"] == 111
         assert all("ping" in answer for answer in answers[:-1])
         guest.session.receive_text("{}")
+        assert not guest.is_reading, "a client over its rate rests"
+
+
+async def test_each_empty_line_counts() -> None:
+    async with porch() as door:
+        guest = await door.guest()
+        guest.session.receive_text("\n" * (int(door.core.settings.client_burst) + 1))
         assert not guest.is_reading, "a client over its rate rests"
 
 

@@ -86,6 +86,8 @@ class ProtobufDialect(DoorDialect):
         return list(self.each(frame))
 
     def each(self, frame: bytes) -> Iterator[Asked | None]:
+        if not frame:
+            raise Broken("a frame is empty")
         try:
             for begin, end in parts(frame, MAX_COMMANDS):
                 yield None if begin == end else self._read_one(frame, begin, end)
