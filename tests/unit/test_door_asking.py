@@ -12,6 +12,7 @@ from doors import Caller, door_at_work
 from gates import FullDisk, Gate, GatedEngine, turns
 from hubbub import Act, Client, Event, Hub, Posting, Refused
 from hubbub.chat import NewMessage
+from hubbub.door import asking as asking_module
 from hubbub.door.namespaces import Namespace
 from hubbub.door.protobuf_dialect import ProtobufDialect
 from hubbub.engine.memory import MemoryEngine
@@ -247,6 +248,24 @@ async def test_an_empty_channel_has_a_place_too() -> None:
         for limit in (0, -1):
             answer = await alice.reply(history={"channel": "chat", "limit": limit})
             assert answer == {"history": {"publications": [], "epoch": epoch, "offset": 0}}
+
+
+@pytest.mark.parametrize("is_reverse", [False, True])
+async def test_a_history_has_so_many_bytes_at_once(monkeypatch: pytest.MonkeyPatch, is_reverse: bool) -> None:
+    monkeypatch.setattr(asking_module, "MAX_ANSWER_BYTES", 100)
+    async with door_at_work() as stage:
+        alice = await stage.caller("alice")
+        for size in (1, 30, 30, 200, 10):
+            stage.core.rooms.publish("chat", "publication", b'{"data":"%b"}' % (b"x" * size))
+        await stage.settle()
+        seen: list[int] = []
+        answers = 0
+        while len(seen) < 5:
+            since = {"since": {"offset": seen[-1]}} if seen else {}
+            seen += await offsets(alice, limit=-1, reverse=is_reverse, **since)
+            answers += 1
+        assert seen == ([5, 4, 3, 2, 1] if is_reverse else [1, 2, 3, 4, 5])
+        assert answers == 3
 
 
 async def test_a_history_has_so_many_publications_at_once() -> None:

@@ -30,7 +30,7 @@ from hubbub.door.crowd import MAX_PRESENT, DoorCrowd, info_of
 from hubbub.door.past import Past, PastQuery
 from hubbub.door.subscribing import closing
 from hubbub.errors import ErrorCode, Refused
-from hubbub.events import decode_payload
+from hubbub.events import Message, decode_payload
 from hubbub.handlers import Handler, ack_payload
 from hubbub.naming import DM
 from hubbub.posting import Posting
@@ -40,8 +40,9 @@ __all__ = ["Asking"]
 
 PUBLICATION = Publication.tag
 
-# Publications in one answer.
+# Publications in one answer, and about how many bytes: it is made in one turn of the loop, and kept until it is read.
 MAX_PUBLICATIONS = 300
+MAX_ANSWER_BYTES = 1 << 20
 
 # What a connection counts as that is only counted, in bytes sent: all of them are read for that.
 INFO_BYTES = 64
@@ -121,7 +122,7 @@ class Asking:
         found = await self._past.read(channel, namespace, PastQuery(limit, since, is_reversed=request.reverse))
         self._rooms.charge(client, found.size)
         self._check(client, Act.READ, channel)
-        listed = [msgspec.Raw(client.dialect.listed(message)) for message in found.messages]
+        listed = [msgspec.Raw(client.dialect.listed(message)) for message in as_many_as_fit(found.messages)]
         return client.dialect.result("history", HistoryReply(listed, found.head.epoch, found.head.seq))
 
     async def presence(self, request: RoomRequest, client: DoorClient) -> msgspec.Raw:
@@ -220,6 +221,16 @@ class Asking:
         for room in rooms:
             for act in acts:
                 self._permissions.check(client, act, room)
+
+
+def as_many_as_fit(messages: Sequence[Message]) -> Sequence[Message]:
+    """The first of some messages, as many as go into one answer, and at least one: a client asks on from the last."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += len(message.body)
+        if count and size > MAX_ANSWER_BYTES:
+            return messages[:count]
+    return messages
 
 
 def published(data: msgspec.Raw | msgspec.UnsetType) -> bytes:

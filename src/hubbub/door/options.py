@@ -169,7 +169,9 @@ OPTIONS = {
     "client.channel_position_check_delay": nothing(DURATION, 40.0),
     "client.channel_position_max_time_lag": nothing(DURATION, 0.0),
     "client.connect_include_server_time": later(BOOL, NO, "the answer to `connect` has no time"),
-    "client.history_max_publication_limit": never(INT, 300, "a page of history has at most 300 publications"),
+    "client.history_max_publication_limit": never(
+        INT, 300, "a page of history has at most 300 publications, or about a megabyte"
+    ),
     "client.recovery_max_publication_limit": never(INT, 300, "whatever the history has is recovered, up to its size"),
     "client.connect_code_to_unidirectional_disconnect.enabled": later(BOOL, NO, ONE_WAY),
     # Channels
