@@ -109,8 +109,8 @@ class Settings:
     """Name of the claim that an application finds in Client.info."""
 
     centrifugo: Path | Table | None = None
-    """File with Centrifugo's own configuration, in JSON, TOML or YAML: clients and back ends that speak its protocol
-    are served, too. In hubbub.toml it may be written itself, as [centrifugo]."""
+    """File with Centrifugo's own configuration, in JSON, TOML or YAML: its client SDKs and back-end libraries are
+    served, too. In hubbub.toml its options may stand below [centrifugo] instead."""
 
     audit_log: Path | None = None
     """File with a line for each login, refusal and act of an admin. Without one, audit.log in the data folder."""
