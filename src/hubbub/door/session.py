@@ -51,7 +51,7 @@ class SessionState(IntEnum):
     STRANGER = 0
     """It has not said who it is."""
     CONNECTING = 1
-    """It has, and is looked at; nothing is read of it."""
+    """It has, and is looked at; once it has said more nothing is read of it."""
     CONNECTED = 2
     """Its commands are handled."""
     GONE = 3
@@ -229,6 +229,8 @@ class DoorSession:
             self._waiting.append(frame)
             if len(self._waiting) > MAX_WAITING:
                 self._break("too many frames at once")
+            elif self.state is CONNECTING:
+                self._halt()  # only now: most say nothing more until they have their answer
             return
         try:
             if self.state is not CONNECTED:
@@ -325,7 +327,6 @@ class DoorSession:
             self.state = CONNECTING
             self._around.strangers.remove(self)
             self._waiting = deque([commands])
-            self._halt()
             self._around.tasks.start(self._around.enter(self, asked))
             return
 
