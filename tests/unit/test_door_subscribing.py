@@ -349,6 +349,26 @@ async def test_three_thousand_missed_publications_all_come_in_order() -> None:
         assert [push["pub"]["offset"] for push in await alice.pushes()] == [3001]
 
 
+@pytest.mark.parametrize("is_occupied", [False, True])
+@pytest.mark.parametrize(("most", "answered"), [(35, 3), (5, 0), (10_000, 299)])
+async def test_much_that_was_missed_follows_the_answer(
+    monkeypatch: pytest.MonkeyPatch, is_occupied: bool, most: int, answered: int
+) -> None:
+    monkeypatch.setattr(subscribing_module, "MAX_ANSWER_BYTES", most)
+    async with door_at_work() as stage:
+        alice, bob = await stage.caller("alice"), await stage.caller("bob")
+        if is_occupied:
+            await bob.subscribe("chat")
+        await say(stage, "chat", 300)  # more than are at hand
+        for after in (1, 200):
+            result = await alice.subscribe("chat", recoverable=True, recover=True, offset=after)
+            assert (result["recovered"], result["offset"]) == (True, after)
+            missed = [each["offset"] for each in result.get("publications", ())]
+            assert len(missed) == min(answered, 300 - after)
+            assert missed + [push["pub"]["offset"] for push in await alice.pushes()] == list(range(after + 1, 301))
+            await alice.reply(unsubscribe={"channel": "chat"})
+
+
 async def test_who_may_not_read_what_was_said_before_hears_only_what_comes() -> None:
     hub = Hub()
 

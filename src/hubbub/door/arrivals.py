@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import NamedTuple
 
 from hubbub.acts import Act
 from hubbub.catchup import Caught, Missed, View, catch_up, read_missed
 from hubbub.core import Core
+from hubbub.dialect import Dialect
 from hubbub.door.client import DoorClient
 from hubbub.engine import Head
 from hubbub.feeding import LOG_FACTOR
+from hubbub.recent import Recent
 from hubbub.room import LiveRoom
 
 __all__ = ["ChannelArrival", "ChannelArrivals"]
@@ -59,12 +62,12 @@ class ChannelArrivals:
             raise
         return ChannelArrival(room, missed)
 
-    def look_back(self, client: DoorClient, arrival: ChannelArrival, view: View, *, is_answered: bool = True) -> Caught:
+    def look_back(self, client: DoorClient, arrival: ChannelArrival, view: View, most: int) -> Caught:
         """What a client hears of the past of the channel that it has arrived at, if it enters in this turn of the loop.
 
         Args:
             view: as far back as it may look.
-            is_answered: what it has missed is in its answer; without that all of it follows.
+            most: bytes of what it has missed that are in its answer; what is over that follows.  With 0 all of it does.
 
         Raises:
             Refused: it may not be there any more.
@@ -73,9 +76,9 @@ class ChannelArrivals:
         may_read = self._permissions.rights_in(client, room.name) & Act.READ
         if missed is not None and not (may_read and view.reaches(missed, room.recent)):
             missed = None
-        if missed is None or is_answered or missed.epoch != room.recent.epoch:
+        if missed is None or missed.epoch != room.recent.epoch or 0 < most >= size_of(missed, room.recent):
             return catch_up(room.recent, client.dialect, missed, 0)
-        return Caught(missed.epoch, client.dialect.array(()), missed.after, is_recovered=True, is_present=False)
+        return begin(room.recent, client.dialect, missed, most)
 
     def enter(self, client: DoorClient, arrival: ChannelArrival, caught: Caught) -> None:
         """Let a client into the channel that it has arrived at.
@@ -85,6 +88,26 @@ class ChannelArrivals:
         """
         room = arrival.room
         self._rooms.let_in(client, room, caught, self._permissions.rights_in(client, room.name))
+
+
+def size_of(missed: Missed, recent: Recent) -> int:
+    """Bytes of what was missed, as far as it was read or is at hand."""
+    heard = missed.messages[-1].seq if missed.messages else missed.after
+    at_hand = recent.after(heard) if heard + 1 >= recent.first_seq else ()
+    return sum(len(message.body) for message in chain(missed.messages, at_hand))
+
+
+def begin(recent: Recent, dialect: Dialect, missed: Missed, most: int) -> Caught:
+    """What was missed, as far as so many bytes go: whoever hears that enters behind."""
+    heard, size = missed.after, 0
+    listed: list[bytes] = []
+    for message in recent.changed(missed.messages or recent.after(heard)):
+        size += len(message.body)
+        if size > most:
+            break
+        listed.append(dialect.listed(message))
+        heard = message.seq
+    return Caught(missed.epoch, dialect.array(listed), heard, is_recovered=True, is_present=False)
 
 
 def named(since: Head, epoch: str) -> Head:

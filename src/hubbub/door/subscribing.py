@@ -47,7 +47,7 @@ MUST_RECOVER = 2
 STREAM, MAPS, POLL = 0, (1, 2, 3), 4
 DELTAS = ("", "fossil")
 
-# What is told of the past with one `connect`, in bytes; the rest follows.
+# What is told of the past in one answer, in bytes; the rest follows.
 MAX_ANSWER_BYTES = 1 << 20
 
 # The largest offset that may be asked for: that of a number in JavaScript.
@@ -133,7 +133,7 @@ class Subscribing:
         wish = self._wish(request, client, namespace, token)
         must_recover = bool(request.flag & MUST_RECOVER) and wish.since is not None
         async with self._arrived(client, wish) as arrival:
-            reply = self._enter(client, wish, arrival, must_recover=must_recover)
+            reply = self._enter(client, wish, arrival, MAX_ANSWER_BYTES, must_recover=must_recover)
         reply.was_recovering = request.recover
         reply.expires, reply.ttl = self.time_left(wish.subscription)
         return client.dialect.result("subscribe", reply)
@@ -252,7 +252,7 @@ class Subscribing:
             for wish, arrival in arrived:
                 if wish.channel in client.subscriptions:
                     continue  # a hook has been faster
-                reply = self._enter(client, wish, arrival, is_answered=size <= MAX_ANSWER_BYTES)
+                reply = self._enter(client, wish, arrival, max(0, MAX_ANSWER_BYTES - size))
                 reply.was_recovering = wish.channel in places and places[wish.channel].recover
                 size += 0 if reply.publications is msgspec.UNSET else len(bytes(reply.publications))
                 replies[wish.channel] = reply
@@ -286,7 +286,7 @@ class Subscribing:
         async with self._arrived(client, wish) as arrival:
             if not client.is_connected:
                 return
-            reply = self._enter(client, wish, arrival, is_answered=False)
+            reply = self._enter(client, wish, arrival, 0)
             push = SubscribePush(reply.recoverable, reply.epoch, reply.offset, reply.positioned, reply.data)
             client.push(room, "subscribe", push)
 
@@ -339,18 +339,21 @@ class Subscribing:
         client: DoorClient,
         wish: WantedSubscription,
         arrival: ChannelArrival,
+        most: int,
         *,
         must_recover: bool = False,
-        is_answered: bool = True,
     ) -> SubscribeReply:
         """Subscribe a client that has arrived; what it is answered.  Nothing waits.
+
+        Args:
+            most: bytes of the past in the answer.
 
         Raises:
             Refused: it may not be there any more; or 112 for what has to be recovered, and cannot be.
         """
         channel, subscription = wish.channel, wish.subscription
         self._check_place(client, channel)  # others may have been faster
-        caught = self._arrivals.look_back(client, arrival, self._view(subscription.namespace), is_answered=is_answered)
+        caught = self._arrivals.look_back(client, arrival, self._view(subscription.namespace), most)
         if must_recover and not caught.is_recovered:
             raise DoorError(DoorCode.UNRECOVERABLE_POSITION, "unrecoverable position")
         if client.is_connected:
