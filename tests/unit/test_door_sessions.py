@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import math
 import uuid
 
@@ -14,7 +15,7 @@ from hubbub.counts import CLOSES
 from hubbub.door import session as session_module
 from hubbub.door.codes import DoorClose
 from hubbub.door.namespaces import Namespace
-from hubbub.door.session import MAX_ATTEMPTS, MAX_STRAY, MAX_WAITING, SHORT_FRAME, SessionState
+from hubbub.door.session import LARGE_FRAME, MAX_ATTEMPTS, MAX_STRAY, MAX_WAITING, SHORT_FRAME, SessionState
 from hubbub.engine import Grant
 from hubbub.engine.memory import MemoryEngine
 from hubbub.errors import CloseCode, EngineError
@@ -365,6 +366,26 @@ async def test_the_commands_of_a_long_frame_leave_turns_to_others(monkeypatch: p
         turns = await until_read(guest)
         assert turns >= len(commands) // 10
         assert [answer["id"] for answer in guest.take()] == [command["id"] for command in commands] + [9999]
+
+
+async def test_large_frames_have_turns_for_themselves() -> None:
+    async with porch() as door:
+        guest = await door.guest()
+        for number in range(1, 9):
+            guest.session.receive_text(json.dumps({"id": number, "ping": {}}) + " " * LARGE_FRAME)
+        guest.say({"id": 9, "ping": {}})
+        assert not guest.is_reading
+        answered = []
+        while len(answered) < 9:
+            found = [answer["id"] for answer in guest.take()]
+            assert len(found) <= 2, "one that is large, and a small one after it"
+            answered += found
+            await asyncio.sleep(0)
+        assert answered == list(range(1, 10))
+        assert guest.is_reading
+        guest.say({"id": 10, "ping": {}})
+        await until_read(guest)
+        assert [answer["id"] for answer in guest.take()] == [10]
 
 
 async def test_what_is_broken_in_a_long_frame_ends_it_where_it_is() -> None:

@@ -33,6 +33,9 @@ log = structlog.get_logger("hubbub.door")
 SHORT_FRAME = 2048
 # Commands of a longer frame that are handled in one turn of the loop.
 AT_ONCE = 32
+# A frame of this size has a turn for itself.  One read of compressed frames may hold a dozen of those, each of which
+# takes as long to parse as everything that a client without compression can send at once.
+LARGE_FRAME = 16 * 1024
 # Frames that may have been read already when the reading stops: of the smallest, one read holds about 600.
 MAX_WAITING = 1024
 # What somebody may send who has not said who it is, in commands that say nothing, and in attempts to say it.
@@ -238,6 +241,10 @@ class DoorSession:
             elif len(frame) > SHORT_FRAME:
                 self._waiting = deque([self.carriage.dialect.each(frame)])
                 self._go_on()
+                if len(frame) > LARGE_FRAME and self._waiting is None and self.state is CONNECTED:
+                    self._waiting = deque()  # of what has come with it
+                    self._halt()
+                    self._go_on_later(0.0)
             else:
                 for asked in self.carriage.dialect.read(frame):
                     if self.state is CONNECTED:
@@ -273,10 +280,14 @@ class DoorSession:
         left = AT_ONCE
         try:
             while waiting and left > 0:
-                first = waiting[0]
+                first, is_large = waiting[0], False
                 if isinstance(first, str | bytes):
+                    is_large = len(first) > LARGE_FRAME
+                    if is_large and left < AT_ONCE:
+                        break
                     first = waiting[0] = self.carriage.dialect.each(first)
-                left -= self._handle_some(first, left)
+                handled = self._handle_some(first, left)
+                left = 0 if is_large else left - handled
                 if self.state is not CONNECTED or self._is_held:
                     return
         except Broken as error:
