@@ -241,7 +241,7 @@ class DoorSession:
             elif len(frame) > SHORT_FRAME:
                 self._waiting = deque([self.carriage.dialect.each(frame)])
                 self._go_on()
-                if len(frame) > LARGE_FRAME and self._waiting is None and self.state is CONNECTED:
+                if len(frame) > LARGE_FRAME and self._is_idle():
                     self._waiting = deque()  # of what has come with it
                     self._halt()
                     self._go_on_later(0.0)
@@ -251,6 +251,10 @@ class DoorSession:
                         self._handle(asked)
         except Broken as error:
             self._break(str(error))
+
+    def _is_idle(self) -> bool:
+        """Whether the next command can be handled."""
+        return self._waiting is None and self.state is CONNECTED
 
     def _handle(self, asked: Any) -> None:
         """Hand a command on."""
