@@ -126,6 +126,16 @@ async def test_whoever_asks_all_the_time_is_asked_to_wait(request_: str) -> None
         assert answers[-1]["error"]["code"] == 111
 
 
+async def test_to_count_connections_is_paid_for_as_if_they_were_told() -> None:
+    async with door_at_work(replay_rate=1.0, replay_burst=10_000.0, limits="enforce") as stage:
+        callers = [await stage.caller(f"user-{number}") for number in range(20)]
+        for caller in callers:
+            await caller.subscribe("chat")
+        answers = [await callers[0].reply(presence_stats={"channel": "chat"}) for _ in range(10)]
+        assert "error" not in answers[0]
+        assert answers[-1]["error"]["code"] == 111
+
+
 # Being told
 
 

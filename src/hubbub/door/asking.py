@@ -47,6 +47,9 @@ MAX_ANSWER_BYTES = 1 << 20
 # What a connection counts as that is only counted, in bytes sent: all of them are read for that.
 INFO_BYTES = 64
 
+# What each connection counts as that only its number is told of: to read it costs as much as if it were told.
+BYTES_OF_ONE = 160
+
 # What shows something to a client, and changes nothing: it is asked again whether it may, when it is shown.
 LOOKING = (Act.READ, Act.PRESENCE)
 
