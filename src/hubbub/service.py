@@ -134,6 +134,7 @@ class Service:
         self._app.add(RoomEvents(self._upgrades, grants, otps).routes)
         if self.second_door is not None:
             self._app.add(self.second_door.open_streams(door.take_place, self._wire))
+            self._app.add_websockets(self.second_door.side_doors)
         self._proxies = Proxies(settings.trusted_proxy)
         self._draining: asyncio.Task[None] | None = None
 

@@ -89,6 +89,8 @@ def test_a_conversation_from_connect_to_the_end_of_the_server(server: ServerProc
     with pytest.raises(InvalidStatus) as refused, enter(server, Origin("https://example.net")):
         pass
     assert refused.value.response.status_code == 403
+    # As behind a proxy that does not pass Upgrade on.
+    assert server.get("/connection/websocket")[0] == 426
     with enter(server) as client, enter(server) as silent, enter(server) as stranger:
         say(client, {"id": 1, "connect": {"token": token("7")}}, {"id": 2, "subscribe": {"channel": "chat:a"}})
         connected = hear(client)["connect"]

@@ -151,6 +151,10 @@ class App:
         """Answer at other paths, too."""
         self._routes |= routes
 
+    def add_websockets(self, paths: Iterable[str]) -> None:
+        """Say at other paths, too, that a WebSocket is there."""
+        self._routes |= {path: dict.fromkeys(LOOK, self._needs_upgrade) for path in paths}
+
     async def answer(self, request: Request) -> Response:
         """Answer a request, whatever comes of it."""
         try:
@@ -238,6 +242,9 @@ class App:
     async def _no_upgrade(self, request: Request) -> Response:
         # Browsers do not tell a page why its WebSocket was refused; it asks here.
         self._entrance.check_before(request)
+        return await self._needs_upgrade(request)
+
+    async def _needs_upgrade(self, request: Request) -> Response:
         if request.header("sec-websocket-key") and (left_out := self._stripped.take(self._core.now())) is not None:
             log.warning(
                 "a request for a WebSocket without Upgrade: a proxy on the way does not pass it on",
