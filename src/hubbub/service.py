@@ -59,6 +59,9 @@ DEMO_PASSWORD = "123"  # noqa: S105  # the point of a demo
 EXPIRE_S = 0.25
 SESSIONS_S = 2.0
 
+# Variables that mean the second door; others that begin like that, Kubernetes sets for a service called centrifugo.
+OF_SECOND_DOOR = ("CENTRIFUGO_CLIENT_", "CENTRIFUGO_CHANNEL_", "CENTRIFUGO_HTTP_API_")
+
 
 class Service:
     """One running Hubbub, however requests come to it.
@@ -311,6 +314,8 @@ def second_door_of(settings: Settings, listening: Collection[Address] | None = N
         ConfigError: it cannot be like that.
     """
     if settings.centrifugo is None:
+        if meant := sorted(name for name in os.environ if name.startswith(OF_SECOND_DOOR)):
+            log.warning("not in effect without --centrifugo FILE, or [centrifugo] in hubbub.toml", variable=meant[0])
         return None
     from hubbub.door.configuration import door_settings  # as above
 

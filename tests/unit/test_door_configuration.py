@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -78,6 +79,19 @@ def public(key: Any) -> str:
 
 def test_it_is_off_unless_configured() -> None:
     assert door_settings(Settings(), {"CENTRIFUGO_CLIENT_INSECURE": "true", "CENTRIFUGO_NONSENSE": "1"}) is None
+
+
+def test_variables_that_are_not_looked_at_are_warned_of(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CENTRIFUGO_SERVICE_HOST", "10.0.0.1")
+    with structlog.testing.capture_logs() as lines:
+        assert second_door_of(Settings()) is None
+        assert lines == []
+        monkeypatch.setenv("CENTRIFUGO_CLIENT_CHANNEL_LIMIT", "64")
+        assert second_door_of(Settings()) is None
+    [line] = lines
+    assert line["log_level"] == "warning"
+    assert line["event"].startswith("not in effect without --centrifugo FILE")
+    assert line["variable"] == "CENTRIFUGO_CLIENT_CHANNEL_LIMIT"
 
 
 AS_JSON = json.dumps(
