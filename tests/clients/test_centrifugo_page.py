@@ -18,6 +18,7 @@ import jwt
 import pytest
 
 from clients.node import library, node_command
+from hubbub.cli import app
 from hubbub.door.codes import DoorClose
 from servers import ServerProcess, running
 
@@ -104,6 +105,13 @@ def test_the_javascript_client_hears_what_it_says(server: ServerProcess, left_ou
         said = process.stdout.readline()
         process.kill()
     assert re.fullmatch(r"\d+ \{ text: 'hello' \}\n", said)
+
+
+@pytest.mark.parametrize("command", re.findall(r"^ +hubbub (serve .*)$", PAGE, re.MULTILINE))
+def test_each_command_takes_its_options(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    _command, bound, _ignored = app.parse_args(shlex.split(command), exit_on_error=False, print_error=False)
+    assert bound.arguments["settings"].centrifugo == Path("config.json")
 
 
 def test_each_close_code_is_explained() -> None:
