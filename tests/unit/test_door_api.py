@@ -18,7 +18,8 @@ from hubbub.door import api as door_api
 from hubbub.door.api import DoorMethods
 from hubbub.door.client import DoorClient
 from hubbub.door.codes import CLOSES
-from hubbub.door.desk import MAX_COMMANDS, DoorDesk
+from hubbub.door.desk import MAX_COMMANDS, DoorDesk, open_desk
+from hubbub.door.entering import Entering
 from hubbub.door.hands import ServerHands
 from hubbub.door.namespaces import Namespace
 from hubbub.door.orders import Hands, Orders, RefreshOrder, SubscribeOrder
@@ -682,3 +683,19 @@ async def test_calls_in_lines_are_answered_in_lines() -> None:
         assert (await api.send("", body)).status == 401
         for wrong in (b"", b"{", b"[]", b"{}\n" * (MAX_COMMANDS + 1)):
             assert (await api.send("", wrong, x_api_key=KEY)).status == 400
+
+
+@pytest.mark.parametrize(
+    ("settings", "is_open"),
+    [
+        (DoorSettings(), False),
+        (DoorSettings(api_key=Hidden(KEY)), True),
+        (DoorSettings(api_insecure=True), True),
+        (DoorSettings(api=False, api_key=Hidden(KEY)), False),
+        (DoorSettings(api=False, api_insecure=True), False),
+    ],
+)
+async def test_a_server_api_that_is_switched_off_takes_no_key(settings: DoorSettings, is_open: bool) -> None:
+    async with door_at_work() as stage:
+        desk = open_desk(stage.core, settings, stage.floor, cast(Entering, None))
+        assert (desk is not None) is is_open

@@ -73,8 +73,8 @@ class DoorDesk:
 
 
 def open_desk(core: Core, settings: DoorSettings, floor: DoorFloor, entering: Entering) -> DoorDesk | None:
-    """The desk of a door; None where nobody may use it."""
-    if not (settings.api_key or settings.api_insecure):
+    """The desk of a door; None where it is switched off, or nobody may use it."""
+    if not settings.api or not (settings.api_key or settings.api_insecure):
         return None
     node = token_hex(8)
     orders = Orders(node, core.notices, ServerHands(core, floor.subscribing, entering))
