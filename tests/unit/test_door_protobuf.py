@@ -34,7 +34,7 @@ from hubbub.door.commands import (
 )
 from hubbub.door.dialect import Broken, JsonDialect
 from hubbub.door.protobuf import FieldKind, Shape, delimited, varint
-from hubbub.door.protobuf_dialect import MAX_COMMANDS, ProtobufDialect, read_emulated
+from hubbub.door.protobuf_dialect import MAX_COMMANDS, ProtobufDialect
 from hubbub.door.schema import COMMAND, INFO, PUSHES, REPLIES
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import Message, encode
@@ -378,14 +378,6 @@ def test_a_frame_has_commands_and_answers_to_pings() -> None:
         DIALECT.read(framed(command(0, "publish", channel="a")))
     with pytest.raises(Broken, match="one request"):
         DIALECT.read(framed(client_pb2.Command(id=3)))
-
-
-def test_commands_for_a_stream() -> None:
-    frame = framed(command(1, "ping"))
-    found = read_emulated(b"\x0a\x02n1\x12\x02s1\x1a" + delimited(frame))
-    assert (found.node, found.session, bytes(found.data)) == ("n1", "s1", frame)
-    with pytest.raises(Broken, match="session"):
-        read_emulated(b"\x12\x09s1")
 
 
 def test_maps_have_as_many_entries_as_a_bound_allows() -> None:

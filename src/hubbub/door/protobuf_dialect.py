@@ -17,10 +17,7 @@ from hubbub.door.dialect import Broken, DoorDialect, asked_of, publication_of
 from hubbub.door.protobuf import (
     DELIMITED,
     VARINT,
-    Field,
-    FieldKind,
     Malformed,
-    Shape,
     delimited,
     number,
     parts,
@@ -32,7 +29,7 @@ from hubbub.door.protobuf import (
 from hubbub.door.schema import COMMAND, INFO, PUSHES, REPLIES
 from hubbub.events import Message
 
-__all__ = ["Emulated", "ProtobufDialect", "read_emulated"]
+__all__ = ["ProtobufDialect"]
 
 # Commands of one frame.  An SDK that comes back subscribes to all its channels in one, and there are 128 as a rule.
 MAX_COMMANDS = 1024
@@ -50,25 +47,6 @@ MAX_CACHED = 512
 RECOVERED = 7
 PAST_TAG = tagged(1, b"")[:1]
 
-
-class Emulated(msgspec.Struct):
-    """Commands for a connection whose answers come by a stream.
-
-    Attributes:
-        data: the commands, as one frame.
-    """
-
-    node: str = ""
-    session: str = ""
-    data: msgspec.Raw = msgspec.Raw()
-
-
-EMULATED = Shape(
-    Emulated,
-    Field(1, "node", FieldKind.STRING),
-    Field(2, "session", FieldKind.STRING),
-    Field(3, "data", FieldKind.JSON),  # bytes; nobody takes them for JSON
-)
 
 decode_info = msgspec.json.Decoder(ConnectionInfo).decode
 read_json = msgspec.json.Decoder(msgspec.Raw).decode
@@ -207,15 +185,3 @@ def client_field(info: bytes) -> bytes:
 def as_past(listed: bytes) -> bytes:
     """A member of a list as the answer to `history` has it: under another tag of one byte."""
     return PAST_TAG + listed[1:]
-
-
-def read_emulated(body: bytes) -> Emulated:
-    """Read the body of a request that brings commands for a stream.
-
-    Raises:
-        Broken: it cannot be read.
-    """
-    try:
-        return cast(Emulated, EMULATED.decode(body))
-    except Malformed as error:
-        raise Broken(str(error)) from None
