@@ -79,14 +79,12 @@ class Carriage(NamedTuple):
         frame: how they are carried.
         is_binary: whether frames that come are bytes.
         ping: seconds between the server's pings, as clients are told; 0 for none.
-        is_told_end: whether a close is told by a push, and not by the connection itself.
     """
 
     dialect: DoorDialect
     frame: Frame
     is_binary: bool = False
     ping: int = 0
-    is_told_end: bool = False
 
 
 class Surroundings(NamedTuple):

@@ -181,7 +181,7 @@ class Streams:
         found = self._carriages.get((body, outer))
         if found is None:
             frame = CHUNKED[body] if outer is chunk else body
-            found = Carriage(dialect, frame, is_binary, self._ping_s, is_told_end=True)
+            found = Carriage(dialect, frame, is_binary, self._ping_s)
             self._carriages[body, outer] = found
         return found
 
