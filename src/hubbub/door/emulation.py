@@ -17,7 +17,7 @@ import msgspec
 from hubbub.budgets import Use, overdraw
 from hubbub.client import Socket
 from hubbub.core import Core
-from hubbub.door.codes import CLOSES, DoorClose
+from hubbub.door.codes import DoorClose
 from hubbub.door.protobuf import Field, FieldKind, Malformed, Shape
 from hubbub.door.session import Carriage, DoorSession, Surroundings
 from hubbub.events import encode
@@ -136,9 +136,6 @@ class EmulatedSession(DoorSession):
         self._sessions[self.secret] = self
         first, self._first = self._first, b""
         self._take(first)
-
-    def close(self, code: int, reason: str) -> None:
-        super().close(CLOSES.get(code, code), reason)
 
     def closed(self, code: int, reason: str, *, by_us: bool) -> None:
         self._sessions.pop(self.secret, None)
