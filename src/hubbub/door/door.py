@@ -48,9 +48,6 @@ WEBSOCKET_PATH = "/connection/websocket"
 # The subprotocol by which clients ask for Protobuf.
 PROTOBUF = "centrifuge-protobuf"
 
-# Channels of which is remembered whether offsets are shown.
-MAX_SHOWN = 4096
-
 # Bytes of a frame: as many as Centrifugo takes.
 MAX_FRAME = 64 * 1024
 
@@ -89,8 +86,6 @@ class CentrifugoDoor:
     ) -> None:
         self.settings = settings
         self.core = core
-        # Whether offsets are shown, by channel.
-        self._shown: dict[str, bool] = {}
         self.handlers: dict[str, Handler] = {}
         self.tokens = DoorTokens(settings, core.wall, core.now)
         self.expiry = DoorExpiry(settings.expired_close_delay, settings.expired_sub_close_delay, core.wall)
@@ -119,13 +114,8 @@ class CentrifugoDoor:
         return math.ceil(self.core.settings.heartbeat_interval)
 
     def _shows_offset(self, channel: str) -> bool:
-        shown = self._shown.get(channel)
-        if shown is None:
-            namespace = self.settings.namespaces.of(channel)
-            if len(self._shown) >= MAX_SHOWN:
-                self._shown.clear()
-            shown = self._shown[channel] = namespace is not None and namespace.has_history
-        return shown
+        namespace = self.settings.namespaces.of(channel)
+        return namespace is not None and namespace.has_history
 
     def begin(self) -> None:
         """Tell other nodes of this one; to be called once notices are heard."""
