@@ -31,6 +31,7 @@ __all__ = [
     "fold",
     "fold_prefix",
     "is_channel",
+    "is_channel_name",
     "is_user_name",
     "old_identity",
     "read_display_name",
@@ -133,9 +134,12 @@ def is_channel(name: str, longest: int) -> bool:
     Args:
         longest: characters that the name of a room may have; 0 is no limit.
     """
-    if name.startswith(DM) or _channel_name.fullmatch(name) is None:
-        return False
-    return not is_user_name(name) or len(name) > longest > 0
+    return is_channel_name(name) and (not is_user_name(name) or len(name) > longest > 0)
+
+
+def is_channel_name(name: str) -> bool:
+    """Whether a channel can have a name: of printable ASCII, and not that of a room of two."""
+    return not name.startswith(DM) and _channel_name.fullmatch(name) is not None
 
 
 def fold(name: str) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
 from collections.abc import Awaitable, Iterable, Mapping
 from typing import Any
 
@@ -37,7 +36,7 @@ from hubbub.errors import KeyConflict
 from hubbub.http.api_calls import ApiCode, ApiError, BroadcastCall, EmptyCall, HistoryCall, SayingCall
 from hubbub.http.api_methods import MAX_ANSWER, ApiMethods, SaidBody
 from hubbub.keyring import KeyScope
-from hubbub.naming import DM, RoomName
+from hubbub.naming import RoomName, is_channel_name
 from hubbub.publications import without_spaces
 from hubbub.signing_in import MAX_INFO_BYTES
 
@@ -77,8 +76,6 @@ WORDS: Mapping[int, str] = {
     ApiCode.TOO_MANY: "too many requests",
     ApiCode.UNRECOVERABLE: "unrecoverable position",
 }
-
-_channel_name = re.compile(r"[!-~]+")
 
 
 class DoorMethods(ApiMethods):
@@ -200,11 +197,7 @@ class DoorMethods(ApiMethods):
 
     def _occupied(self) -> Iterable[tuple[str, int]]:
         """The rooms that are channels, each with how many connections are in it."""
-        return (
-            (name, count)
-            for name, count in self._rooms.occupied()
-            if _channel_name.fullmatch(name) and not name.startswith(DM)
-        )
+        return ((name, count) for name, count in self._rooms.occupied() if is_channel_name(name))
 
     # Connections
 
