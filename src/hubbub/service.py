@@ -374,7 +374,7 @@ async def expire(core: Core) -> None:
 
 
 async def expire_of_door(door: CentrifugoDoor) -> None:
-    """The same for Centrifugo's clients."""
+    """End what clients of the second door have not refreshed, or never began, a few times a second."""
     while True:
         await asyncio.sleep(EXPIRE_S)
         door.tick()

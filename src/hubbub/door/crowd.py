@@ -131,7 +131,7 @@ class DoorCrowd:
             raise
 
     def unlisten(self, channel: str) -> None:
-        """Have no need to be told any more."""
+        """Take one call of `listen` back; after the last one the engine tells nothing more."""
         self._listeners[channel] -= 1
         if not self._listeners[channel]:
             del self._listeners[channel]
