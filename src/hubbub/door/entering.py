@@ -215,7 +215,7 @@ class Entering:
             rate=Rate(self._rate_limit, core.now(), purses) if self._rate_limit else None,
             purses=purses,
             address=session.address,
-            terms=None if grant == Grant(grant.user, grant.session) else grant,
+            terms=None if grant.is_plain else grant,
         )
 
     def _check_limit(self, user: str, connections: int) -> None:

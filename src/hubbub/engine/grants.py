@@ -29,6 +29,11 @@ class Grant(msgspec.Struct, frozen=True):
     expires_at: float | None = None
     is_kept: bool = True
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it says nothing but whose it is, so that a connection need not keep it."""
+        return self == Grant(self.user, self.session)
+
 
 class Terms(msgspec.Struct, omit_defaults=True):
     """What a grant says besides whose it is."""

@@ -177,7 +177,7 @@ class RoomEvents:
             frame_for(request),
             purses=self._upgrades.door.open_purses(grant.user, request.address),
             address=request.address,
-            terms=None if grant == Grant(grant.user, grant.session) else grant,
+            terms=None if grant.is_plain else grant,
         )
         client.has_entered = False
         return client

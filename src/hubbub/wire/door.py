@@ -246,7 +246,7 @@ class Door:
             rate=Rate(self._rate_limit, self._core.now(), purses) if self._rate_limit else None,
             purses=purses,
             address=request.address,
-            terms=None if grant == Grant(grant.user, grant.session) else grant,
+            terms=None if grant.is_plain else grant,
         )
 
     def open_purses(self, user: str, address: str) -> Purses:
