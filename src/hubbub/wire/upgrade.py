@@ -80,22 +80,15 @@ class Upgrades:
         door: lets clients in.
         sockets: what their connections share.
         common: makes the headers of every answer.
-        side_doors: other ways in, by their paths.
 
     Attributes:
+        side_doors: other ways in, by their paths; whoever opens one puts it here.
         tasks: the requests that are not answered yet.
     """
 
-    def __init__(
-        self,
-        core: Core,
-        door: Door,
-        sockets: WireSettings,
-        common: Common,
-        side_doors: Mapping[str, SideDoor] | None = None,
-    ) -> None:
+    def __init__(self, core: Core, door: Door, sockets: WireSettings, common: Common) -> None:
         self.tasks = Tasks()
-        self.side_doors: Mapping[str, SideDoor] = side_doors or {}
+        self.side_doors: Mapping[str, SideDoor] = {}
         self.core = core
         self.door = door
         self.sockets = sockets
@@ -177,7 +170,7 @@ class Upgrade(asyncio.Protocol):
         if self._transport.is_closing():
             visitor.closed(1006, "", by_us=False)
             return
-        sockets = upgrades.sockets if upgrades.door.compression is None else upgrades.sockets_for(request)
+        sockets = upgrades.sockets_for(request)
         client.attach(open_websocket(self._transport, key, visitor, sockets, subprotocol=subprotocol))
 
     def _receive(self, request: Request, side_door: SideDoor) -> None:
@@ -210,7 +203,7 @@ def failure() -> Denied:
 
 
 class Visitor:
-    """Stands between a client of the hub and its connection (`websocket.Peer`)."""
+    """Stands between a client of the hub and its connection (`websocket.Receiver`)."""
 
     __slots__ = ("_address", "_client", "_upgrades", "receive_text")
 
