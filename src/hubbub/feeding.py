@@ -9,6 +9,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import msgspec
 import structlog
 
 from hubbub.budgets import Use, spend, wait_for
@@ -17,7 +18,7 @@ from hubbub.client import Participant
 from hubbub.counts import HubCounts
 from hubbub.engine import Head, Log
 from hubbub.errors import CloseCode, EngineError
-from hubbub.events import encode
+from hubbub.events import Message, encode
 from hubbub.room import LiveRoom
 from hubbub.tasks import Tasks
 
@@ -27,6 +28,9 @@ log = structlog.get_logger("hubbub")
 
 # What is read from the log costs several times as much as what is at hand, and counts so much more.
 LOG_FACTOR = 4
+
+# What a client is fed at once, in bytes: it is made in one turn of the loop, and waits for the client to read it.
+FEED_BYTES = 1 << 20
 
 # One that is fed while its account is over its budget gets a page after so many seconds at most.
 FEED_PAUSE_S = 1.0
@@ -179,14 +183,19 @@ class Feeding:
             del self._fed[client]
 
     def _feed_from_hand(self, client: Participant, room: LiveRoom) -> bool:
-        """Make a client that is behind a member like others, if what it misses is at hand; whether it was."""
+        """Feed a client what it misses, if that is at hand; whether it was.  One that has had all of it is a member."""
         heard = room.behind(client)
         if heard is None or client in self.slow or heard + 1 < room.recent.first_seq:
             return False
-        texts = [client.dialect.message(message) for message in room.recent.after(heard)]
+        at_hand = room.recent.after(heard)
+        count = as_many_as_fit(at_hand)
+        texts = [client.dialect.message(message) for message in at_hand[:count]]
         client.write_texts(texts)
         self._note_fed(len(texts))
-        room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self.slow)
+        if count < len(at_hand):
+            room.enter_behind(client, at_hand[count - 1].seq)
+        else:
+            room.enter(client, max(heard, room.recent.last_seq), is_slow=client in self.slow)
         return True
 
     async def _feed_page(self, client: Participant, room: LiveRoom) -> None:
@@ -199,6 +208,7 @@ class Feeding:
         if client.uses_channels and not follows(page, heard):
             self._put_out(client, room.name, heard + 1)
             return
+        page = msgspec.structs.replace(page, messages=page.messages[: as_many_as_fit(page.messages)])
         texts, cursor = page_texts(room.name, client.dialect, page, heard)
         client.write_texts(texts)
         self._note_fed(len(page.messages))
@@ -265,3 +275,13 @@ class Feeding:
         self._leave(client, room)
         client.write_text(gap(room, client.dialect, first, first))
         self._counts.gaps += 1
+
+
+def as_many_as_fit(messages: Sequence[Message]) -> int:
+    """How many of some messages a client is fed at once: at least one, where there is any."""
+    size = 0
+    for count, message in enumerate(messages):
+        size += len(message.body)
+        if count and size > FEED_BYTES:
+            return count
+    return len(messages)

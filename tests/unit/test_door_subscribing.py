@@ -13,9 +13,10 @@ import pytest
 from doors import OPEN, SECRET, DoorStage, door_at_work
 from gates import Gate, GatedEngine, turns
 from hubbub import Act, Client, Hub, Refused
+from hubbub import feeding as feeding_module
 from hubbub.chat import NewMessage
 from hubbub.door import subscribing as subscribing_module
-from hubbub.door.client import Subscription
+from hubbub.door.client import DoorClient, Subscription
 from hubbub.door.commands import StreamPosition, SubscribeRequest
 from hubbub.door.namespaces import Namespace, Override
 from hubbub.door.settings import PersonalChannel
@@ -367,6 +368,32 @@ async def test_much_that_was_missed_follows_the_answer(
             assert len(missed) == min(answered, 300 - after)
             assert missed + [push["pub"]["offset"] for push in await alice.pushes()] == list(range(after + 1, 301))
             await alice.reply(unsubscribe={"channel": "chat"})
+
+
+@pytest.mark.parametrize("after", [1, 200])
+async def test_what_follows_comes_in_parts(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    monkeypatch.setattr(subscribing_module, "MAX_ANSWER_BYTES", 35)
+    monkeypatch.setattr(feeding_module, "FEED_BYTES", 100)
+    fed: list[int] = []
+    write = DoorClient.write_texts
+
+    def note(self: DoorClient, texts: list[bytes]) -> None:
+        fed.append(len(texts))
+        write(self, texts)
+
+    monkeypatch.setattr(DoorClient, "write_texts", note)
+    async with door_at_work() as stage:
+        alice, bob = await stage.caller("alice"), await stage.caller("bob")
+        await bob.subscribe("chat")
+        await say(stage, "chat", 300)
+        fed.clear()
+        await alice.subscribe("chat", recoverable=True, recover=True, offset=after)
+        heard = [push["pub"]["offset"] for push in await alice.pushes()]
+        assert heard == list(range(after + 4, 301))
+        assert sum(fed) == len(heard)
+        assert max(fed) == 10
+        await say(stage, "chat")
+        assert await alice.publications() == [1]
 
 
 async def test_who_may_not_read_what_was_said_before_hears_only_what_comes() -> None:
