@@ -19,6 +19,7 @@ from hubbub.door.emulation import EmulatedSession, Emulation
 from hubbub.door.protobuf_dialect import ProtobufDialect
 from hubbub.door.session import Carriage, Surroundings
 from hubbub.events import encode
+from hubbub.http.event_stream import flat
 from hubbub.wire.denial import Denied
 from hubbub.wire.origins import Origins
 from hubbub.wire.request import Request, Response
@@ -49,13 +50,6 @@ def line(text: bytes) -> bytes:
 def event(text: bytes) -> bytes:
     """An object as a server-sent event."""
     return b"data: %b\n\n" % flat(text)
-
-
-def flat(text: bytes) -> bytes:
-    """JSON without line breaks, which can only stand between its tokens."""
-    if b"\n" in text or b"\r" in text:
-        return text.replace(b"\r", b" ").replace(b"\n", b" ")
-    return text
 
 
 def chunked_line(text: bytes) -> bytes:

@@ -11,7 +11,7 @@ from hubbub.engine import Head
 from hubbub.errors import ErrorCode, Refused
 from hubbub.events import Message, encode
 
-__all__ = ["BEAT", "EventStream", "block", "place", "read_place"]
+__all__ = ["BEAT", "EventStream", "block", "flat", "place", "read_place"]
 
 # A comment: browsers do not tell a page of it.
 BEAT = b": \n\n"
@@ -94,13 +94,18 @@ def block(type_: str, payload: bytes, id_: bytes = b"") -> bytes:
     """One event.
 
     Args:
-        payload: JSON; a line break can only stand between its tokens, where a space does as well.
+        payload: JSON.
         id_: the client's place after it; empty where that stays as it is.
     """
     id_line = b"id: %b\n" % id_ if id_ else b""
+    return b"%bevent: %b\ndata: %b\n\n" % (id_line, one_line(type_), flat(payload))
+
+
+def flat(payload: bytes) -> bytes:
+    """JSON in one line: a line break can only stand between its tokens, where a space does as well."""
     if b"\n" in payload or b"\r" in payload:
-        payload = payload.replace(b"\r", b" ").replace(b"\n", b" ")
-    return b"%bevent: %b\ndata: %b\n\n" % (id_line, one_line(type_), payload)
+        return payload.replace(b"\r", b" ").replace(b"\n", b" ")
+    return payload
 
 
 def told_as(type_: str) -> str:
