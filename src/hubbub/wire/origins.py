@@ -81,9 +81,10 @@ class Origins:
                 address=request.address,
                 left_out=left_out,
             )
+        listing = "--allow-origin" if self._is_listed_there is nobody else "--allow-origin or client.allowed_origins"
         # Not the host: it may be the inner name of this machine, which the proxy hides.
         message = (
             f"a page of {shown} may not do this. If it is this server's own page, a proxy on the way does not pass Host"
-            " on as it came (nginx: proxy_set_header Host $http_host). Other pages need --allow-origin"
+            f" on as it came (nginx: proxy_set_header Host $http_host). Other pages need {listing}"
         )
         raise Denied(HTTPStatus.FORBIDDEN, "forbidden", message)
