@@ -629,6 +629,15 @@ async def test_a_subscription_goes_on_by_another_token() -> None:
         assert stage.ends == [(alice.client, "closed:a")] * 2
 
 
+async def test_a_subscription_for_ever_and_a_day_lasts_as_long_as_both_formats_can_tell() -> None:
+    async with door_at_work() as stage:
+        alice = await stage.caller("alice")
+        far = token(sub="alice", channel="room", exp=time.time() + 1e12)
+        assert (await alice.subscribe("room", token=far))["ttl"] == (1 << 31) - 1
+        refreshed = await alice.reply(sub_refresh={"channel": "room", "token": far})
+        assert refreshed["sub_refresh"]["ttl"] == (1 << 31) - 1
+
+
 async def test_what_is_no_refresh_is_refused() -> None:
     async with door_at_work(CLOSED) as stage:
         alice = await stage.caller("alice")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import Mapping
 from importlib.metadata import version
@@ -24,7 +23,7 @@ from hubbub.door.commands import (
     RefreshRequest,
     SubscribeReply,
 )
-from hubbub.door.expiry import DoorExpiry
+from hubbub.door.expiry import DoorExpiry, seconds_left
 from hubbub.door.introduction import answer_of, introduce
 from hubbub.door.session import DoorSession
 from hubbub.door.settings import DoorSettings
@@ -46,9 +45,6 @@ log = structlog.get_logger("hubbub.door")
 NOBODY = ConnectionToken("", "")
 
 VERSION = f"Hubbub {version('hubbub')}"
-
-# The longest time that both formats can tell, in seconds.
-MAX_TTL_S = (1 << 31) - 1
 
 
 class Identity(NamedTuple):
@@ -244,7 +240,7 @@ class Entering:
         """Whether a connection has to be refreshed, and in how many seconds."""
         if client.expires_at is None:
             return False, 0
-        return True, min(MAX_TTL_S, max(1, math.ceil(client.expires_at - self._core.wall())))
+        return True, seconds_left(client.expires_at, self._core.wall())
 
     def _note_refused(self, user: str, address: str, outcome: str) -> None:
         self._core.audit.refuse("connect", actor=user, address=address, outcome=outcome)

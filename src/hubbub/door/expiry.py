@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable
 
 from hubbub.door.client import DoorClient
 from hubbub.door.codes import DoorClose
 
-__all__ = ["DoorExpiry"]
+__all__ = ["DoorExpiry", "seconds_left"]
 
 # Moments that are out of date stay in the heap until there are so many more of them than of others.
 MOST_PAST = 64
+
+# The longest time that both formats can tell, in seconds.
+MAX_TTL_S = (1 << 31) - 1
 
 
 class DoorExpiry:
@@ -81,3 +85,12 @@ class DoorExpiry:
 def forget(client: DoorClient, channel: str) -> None:
     """Forget a subscription that nobody else knows of."""
     client.subscriptions.pop(channel, None)
+
+
+def seconds_left(expires_at: float, now: float) -> int:
+    """How long something lasts, as clients are told: in whole seconds, and never none.
+
+    Args:
+        expires_at, now: in seconds since 1970.
+    """
+    return min(MAX_TTL_S, max(1, math.ceil(expires_at - now)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from hubbub.door.commands import (
     UnsubscribePush,
 )
 from hubbub.door.crowd import DoorCrowd
+from hubbub.door.expiry import seconds_left
 from hubbub.door.namespaces import Namespace, Override
 from hubbub.door.settings import DoorSettings
 from hubbub.door.tokens import BadToken, DoorTokens, MisplacedToken, SubscriptionToken, TokenExpired, TokenSub
@@ -385,7 +385,7 @@ class Subscribing:
         """Whether a subscription has to be refreshed, and in how many seconds."""
         if subscription.expires_at is None:
             return False, 0
-        return True, max(1, math.ceil(subscription.expires_at - self._wall()))
+        return True, seconds_left(subscription.expires_at, self._wall())
 
     # Its end
 
