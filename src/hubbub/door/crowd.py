@@ -8,7 +8,6 @@ connections along, and every node hears who comes and goes.
 from __future__ import annotations
 
 import asyncio
-import uuid
 from collections import Counter
 from weakref import WeakKeyDictionary
 
@@ -17,7 +16,7 @@ import msgspec
 from hubbub.client import Frame, Participant
 from hubbub.dialect import Dialect
 from hubbub.door.channels import ChannelRules
-from hubbub.door.client import DoorClient
+from hubbub.door.client import DoorClient, new_id
 from hubbub.door.codes import DoorError
 from hubbub.door.commands import ConnectionInfo, JoinPush, PresenceStatsReply
 from hubbub.door.namespaces import Namespace
@@ -87,7 +86,7 @@ class DoorCrowd:
             return info_of(client, channel).decode()
         id_ = self._ids.get(client)
         if id_ is None:
-            id_ = self._ids[client] = str(uuid.uuid4())
+            id_ = self._ids[client] = new_id()
         return encode(ConnectionInfo(client.user, id_)).decode()
 
     # Those of all nodes

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 from collections.abc import Mapping
 from importlib.metadata import version
 from typing import NamedTuple
@@ -12,7 +11,7 @@ import msgspec
 import structlog
 
 from hubbub.core import Core
-from hubbub.door.client import DoorClient
+from hubbub.door.client import DoorClient, new_id
 from hubbub.door.codes import DoorClose, DoorCode, DoorError
 from hubbub.door.commands import (
     Asked,
@@ -281,17 +280,6 @@ class Entering:
         client.expires_at = expires_at
         self._expiry.note(client)
         client.push("", "refresh", RefreshPush(*self._left(client)))
-
-
-def new_id() -> str:
-    """A random UUID (RFC 9562, version 4).  The library's costs five times as much, and each connection has one."""
-    digits = os.urandom(16).hex()
-    variant = VARIANTS[digits[16]]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
-
-
-# The two bits that say which kind of UUID this is, before two random ones.
-VARIANTS = {digit: "89ab"[int(digit, 16) % 4] for digit in "0123456789abcdef"}
 
 
 def notes(meta: bytes) -> dict[str, object] | None:
