@@ -91,7 +91,7 @@ class Surroundings(NamedTuple):
     """What all sessions of a door share.
 
     Attributes:
-        dispatch: the hub's; its clients are those that are connected.
+        dispatch: that of `core`, untyped: it is given commands that were read already, where other clients have a text.
         enter: lets one in that has sent `connect`.
         tasks: owns that.
         turnstile: where those wait that have sent much at once.
