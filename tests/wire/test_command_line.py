@@ -255,6 +255,7 @@ class Interrupt:
             os.kill(os.getpid(), signal.SIGINT)
 
 module = sys.argv.pop(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # whoever has started the tests may ignore it
 sys.meta_path.insert(0, Interrupt())
 from hubbub.__main__ import main
 main()
