@@ -90,6 +90,8 @@ async def test_the_python_client_hears_what_it_says(
         await running_
         offset, data = await heard.get()
         await names["client"].disconnect()
+        # It closes its connection in the background.
+        await asyncio.gather(*names["client"]._background_tasks, return_exceptions=True)
     assert offset >= 1
     assert data == {"text": "hello"}
 

@@ -136,6 +136,8 @@ async def connected(door: ServerProcess, user: str) -> AsyncIterator[Heard]:
         yield heard
     finally:
         await client.disconnect()
+        # It closes its connection in the background.
+        await asyncio.gather(*client._background_tasks, return_exceptions=True)
 
 
 async def test_what_is_published_is_found_again(backends: Backends) -> None:
