@@ -244,7 +244,7 @@ async def test_who_takes_a_little_is_alive_and_who_takes_nothing_is_not() -> Non
     site.turn_round()
     for _ in range(5):
         site.write(b"x" * 100)
-        site.transport.outbox_size += 90  # and more waits all the time
+        site.transport.outbox_size += 90  # More waits each time.
         site.turn_round()
     assert not site.transport.is_closed
     for _ in range(3):
