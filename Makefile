@@ -42,7 +42,7 @@ judged:
 	@# 77: skipped, because there is no CPython 2.7; it has said so.
 	@$(BIN)/python tests/conformance/run.py || test $$? -eq 77
 
-check: .venv/installed-dev lint ## what takes less than a minute: lint, types, fast tests
+check: .venv/installed-dev lint ## what takes a few minutes: lint, types, fast tests
 	@$(BIN)/pytest -q -n auto -m 'not thorough' $(FAST)
 
 lint: .venv/installed-dev ## ruff and mypy
